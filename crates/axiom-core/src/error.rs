@@ -1,0 +1,1 @@
+//! One error enum for the whole core. Each variant carries what, where, expected and got.

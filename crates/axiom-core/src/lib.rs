@@ -1,0 +1,6 @@
+//! The engine. `no_std`; memory comes from outside, once; no I/O, threads or clock of its own.
+#![no_std]
+extern crate alloc;
+
+pub mod error;
+pub mod platform;

@@ -1,0 +1,1 @@
+//! The only door out of the core: clock, workers, log.

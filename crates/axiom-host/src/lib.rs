@@ -1,0 +1,1 @@
+//! The `Platform` of an operating system.

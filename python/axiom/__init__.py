@@ -1,0 +1,1 @@
+"""Runs transformer language models with the same bits on every machine."""
