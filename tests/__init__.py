@@ -1,0 +1,1 @@
+"""Tests of axiom; a package so that test files and benches share `tests.models`."""
