@@ -1,0 +1,195 @@
+"""The header of one GGUF file: magic, metadata, tensor directory.
+
+Source: the GGUF specification (ggml, docs/gguf.md), versions 2 and 3. A file is
+
+    magic "GGUF" · u32 version · u64 n_tensors · u64 n_keys
+    n_keys    x (string key · u32 value type · value)
+    n_tensors x (string name · u32 n_dims · n_dims x u64 · u32 format · u64 offset)
+    padding to `general.alignment` (32 if absent) · tensor data
+
+Left out: big-endian files and version 1, which are refused by name.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from axiom.gguf_cursor import DAMAGED, U32, U64, Cursor, MetadataValue, format_error
+from axiom.gguf_types import TensorFormat
+
+__all__ = ["Part", "TensorInfo", "read_part"]
+
+# Bounds far above any real model; the rest of the file is a second bound.
+_MAX_KEYS = 1 << 16
+_MAX_TENSORS = 1 << 20
+_MAX_DIMS = 4
+_MAX_ALIGNMENT = 1 << 30
+# The least a key takes is an empty name, a type and one byte; a tensor, an empty name and one dimension.
+_LEAST_KEY_BYTES = 8 + 4 + 1
+_LEAST_TENSOR_BYTES = 8 + 4 + 8 + 4 + 8
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One line of the tensor directory."""
+
+    name: str
+    format: TensorFormat
+    shape: tuple[int, ...]
+    """Row-major as numpy has it: the last number is the length of a row. The file stores the reverse order."""
+    part: int
+    """Index into `GGUFFile.paths`."""
+    offset: int
+    """Where the bytes start, from the beginning of that part."""
+    n_bytes: int
+
+    @property
+    def n_weights(self) -> int:
+        """Number of weights."""
+        n = 1
+        for dim in self.shape:
+            n *= dim
+        return n
+
+
+@dataclass(frozen=True)
+class Part:
+    """The header of one file."""
+
+    path: Path
+    version: int
+    alignment: int
+    metadata: dict[str, MetadataValue]
+    tensors: dict[str, TensorInfo]
+    raw: npt.NDArray[np.uint8]
+
+
+def _map_file(path: Path) -> npt.NDArray[np.uint8]:
+    """Map a whole file read-only. An empty file, which cannot be mapped, gives an empty array."""
+    with path.open("rb") as file:
+        n_bytes = os.fstat(file.fileno()).st_size
+        if n_bytes == 0:
+            return np.empty(0, dtype=np.uint8)
+        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=np.uint8)
+
+
+def read_part(path: Path, part_idx: int) -> Part:
+    """Read and check the header of the file at `path`, part `part_idx` of its model."""
+    raw = _map_file(path)
+    cursor = Cursor(path, raw)
+    version = _read_magic_and_version(cursor)
+    n_tensors = _read_count(cursor, "number of tensors", _MAX_TENSORS, _LEAST_TENSOR_BYTES)
+    n_keys = _read_count(cursor, "number of metadata keys", _MAX_KEYS, _LEAST_KEY_BYTES)
+    metadata: dict[str, MetadataValue] = {}
+    for i in range(n_keys):
+        start = cursor.pos
+        key = cursor.name(f"name of metadata key {i}")
+        if key in metadata:
+            cursor.pos = start
+            raise cursor.error("metadata key", "each key once", f"{key!r} again")
+        metadata[key] = cursor.value(key)
+    alignment = _checked_alignment(cursor, metadata)
+    tensors: dict[str, TensorInfo] = {}
+    for i in range(n_tensors):
+        start = cursor.pos
+        info = _read_tensor_info(cursor, i, part_idx, alignment)
+        if info.name in tensors:
+            cursor.pos = start
+            raise cursor.error("tensor name", "each name once", f"{info.name!r} again")
+        tensors[info.name] = info
+    return Part(path, version, alignment, metadata, _placed(cursor, tensors, alignment), raw)
+
+
+def _read_magic_and_version(cursor: Cursor) -> int:
+    cursor.need(8, "magic and version")
+    magic = cursor.raw[:4].tobytes()
+    if magic != b"GGUF":
+        remedy = "this is not a GGUF model; give the path of a .gguf file"
+        raise cursor.error("magic", "b'GGUF'", repr(magic), remedy)
+    cursor.pos = 4
+    version: int = cursor.scalar(U32, "version")
+    if version not in (2, 3):
+        cursor.pos = 4
+        if version & 0xFFFF == 0 and version != 0:
+            remedy = "this file is big-endian; convert it with gguf_convert_endian.py from llama.cpp"
+            raise cursor.error("version", "2 or 3, little-endian", f"{version:#010x}", remedy)
+        remedy = "convert the model again with a present-day converter" if version == 1 else DAMAGED
+        raise cursor.error("version", "2 or 3", str(version), remedy)
+    return version
+
+
+def _read_count(cursor: Cursor, what: str, limit: int, least_bytes: int) -> int:
+    """Read a count of things that take at least `least_bytes` each, so that the rest of the file bounds it."""
+    start = cursor.pos
+    n: int = cursor.scalar(U64, what)
+    limit = min(limit, (cursor.n_bytes - cursor.pos) // least_bytes)
+    if n > limit:
+        cursor.pos = start
+        raise cursor.error(what, f"at most {limit} in the rest of the file", str(n))
+    return n
+
+
+def _checked_alignment(cursor: Cursor, metadata: dict[str, MetadataValue]) -> int:
+    alignment = metadata.get("general.alignment", 32)
+    if isinstance(alignment, bool) or not isinstance(alignment, int):
+        raise cursor.error("general.alignment", "an integer", type(alignment).__name__)
+    if not 1 <= alignment <= _MAX_ALIGNMENT or alignment & (alignment - 1):
+        raise cursor.error("general.alignment", f"a power of two up to {_MAX_ALIGNMENT}", str(alignment))
+    return alignment
+
+
+def _read_tensor_info(cursor: Cursor, index: int, part_idx: int, alignment: int) -> TensorInfo:
+    """Read one line of the directory; `offset` is still relative to the tensor data."""
+    name = cursor.name(f"name of tensor {index}")
+    n_dims: int = cursor.scalar(U32, f"number of dimensions of {name!r}")
+    if not 1 <= n_dims <= _MAX_DIMS:
+        cursor.pos -= 4
+        raise cursor.error(f"number of dimensions of {name!r}", f"1 to {_MAX_DIMS}", str(n_dims))
+    at_dims = cursor.pos
+    dims = [cursor.scalar(U64, f"dimension {d} of {name!r}") for d in range(n_dims)]
+    n_weights = 1
+    for dim in dims:
+        n_weights *= dim
+    if n_weights == 0 or n_weights >= 1 << 63:
+        cursor.pos = at_dims
+        raise cursor.error(f"dimensions of {name!r}", "a product from 1 to 2^63 - 1", " x ".join(map(str, dims)))
+    code: int = cursor.scalar(U32, f"format of {name!r}")
+    try:
+        format_ = TensorFormat(code)
+    except ValueError:
+        cursor.pos -= 4
+        remedy = "the file is damaged, or uses a format newer than this reader: update axiom, or requantise the model"
+        raise cursor.error(f"format of {name!r}", "a known tensor format", f"number {code}", remedy) from None
+    if dims[0] % format_.block_weights:
+        cursor.pos = at_dims
+        expected = f"a multiple of {format_.block_weights} ({format_.name})"
+        raise cursor.error(f"row length of {name!r}", expected, str(dims[0]))
+    offset: int = cursor.scalar(U64, f"offset of {name!r}")
+    if offset % alignment:
+        cursor.pos -= 8
+        raise cursor.error(f"offset of {name!r}", f"a multiple of the alignment, {alignment}", str(offset))
+    n_bytes = n_weights // format_.block_weights * format_.block_bytes
+    return TensorInfo(name, format_, tuple(reversed(dims)), part_idx, offset, n_bytes)
+
+
+def _placed(cursor: Cursor, tensors: dict[str, TensorInfo], alignment: int) -> dict[str, TensorInfo]:
+    """Give each tensor its offset in the file, after checking that all lie inside it and none on another."""
+    base = -(-cursor.pos // alignment) * alignment
+    end, before = base, "the header"
+    for info in sorted(tensors.values(), key=lambda info: info.offset):
+        start = base + info.offset
+        if start < end:
+            raise format_error(
+                cursor.path, start, f"data of {info.name!r}", f"a start after {before}, at {end}", str(start)
+            )
+        end, before = start + info.n_bytes, repr(info.name)
+        if end > cursor.n_bytes:
+            expected = f"an end inside the file of {cursor.n_bytes} bytes"
+            raise format_error(cursor.path, start, f"data of {info.name!r}", expected, f"byte {end}")
+    return {name: replace(info, offset=base + info.offset) for name, info in tensors.items()}
