@@ -1,0 +1,257 @@
+"""The one place where the bodies meet: what an engine can do, and how one is opened.
+
+`Engine` is a protocol. `axiom._native.Engine` (Rust) and `axiom.reference.Engine` (numpy) both fulfil it with the same
+results to the last bit, and everything above, from `Runtime` to the command line, is written once over it.
+
+Both are constructed alike:
+
+    Engine(config, tensors, *, n_ctx, n_seq_max, threads, kernels, kv, progress)
+
+where `config` is `ModelConfig.as_dict()` and `tensors` lists `(name, format, rows, cols, data)` for every tensor of
+`ModelConfig.tensors`, in that order: `format` is the name of a `TensorFormat`, `data` the bytes as a read-only uint8
+array. A vector (norm weight, bias, rope factors) has one row and always comes as F32, widened here if the file has it
+in 16 bits. An engine copies what it keeps: the arrays may be views of a mapped file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Literal, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from axiom.errors import AxiomError, ContextLengthError, MemoryBudgetError
+from axiom.gguf_file import GGUFFile
+from axiom.gguf_types import TensorFormat
+from axiom.hardware import cpu_budget, memory_budget
+from axiom.model_config import KVFormat, ModelConfig, TensorSpec
+
+__all__ = ["Backend", "Capacity", "Engine", "EngineTensor", "LogitRows", "body", "open_engine", "plan_capacity"]
+
+Backend = Literal["native", "reference"]
+LogitRows = Literal["last", "all", "none"]
+EngineTensor = tuple[str, str, int, int, "npt.NDArray[np.uint8]"]
+Progress = Callable[[int, int], None]
+
+# Room for activations, logits and tables beside weights and cache.
+_WORK_BYTES = 64 << 20
+# Sequences that a runtime holds at once, where memory allows.
+_DEFAULT_SEQUENCES = 16
+_BODIES = {"native": "axiom._native", "reference": "axiom.reference"}
+
+
+class Engine(Protocol):
+    """A model loaded into one body: sequences of positions, and the forward pass that appends to them.
+
+    A sequence is named by a small integer. Not thread-safe; `axiom.Runtime` holds a lock around it.
+    """
+
+    @property
+    def n_ctx(self) -> int:
+        """Most positions of one sequence."""
+        ...
+
+    @property
+    def n_vocab(self) -> int:
+        """Length of a row of logits."""
+        ...
+
+    @property
+    def n_seq_max(self) -> int:
+        """Most sequences at a time."""
+        ...
+
+    def seq_new(self) -> int:
+        """Open an empty sequence. Raises `MemoryBudgetError` when all `n_seq_max` are taken."""
+        ...
+
+    def seq_free(self, seq: int, /) -> None:
+        """Close a sequence and free its positions."""
+        ...
+
+    def seq_fork(self, seq: int, /) -> int:
+        """Open a new sequence with the same positions as `seq`; later appends to either leave the other alone."""
+        ...
+
+    def seq_len(self, seq: int, /) -> int:
+        """Count the positions of a sequence."""
+        ...
+
+    def seq_rewind(self, seq: int, n_pos: int, /) -> None:
+        """Keep the first `n_pos` positions."""
+        ...
+
+    def seq_save(self, seq: int, /) -> bytes:
+        """Return the state of a sequence, the same bytes from every body."""
+        ...
+
+    def seq_load(self, state: bytes, /) -> int:
+        """Open a new sequence from what `seq_save` returned.
+
+        Raises `ValueError` if that is damaged or of another model.
+        """
+        ...
+
+    def forward(
+        self,
+        seqs: Sequence[int],
+        tokens: Sequence[Sequence[int]],
+        logits: LogitRows = "last",
+        out: npt.NDArray[np.float32] | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Append `tokens[i]` to sequence `seqs[i]` for every i, in one pass; return logits, f32 `[n_rows, n_vocab]`.
+
+        Rows are the last position of each sequence in the order of `seqs` ("last"), every new position in the same
+        order ("all"), or none. The bits of a row do not depend on what else is in the pass. Ctrl-C is honoured at layer
+        boundaries; every sequence then has the positions that it had before.
+        """
+        ...
+
+    def telemetry(self) -> dict[str, Any]:
+        """Return times and counts of the passes so far."""
+        ...
+
+    def info(self) -> dict[str, Any]:
+        """Return what was chosen at start: kernel table, threads, bytes."""
+        ...
+
+    def close(self) -> None:
+        """Free everything. Closing twice does nothing."""
+        ...
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """How much an engine is opened for, and what bounded it."""
+
+    n_ctx: int
+    n_seq_max: int
+    weight_bytes: int
+    kv_bytes_per_sequence: int
+    usable_bytes: int | None
+    """Memory there was to plan with, or None if the system does not say."""
+    bounded_by: Literal["request", "model", "sliding window", "memory"]
+
+
+def plan_capacity(
+    config: ModelConfig,
+    *,
+    n_ctx: int | None,
+    kv: KVFormat,
+    n_seq_max: int | None = None,
+    usable_bytes: int | None = None,
+) -> Capacity:
+    """Decide context length and number of sequences, in the memory that there is.
+
+    `n_ctx=None` takes the model's own length, or as much of it as fits for one sequence. An explicit `n_ctx` is kept
+    or refused: with `ContextLengthError` beyond what the model can do, with `MemoryBudgetError` beyond memory.
+    `usable_bytes=None` does not bound.
+    """
+    if n_ctx is not None and n_ctx < 1:
+        raise ValueError(f"n_ctx: expected a positive number of positions, got {n_ctx}")
+    if n_seq_max is not None and n_seq_max < 1:
+        raise ValueError(f"n_seq_max: expected a positive number of sequences, got {n_seq_max}")
+    if n_ctx is not None and n_ctx > config.n_ctx_max:
+        why = "was trained for" if config.sliding_window is None else "attends to alike in full and windowed attention"
+        raise ContextLengthError(
+            f"n_ctx={n_ctx}, but the model has {config.n_ctx_max} positions that it {why}; "
+            f"use n_ctx={config.n_ctx_max} or less"
+        )
+    per_position = config.kv_bytes_per_position(kv)
+    bounded_by: Literal["request", "model", "sliding window", "memory"] = "request"
+    if n_ctx is None:
+        n_ctx = config.n_ctx_max
+        bounded_by = "model" if n_ctx == config.n_ctx_train else "sliding window"
+    if usable_bytes is None:
+        n_seq_max = n_seq_max or _DEFAULT_SEQUENCES
+    else:
+        left = usable_bytes - config.weight_bytes - _WORK_BYTES
+        most = max(0, left) // (per_position * (n_seq_max or 1))
+        if n_ctx > most:
+            if bounded_by == "request" or most < min(64, n_ctx):
+                raise _over_budget(config, n_ctx, n_seq_max or 1, per_position, usable_bytes, most)
+            n_ctx, bounded_by = most, "memory"
+        # More than one sequence is a convenience: it may reserve half of what is left, and no more.
+        n_seq_max = n_seq_max or max(1, min(_DEFAULT_SEQUENCES, left // 2 // (per_position * n_ctx)))
+    return Capacity(n_ctx, n_seq_max, config.weight_bytes, per_position * n_ctx, usable_bytes, bounded_by)
+
+
+def _over_budget(
+    config: ModelConfig, n_ctx: int, n_seq: int, per_position: int, usable_bytes: int, most: int
+) -> MemoryBudgetError:
+    needed = config.weight_bytes + _WORK_BYTES + n_ctx * n_seq * per_position
+    remedy = f"use n_ctx={most} or less" if most >= 1 else "use a smaller model or a smaller weight format"
+    if n_seq > 1:
+        remedy += f", or fewer than n_seq_max={n_seq} sequences"
+    return MemoryBudgetError(
+        f"weights of {_gib(config.weight_bytes)} and a cache of {n_seq} x {n_ctx} positions need {_gib(needed)}, "
+        f"but {_gib(usable_bytes)} of memory are usable; {remedy}"
+    )
+
+
+def _gib(n_bytes: int) -> str:
+    return f"{n_bytes / (1 << 30):.2f} GiB"
+
+
+def open_engine(
+    gguf: GGUFFile,
+    config: ModelConfig,
+    *,
+    n_ctx: int | None = None,
+    threads: int | None = None,
+    kernels: str | None = None,
+    kv: KVFormat = "f16",
+    backend: Backend = "native",
+    n_seq_max: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Engine, Capacity]:
+    """Load the weights of `gguf` into an engine, and say how much it was opened for.
+
+    `progress(n_done, n_total)` is called in bytes of weights while they load.
+    """
+    if kv not in ("f16", "f32"):
+        raise ValueError(f"kv: expected 'f16' or 'f32', got {kv!r}")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads: expected a positive number, got {threads}")
+    engine_class = cast("Callable[..., Engine]", body(backend).Engine)
+    capacity = plan_capacity(config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=memory_budget().usable_bytes)
+    engine = engine_class(
+        config.as_dict(),
+        [_engine_tensor(gguf, spec) for spec in config.tensors],
+        n_ctx=capacity.n_ctx,
+        n_seq_max=capacity.n_seq_max,
+        threads=threads or cpu_budget().n_threads,
+        kernels=kernels,
+        kv=kv,
+        progress=progress,
+    )
+    return engine, capacity
+
+
+def body(backend: str) -> ModuleType:
+    """Import the module of a body: `axiom._native` or `axiom.reference`, with the same names inside."""
+    module = _BODIES.get(backend)
+    if module is None:
+        raise ValueError(f"backend: expected one of {', '.join(map(repr, _BODIES))}, got {backend!r}")
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise AxiomError(
+            f"backend {backend!r}: {module} cannot be imported ({error}); "
+            "install the package with pip, or use backend='reference'"
+        ) from error
+
+
+def _engine_tensor(gguf: GGUFFile, spec: TensorSpec) -> EngineTensor:
+    stored = gguf.tensor_data(spec.name)
+    if not spec.is_vector or spec.format is TensorFormat.F32:
+        return spec.name, spec.format.name, spec.rows, spec.cols, stored
+    if spec.format is TensorFormat.F16:
+        wide = stored.view("<f2").astype("<f4")
+    else:
+        wide = (stored.view("<u2").astype("<u4") << 16).view("<f4")
+    return spec.name, TensorFormat.F32.name, spec.rows, spec.cols, wide.view(np.uint8)
