@@ -5,3 +5,7 @@ extern crate alloc;
 pub mod arithmetic;
 pub mod error;
 pub mod platform;
+
+pub mod arithmetic;
+pub mod format;
+pub mod kernels;

@@ -1,3 +1,29 @@
-//! The arithmetic that every body shares, to the bit.
+//! The bit contract: what every number is, on every processor (`docs/arithmetic.md`).
+//!
+//! [`simd`] names the vector operations; [`portable`], [`sse2`], [`avx2`], [`avx512`] and [`neon`] implement them with the same
+//! names. [`elementary`], [`activation`], [`vector`] and [`attention`] are the kernels, written once over any of them. [`half`]
+//! and [`float64`] are scalar.
 
+pub mod activation;
+pub mod attention;
+#[cfg(target_arch = "x86_64")]
+pub mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub mod avx512;
+pub mod elementary;
 pub mod float64;
+pub mod half;
+pub mod portable;
+pub mod simd;
+#[cfg(target_arch = "x86_64")]
+pub mod sse2;
+pub mod vector;
+
+/// Lanes of a vector; rows of a panel; positions of a key panel.
+pub const LANES: usize = 16;
+/// Values of a block that shares one activation scale.
+pub const BLOCK: usize = 32;
+/// Positions of an attention tile, and of a slab of the key-value cache.
+pub const TILE_POSITIONS: usize = 128;
+/// The contract's name, written into receipts; it changes with any bit.
+pub const CONTRACT: &str = "axiom-arithmetic-1";

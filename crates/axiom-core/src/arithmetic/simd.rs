@@ -1,0 +1,148 @@
+//! `Simd`: the vector operations from which every kernel is built, once for each instruction set.
+//!
+//! A kernel is written once, generic over `S: Simd`, and compiled once for each instruction set inside a function that
+//! enables it (`kernels/`). A vector always has 16 lanes, whatever the registers hold: one `__m512`, two `__m256`, four
+//! `__m128` or a plain array. A lane is one output (a weight row, a position, a dimension), so width never enters a sum.
+//!
+//! Each operation is the IEEE or two's-complement operation of its name, in every lane, with nothing fused
+//! (`docs/arithmetic.md`, section 1). The implementations differ in speed alone; `tests/conformance.rs` holds each equal to
+//! [`Portable`](super::portable::Portable).
+
+/// Sixteen lanes of one instruction set.
+///
+/// # Safety
+///
+/// Every method may execute instructions of its set: the caller runs on a processor that has them. Methods that take
+/// pointers read or write exactly the bytes their name says (any alignment); the caller owns that range.
+#[allow(clippy::missing_safety_doc)] // one contract for all methods, stated above
+pub unsafe trait Simd: Copy + 'static {
+    /// 16 × f32.
+    type F: Copy;
+    /// 16 × i32.
+    type I: Copy;
+    /// 64 × u8: four consecutive columns of each of 16 rows.
+    type B: Copy;
+    /// 16 × u8: one byte of each of 16 rows.
+    type Q: Copy;
+
+    /// Most tokens whose accumulators fit in registers beside one block of weights.
+    const TILE: usize;
+
+    // ---- f32 lanes
+
+    /// All lanes `x`.
+    unsafe fn splat(x: f32) -> Self::F;
+    /// Reads 16 f32.
+    unsafe fn load(p: *const f32) -> Self::F;
+    /// Writes 16 f32.
+    unsafe fn store(p: *mut f32, x: Self::F);
+    /// Reads 16 f16, exactly.
+    unsafe fn load_f16(p: *const u16) -> Self::F;
+    /// Reads 16 bf16, exactly.
+    unsafe fn load_bf16(p: *const u16) -> Self::F;
+    /// Writes 16 f16, rounded to nearest even.
+    unsafe fn store_f16(p: *mut u16, x: Self::F);
+    /// `a + b`.
+    unsafe fn add(a: Self::F, b: Self::F) -> Self::F;
+    /// `a − b`.
+    unsafe fn sub(a: Self::F, b: Self::F) -> Self::F;
+    /// `a × b`.
+    unsafe fn mul(a: Self::F, b: Self::F) -> Self::F;
+    /// `a ÷ b`.
+    unsafe fn div(a: Self::F, b: Self::F) -> Self::F;
+    /// Square root.
+    unsafe fn sqrt(a: Self::F) -> Self::F;
+    /// `a > b ? a : b` (so `b` where either is NaN).
+    unsafe fn max(a: Self::F, b: Self::F) -> Self::F;
+    /// `a < b ? x : y`; `y` where either of `a`, `b` is NaN.
+    unsafe fn select_lt(a: Self::F, b: Self::F, x: Self::F, y: Self::F) -> Self::F;
+    /// `a is NaN ? a : y`.
+    unsafe fn keep_nan(a: Self::F, y: Self::F) -> Self::F;
+    /// The fixed tree of `sum16`: halves of 8, 4, 2, 1.
+    unsafe fn tree_sum(a: Self::F) -> f32;
+    /// The largest lane (`max`, in any order; for values without NaN).
+    unsafe fn tree_max(a: Self::F) -> f32;
+
+    // ---- i32 lanes
+
+    /// All lanes `x`.
+    unsafe fn splat_i(x: i32) -> Self::I;
+    /// Wrapping `a + b`.
+    unsafe fn add_i(a: Self::I, b: Self::I) -> Self::I;
+    /// Wrapping `a − b`.
+    unsafe fn sub_i(a: Self::I, b: Self::I) -> Self::I;
+    /// Low 32 bits of `a × b`.
+    unsafe fn mul_i(a: Self::I, b: Self::I) -> Self::I;
+    /// `a << N`.
+    unsafe fn shl_i<const N: i32>(a: Self::I) -> Self::I;
+    /// The larger, as signed integers.
+    unsafe fn max_i(a: Self::I, b: Self::I) -> Self::I;
+    /// `a & b`.
+    unsafe fn and_i(a: Self::I, b: Self::I) -> Self::I;
+    /// i32 to f32, to nearest even.
+    unsafe fn to_f(a: Self::I) -> Self::F;
+    /// f32 to i32, to nearest even; for |a| < 2^22.
+    unsafe fn round_to_i(a: Self::F) -> Self::I;
+    /// The bits of f32 lanes.
+    unsafe fn bits(a: Self::F) -> Self::I;
+    /// f32 lanes of bits.
+    unsafe fn from_bits(a: Self::I) -> Self::F;
+    /// Writes the low byte of each lane (16 × i8); lanes are in −128 … 127.
+    unsafe fn store_i8(p: *mut i8, a: Self::I);
+    /// Sum of the lanes, exact.
+    unsafe fn sum_i(a: Self::I) -> i32;
+    /// The largest lane.
+    unsafe fn tree_max_i(a: Self::I) -> i32;
+
+    // ---- 64 bytes
+
+    /// Reads 64 bytes.
+    unsafe fn load_b(p: *const u8) -> Self::B;
+    /// `a & m` in each byte.
+    unsafe fn and_b(a: Self::B, m: u8) -> Self::B;
+    /// `a | b`.
+    unsafe fn or_b(a: Self::B, b: Self::B) -> Self::B;
+    /// Each 16-bit half-word `>> N` (bits cross bytes: mask afterwards).
+    unsafe fn shr_b<const N: i32>(a: Self::B) -> Self::B;
+    /// Each 16-bit half-word `<< N` (bits cross bytes: mask afterwards).
+    unsafe fn shl_b<const N: i32>(a: Self::B) -> Self::B;
+    /// `Σ w[g][row][t] × x[4g + t]` in each row, over `N` groups of four columns; weights are unsigned and at most `MAX`,
+    /// `x` are `4N` i8 in −127 … 127.
+    unsafe fn dot<const N: usize, const MAX: i32>(w: &[Self::B; N], x: *const i8) -> Self::I;
+
+    /// As `dot`, for signed weights stored with their top bit flipped (w + 128); `sum_x` is the sum of the `4N` values of `x`.
+    unsafe fn dot_signed<const N: usize>(w: &[Self::B; N], x: *const i8, sum_x: i32) -> Self::I;
+
+    // ---- 16 bytes
+
+    /// Reads 16 bytes.
+    unsafe fn load_q(p: *const u8) -> Self::Q;
+    /// `a & m` in each byte.
+    unsafe fn and_q(a: Self::Q, m: u8) -> Self::Q;
+    /// `a | b`.
+    unsafe fn or_q(a: Self::Q, b: Self::Q) -> Self::Q;
+    /// Each 16-bit half-word `>> N` (mask afterwards).
+    unsafe fn shr_q<const N: i32>(a: Self::Q) -> Self::Q;
+    /// Each 16-bit half-word `<< N` (mask afterwards).
+    unsafe fn shl_q<const N: i32>(a: Self::Q) -> Self::Q;
+    /// Zero-extends to i32.
+    unsafe fn unsigned_q(a: Self::Q) -> Self::I;
+    /// Sign-extends to i32.
+    unsafe fn signed_q(a: Self::Q) -> Self::I;
+
+    /// Hints that the cache line at `p` is read soon. `p` may point anywhere.
+    unsafe fn prefetch(p: *const u8);
+}
+
+/// Writes the methods of an implementation: each is inlined into the function that enables the instruction set.
+macro_rules! simd_ops {
+    ($( fn $name:ident $(<$(const $g:ident: $gt:ty),+>)? ($($a:ident: $t:ty),* $(,)?) $(-> $r:ty)? { $($body:tt)* } )*) => { $(
+        #[inline(always)]
+        unsafe fn $name $(<$(const $g: $gt),+>)? ($($a: $t),*) $(-> $r)? {
+            #[allow(unused_unsafe)] // some bodies are plain arithmetic
+            // SAFETY: the trait's contract: the processor has the instructions, and the caller owns what pointers reach.
+            unsafe { $($body)* }
+        }
+    )* };
+}
+pub(crate) use simd_ops;

@@ -1,0 +1,285 @@
+//! How the integer codes of a block of 32 columns lie in a panel of 16 rows, for each width (`docs/formats.md`).
+//!
+//! All layouts serve one instruction: the product of four consecutive bytes of every row with four activations. Group g
+//! of 64 bytes holds columns 4g … 4g + 3 of rows 0 … 15 (byte `row × 4 + t`); narrower codes share bytes so that a shift and
+//! a mask bring out one group. `put` and `get` move one row's 32 codes in and out; `unpack` gives all eight groups.
+
+use crate::arithmetic::simd::Simd;
+
+/// A layout of 32 columns × 16 rows of unsigned codes.
+pub trait Codes {
+    /// Bytes of a block.
+    const BYTES: usize;
+    /// Largest code.
+    const MAX: i32;
+    /// Writes the codes of one row; the block starts as zeros.
+    fn put(block: &mut [u8], row: usize, codes: &[u8; 32]);
+    /// Reads the codes of one row.
+    fn get(block: &[u8], row: usize) -> [u8; 32];
+    /// The eight groups: group g, byte `row × 4 + t` is the code of column 4g + t.
+    ///
+    /// # Safety
+    ///
+    /// The processor has the instructions of `S`; `block` is readable for `BYTES`.
+    unsafe fn unpack<S: Simd>(block: *const u8) -> [S::B; 8];
+}
+
+/// Splits a column into its group and its byte within the row's four.
+#[inline(always)]
+const fn place(column: usize, row: usize) -> (usize, usize) {
+    (column / 4, row * 4 + column % 4)
+}
+
+/// 8 bits: eight groups as they come.
+pub struct Bytes;
+
+impl Codes for Bytes {
+    const BYTES: usize = 512;
+    const MAX: i32 = 255;
+
+    fn put(block: &mut [u8], row: usize, codes: &[u8; 32]) {
+        for (column, code) in codes.iter().enumerate() {
+            let (group, byte) = place(column, row);
+            block[group * 64 + byte] = *code;
+        }
+    }
+
+    fn get(block: &[u8], row: usize) -> [u8; 32] {
+        core::array::from_fn(|column| {
+            let (group, byte) = place(column, row);
+            block[group * 64 + byte]
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn unpack<S: Simd>(block: *const u8) -> [S::B; 8] {
+        // SAFETY: the caller's duty; eight groups of 64 bytes.
+        unsafe { core::array::from_fn(|g| S::load_b(block.add(64 * g))) }
+    }
+}
+
+/// 4 bits: group g in the low halves of the g-th 64 bytes, group g + 4 in the high halves.
+pub struct Nibbles;
+
+impl Codes for Nibbles {
+    const BYTES: usize = 256;
+    const MAX: i32 = 15;
+
+    fn put(block: &mut [u8], row: usize, codes: &[u8; 32]) {
+        for (column, code) in codes.iter().enumerate() {
+            let (group, byte) = place(column, row);
+            block[group % 4 * 64 + byte] |= (code & 15) << (group / 4 * 4);
+        }
+    }
+
+    fn get(block: &[u8], row: usize) -> [u8; 32] {
+        core::array::from_fn(|column| {
+            let (group, byte) = place(column, row);
+            block[group % 4 * 64 + byte] >> (group / 4 * 4) & 15
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn unpack<S: Simd>(block: *const u8) -> [S::B; 8] {
+        // SAFETY: the caller's duty; four groups of 64 bytes.
+        unsafe {
+            let packed: [S::B; 4] = core::array::from_fn(|g| S::load_b(block.add(64 * g)));
+            core::array::from_fn(|g| {
+                if g < 4 { S::and_b(packed[g], 15) } else { S::and_b(S::shr_b::<4>(packed[g - 4]), 15) }
+            })
+        }
+    }
+}
+
+/// 2 bits: groups 0 … 3 in the bit pairs of 64 bytes, groups 4 … 7 in those of the next 64.
+pub struct Crumbs;
+
+impl Codes for Crumbs {
+    const BYTES: usize = 128;
+    const MAX: i32 = 3;
+
+    fn put(block: &mut [u8], row: usize, codes: &[u8; 32]) {
+        for (column, code) in codes.iter().enumerate() {
+            let (group, byte) = place(column, row);
+            block[group / 4 * 64 + byte] |= (code & 3) << (group % 4 * 2);
+        }
+    }
+
+    fn get(block: &[u8], row: usize) -> [u8; 32] {
+        core::array::from_fn(|column| {
+            let (group, byte) = place(column, row);
+            block[group / 4 * 64 + byte] >> (group % 4 * 2) & 3
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn unpack<S: Simd>(block: *const u8) -> [S::B; 8] {
+        // SAFETY: the caller's duty; two groups of 64 bytes.
+        unsafe {
+            let packed: [S::B; 2] = core::array::from_fn(|h| S::load_b(block.add(64 * h)));
+            [
+                S::and_b(packed[0], 3),
+                S::and_b(S::shr_b::<2>(packed[0]), 3),
+                S::and_b(S::shr_b::<4>(packed[0]), 3),
+                S::and_b(S::shr_b::<6>(packed[0]), 3),
+                S::and_b(packed[1], 3),
+                S::and_b(S::shr_b::<2>(packed[1]), 3),
+                S::and_b(S::shr_b::<4>(packed[1]), 3),
+                S::and_b(S::shr_b::<6>(packed[1]), 3),
+            ]
+        }
+    }
+}
+
+/// 1 bit: group g in bit g of 64 bytes. A part of wider codes.
+struct Bits;
+
+impl Bits {
+    const BYTES: usize = 64;
+
+    fn put(block: &mut [u8], row: usize, codes: [u8; 32]) {
+        for (column, code) in codes.into_iter().enumerate() {
+            let (group, byte) = place(column, row);
+            block[byte] |= (code & 1) << group;
+        }
+    }
+
+    fn get(block: &[u8], row: usize) -> [u8; 32] {
+        core::array::from_fn(|column| {
+            let (group, byte) = place(column, row);
+            block[byte] >> group & 1
+        })
+    }
+
+    /// Bit g of each byte, moved to bit `AT` (2 or 4), for every group.
+    ///
+    /// # Safety
+    ///
+    /// As [`Codes::unpack`].
+    #[inline(always)]
+    unsafe fn unpack_at<S: Simd, const AT: i32>(block: *const u8) -> [S::B; 8] {
+        const { assert!(AT == 2 || AT == 4) }
+        // SAFETY: the caller's duty; 64 bytes.
+        unsafe {
+            let bits = S::load_b(block);
+            let mask = 1u8 << AT;
+            if AT == 4 {
+                [
+                    S::and_b(S::shl_b::<4>(bits), mask),
+                    S::and_b(S::shl_b::<3>(bits), mask),
+                    S::and_b(S::shl_b::<2>(bits), mask),
+                    S::and_b(S::shl_b::<1>(bits), mask),
+                    S::and_b(bits, mask),
+                    S::and_b(S::shr_b::<1>(bits), mask),
+                    S::and_b(S::shr_b::<2>(bits), mask),
+                    S::and_b(S::shr_b::<3>(bits), mask),
+                ]
+            } else {
+                [
+                    S::and_b(S::shl_b::<2>(bits), mask),
+                    S::and_b(S::shl_b::<1>(bits), mask),
+                    S::and_b(bits, mask),
+                    S::and_b(S::shr_b::<1>(bits), mask),
+                    S::and_b(S::shr_b::<2>(bits), mask),
+                    S::and_b(S::shr_b::<3>(bits), mask),
+                    S::and_b(S::shr_b::<4>(bits), mask),
+                    S::and_b(S::shr_b::<5>(bits), mask),
+                ]
+            }
+        }
+    }
+}
+
+/// 5 bits: nibbles, then the fifth bits.
+pub struct Fives;
+
+impl Codes for Fives {
+    const BYTES: usize = Nibbles::BYTES + Bits::BYTES;
+    const MAX: i32 = 31;
+
+    fn put(block: &mut [u8], row: usize, codes: &[u8; 32]) {
+        Nibbles::put(block, row, codes);
+        Bits::put(&mut block[Nibbles::BYTES..], row, codes.map(|c| c >> 4));
+    }
+
+    fn get(block: &[u8], row: usize) -> [u8; 32] {
+        let (low, high) = (Nibbles::get(block, row), Bits::get(&block[Nibbles::BYTES..], row));
+        core::array::from_fn(|c| low[c] | high[c] << 4)
+    }
+
+    #[inline(always)]
+    unsafe fn unpack<S: Simd>(block: *const u8) -> [S::B; 8] {
+        // SAFETY: the caller's duty; the parts lie one after the other.
+        unsafe {
+            let low = Nibbles::unpack::<S>(block);
+            let high = Bits::unpack_at::<S, 4>(block.add(Nibbles::BYTES));
+            core::array::from_fn(|g| S::or_b(low[g], high[g]))
+        }
+    }
+}
+
+/// 6 bits: nibbles, then the upper two bits as crumbs.
+pub struct Sixes;
+
+impl Codes for Sixes {
+    const BYTES: usize = Nibbles::BYTES + Crumbs::BYTES;
+    const MAX: i32 = 63;
+
+    fn put(block: &mut [u8], row: usize, codes: &[u8; 32]) {
+        Nibbles::put(block, row, codes);
+        Crumbs::put(&mut block[Nibbles::BYTES..], row, &codes.map(|c| c >> 4));
+    }
+
+    fn get(block: &[u8], row: usize) -> [u8; 32] {
+        let (low, high) = (Nibbles::get(block, row), Crumbs::get(&block[Nibbles::BYTES..], row));
+        core::array::from_fn(|c| low[c] | high[c] << 4)
+    }
+
+    #[inline(always)]
+    unsafe fn unpack<S: Simd>(block: *const u8) -> [S::B; 8] {
+        // SAFETY: the caller's duty; the parts lie one after the other.
+        unsafe {
+            let low = Nibbles::unpack::<S>(block);
+            let high = block.add(Nibbles::BYTES);
+            let high: [S::B; 2] = core::array::from_fn(|h| S::load_b(high.add(64 * h)));
+            [
+                S::or_b(low[0], S::and_b(S::shl_b::<4>(high[0]), 0x30)),
+                S::or_b(low[1], S::and_b(S::shl_b::<2>(high[0]), 0x30)),
+                S::or_b(low[2], S::and_b(high[0], 0x30)),
+                S::or_b(low[3], S::and_b(S::shr_b::<2>(high[0]), 0x30)),
+                S::or_b(low[4], S::and_b(S::shl_b::<4>(high[1]), 0x30)),
+                S::or_b(low[5], S::and_b(S::shl_b::<2>(high[1]), 0x30)),
+                S::or_b(low[6], S::and_b(high[1], 0x30)),
+                S::or_b(low[7], S::and_b(S::shr_b::<2>(high[1]), 0x30)),
+            ]
+        }
+    }
+}
+
+/// 3 bits: crumbs, then the third bits.
+pub struct Threes;
+
+impl Codes for Threes {
+    const BYTES: usize = Crumbs::BYTES + Bits::BYTES;
+    const MAX: i32 = 7;
+
+    fn put(block: &mut [u8], row: usize, codes: &[u8; 32]) {
+        Crumbs::put(block, row, codes);
+        Bits::put(&mut block[Crumbs::BYTES..], row, codes.map(|c| c >> 2));
+    }
+
+    fn get(block: &[u8], row: usize) -> [u8; 32] {
+        let (low, high) = (Crumbs::get(block, row), Bits::get(&block[Crumbs::BYTES..], row));
+        core::array::from_fn(|c| low[c] | high[c] << 2)
+    }
+
+    #[inline(always)]
+    unsafe fn unpack<S: Simd>(block: *const u8) -> [S::B; 8] {
+        // SAFETY: the caller's duty; the parts lie one after the other.
+        unsafe {
+            let low = Crumbs::unpack::<S>(block);
+            let high = Bits::unpack_at::<S, 2>(block.add(Crumbs::BYTES));
+            core::array::from_fn(|g| S::or_b(low[g], high[g]))
+        }
+    }
+}

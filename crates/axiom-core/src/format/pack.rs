@@ -1,0 +1,96 @@
+//! From GGUF rows to panels and back. Bytes move, no number changes.
+
+use super::codes::Codes;
+use super::panel::{CHUNK_BLOCKS, Plain};
+use super::{BlockFormat, Format, with_format};
+use crate::arithmetic::{BLOCK, LANES};
+
+/// Packs up to 16 GGUF rows into one panel; rows that are missing become zeros.
+///
+/// `rows` holds whole rows of `n_col` columns back to back, `panel` is `format.bytes_panel(n_col)` long.
+///
+/// # Panics
+///
+/// If a length does not fit.
+pub fn pack_panel(format: Format, rows: &[u8], n_col: usize, panel: &mut [u8]) {
+    let bytes_row = format.bytes_row(n_col).expect("whole blocks");
+    assert!(rows.len() % bytes_row.max(1) == 0 && rows.len() <= LANES * bytes_row, "rows of {bytes_row} bytes");
+    assert_eq!(Some(panel.len()), format.bytes_panel(n_col), "panel of {n_col} columns");
+    panel.fill(0);
+    if bytes_row == 0 {
+        return;
+    }
+    for (lane, row) in rows.chunks_exact(bytes_row).enumerate() {
+        with_format!(format, F => pack_row::<F>(row, lane, panel), P => pack_plain::<P>(row, lane, panel));
+    }
+}
+
+/// Reads row `lane` of a panel back into GGUF bytes.
+///
+/// # Panics
+///
+/// If a length does not fit.
+pub fn unpack_row(format: Format, panel: &[u8], lane: usize, n_col: usize, row: &mut [u8]) {
+    assert!(lane < LANES, "lane {lane}");
+    assert_eq!(Some(row.len()), format.bytes_row(n_col), "row of {n_col} columns");
+    assert_eq!(Some(panel.len()), format.bytes_panel(n_col), "panel of {n_col} columns");
+    row.fill(0);
+    with_format!(format, F => unpack_blocks::<F>(panel, lane, row), P => unpack_plain::<P>(panel, lane, row));
+}
+
+/// Where GGUF block `n` of a row with `n_total` blocks lies in the panel: start of its meta, start of its codes.
+fn locate<F: BlockFormat>(n: usize, n_total: usize) -> (usize, usize) {
+    let per_chunk = CHUNK_BLOCKS * BLOCK / F::COLUMNS; // GGUF blocks in a whole chunk
+    let codes_of_block = F::COLUMNS / BLOCK * <F::Codes as Codes>::BYTES;
+    let meta_of_block = super::bytes_meta(F::FIELDS);
+    let (chunk, within) = (n / per_chunk, n % per_chunk);
+    let start = chunk * per_chunk * (codes_of_block + meta_of_block);
+    let in_chunk = per_chunk.min(n_total - chunk * per_chunk);
+    (start + within * meta_of_block, start + in_chunk * meta_of_block + within * codes_of_block)
+}
+
+fn pack_row<F: BlockFormat>(row: &[u8], lane: usize, panel: &mut [u8]) {
+    let n_total = row.len() / F::BYTES;
+    for (n, block) in row.chunks_exact(F::BYTES).enumerate() {
+        let (mut meta, mut codes) = locate::<F>(n, n_total);
+        for &(offset, bytes) in F::FIELDS {
+            let at = meta + lane * bytes;
+            panel[at..at + bytes].copy_from_slice(&block[offset..offset + bytes]);
+            meta += LANES * bytes;
+        }
+        for i in 0..F::COLUMNS / BLOCK {
+            F::Codes::put(&mut panel[codes..codes + F::Codes::BYTES], lane, &F::codes(block, i));
+            codes += F::Codes::BYTES;
+        }
+    }
+}
+
+fn unpack_blocks<F: BlockFormat>(panel: &[u8], lane: usize, row: &mut [u8]) {
+    let n_total = row.len() / F::BYTES;
+    for (n, block) in row.chunks_exact_mut(F::BYTES).enumerate() {
+        let (mut meta, mut codes) = locate::<F>(n, n_total);
+        for &(offset, bytes) in F::FIELDS {
+            let at = meta + lane * bytes;
+            block[offset..offset + bytes].copy_from_slice(&panel[at..at + bytes]);
+            meta += LANES * bytes;
+        }
+        for i in 0..F::COLUMNS / BLOCK {
+            F::set_codes(block, i, &F::Codes::get(&panel[codes..codes + F::Codes::BYTES], lane));
+            codes += F::Codes::BYTES;
+        }
+    }
+}
+
+fn pack_plain<P: Plain>(row: &[u8], lane: usize, panel: &mut [u8]) {
+    for (k, number) in row.chunks_exact(P::BYTES).enumerate() {
+        let at = (k * LANES + lane) * P::BYTES;
+        panel[at..at + P::BYTES].copy_from_slice(number);
+    }
+}
+
+fn unpack_plain<P: Plain>(panel: &[u8], lane: usize, row: &mut [u8]) {
+    for (k, number) in row.chunks_exact_mut(P::BYTES).enumerate() {
+        let at = (k * LANES + lane) * P::BYTES;
+        number.copy_from_slice(&panel[at..at + P::BYTES]);
+    }
+}

@@ -1,0 +1,68 @@
+//! Q2_K: 256 weights in 84 bytes. weight = (D × scale) × code − Dmin × min, scale and min for each 16.
+//!
+//! GGUF block: 16 bytes, scale in the low and min in the high half; 64 bytes of bit pairs; f16 D; f16 Dmin. Each 128 weights
+//! share 32 bytes: block i of 32 in bit pair i.
+
+use crate::arithmetic::simd::Simd;
+use super::codes::Crumbs;
+use super::panel::Quantized;
+use super::scales::HalvesMin;
+use super::{BlockFormat, Field, f16_at};
+
+/// The format.
+pub struct Q2K;
+
+impl Quantized for Q2K {
+    type Codes = Crumbs;
+    type Scales<S: Simd> = HalvesMin<S>;
+
+    #[inline(always)]
+    fn meta_bytes(_n_block: usize) -> usize {
+        320
+    }
+
+    #[inline(always)]
+    unsafe fn scales<S: Simd>(meta: *const u8, i: usize) -> Self::Scales<S> {
+        // SAFETY: the caller's duty; scale bytes 2i and 2i + 1 of 16.
+        unsafe {
+            let byte = |h: usize| S::load_q(meta.add(64 + 16 * (2 * i + h)));
+            HalvesMin {
+                d: S::load_f16(meta.cast()),
+                d_min: S::load_f16(meta.add(32).cast()),
+                scale: core::array::from_fn(|h| S::unsigned_q(S::and_q(byte(h), 15))),
+                min: core::array::from_fn(|h| S::unsigned_q(S::and_q(S::shr_q::<4>(byte(h)), 15))),
+            }
+        }
+    }
+}
+
+impl BlockFormat for Q2K {
+    const COLUMNS: usize = 256;
+    const BYTES: usize = 84;
+    const FIELDS: &'static [Field] = &[
+        (80, 2), (82, 2),
+        (0, 1), (1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1), (7, 1),
+        (8, 1), (9, 1), (10, 1), (11, 1), (12, 1), (13, 1), (14, 1), (15, 1),
+    ];
+
+    fn codes(block: &[u8], i: usize) -> [u8; 32] {
+        core::array::from_fn(|c| block[16 + i / 4 * 32 + c] >> (i % 4 * 2) & 3)
+    }
+
+    fn set_codes(block: &mut [u8], i: usize, codes: &[u8; 32]) {
+        for (c, code) in codes.iter().enumerate() {
+            block[16 + i / 4 * 32 + c] |= (code & 3) << (i % 4 * 2);
+        }
+    }
+
+    fn dequantize(block: &[u8], out: &mut [f32]) {
+        let (d, d_min) = (f16_at(block, 80), f16_at(block, 82));
+        for (j, out) in out.chunks_exact_mut(16).enumerate() {
+            let (scale, min) = (d * f32::from(block[j] & 15), d_min * f32::from(block[j] >> 4));
+            let codes = Self::codes(block, j / 2);
+            for (out, code) in out.iter_mut().zip(&codes[j % 2 * 16..]) {
+                *out = scale * f32::from(*code) - min;
+            }
+        }
+    }
+}

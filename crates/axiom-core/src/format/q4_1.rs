@@ -1,0 +1,54 @@
+//! Q4_1: 32 weights in 20 bytes. weight = d × code + m.
+//!
+//! GGUF block: f16 d; f16 m; 16 bytes, byte j holds code j in its low and code j + 16 in its high half.
+
+use crate::arithmetic::simd::Simd;
+use super::codes::Nibbles;
+use super::panel::Quantized;
+use super::scales::ScaleMin;
+use super::{BlockFormat, Field, f16_at};
+
+/// The format.
+pub struct Q4_1;
+
+impl Quantized for Q4_1 {
+    type Codes = Nibbles;
+    type Scales<S: Simd> = ScaleMin<S>;
+
+    #[inline(always)]
+    fn meta_bytes(n_block: usize) -> usize {
+        64 * n_block
+    }
+
+    #[inline(always)]
+    unsafe fn scales<S: Simd>(meta: *const u8, i: usize) -> Self::Scales<S> {
+        // SAFETY: the caller's duty; block i has 16 scales and 16 minima.
+        unsafe {
+            let meta = meta.add(64 * i);
+            ScaleMin { d: S::load_f16(meta.cast()), m: S::load_f16(meta.add(32).cast()) }
+        }
+    }
+}
+
+impl BlockFormat for Q4_1 {
+    const COLUMNS: usize = 32;
+    const BYTES: usize = 20;
+    const FIELDS: &'static [Field] = &[(0, 2), (2, 2)];
+
+    fn codes(block: &[u8], _i: usize) -> [u8; 32] {
+        core::array::from_fn(|c| block[4 + c % 16] >> (c / 16 * 4) & 15)
+    }
+
+    fn set_codes(block: &mut [u8], _i: usize, codes: &[u8; 32]) {
+        for (c, code) in codes.iter().enumerate() {
+            block[4 + c % 16] |= (code & 15) << (c / 16 * 4);
+        }
+    }
+
+    fn dequantize(block: &[u8], out: &mut [f32]) {
+        let (d, m) = (f16_at(block, 0), f16_at(block, 2));
+        for (out, code) in out.iter_mut().zip(Self::codes(block, 0)) {
+            *out = d * f32::from(code) + m;
+        }
+    }
+}

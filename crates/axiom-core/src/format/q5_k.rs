@@ -1,0 +1,61 @@
+//! Q5_K: 256 weights in 176 bytes. weight = (D × scale) × code − Dmin × min, scale and min for each 32.
+//!
+//! GGUF block: f16 D; f16 Dmin; 12 bytes of 6-bit scales and minima ([`super::k_scales`]); 32 bytes, bit i of byte c being the
+//! fifth bit of code 32i + c; 128 bytes of low halves, laid out as in Q4_K.
+
+use crate::arithmetic::simd::Simd;
+use super::codes::Fives;
+use super::k_scales;
+use super::panel::Quantized;
+use super::scales::ScaleMin;
+use super::{BlockFormat, Field, f16_at};
+
+/// The format.
+pub struct Q5K;
+
+impl Quantized for Q5K {
+    type Codes = Fives;
+    type Scales<S: Simd> = ScaleMin<S>;
+
+    #[inline(always)]
+    fn meta_bytes(_n_block: usize) -> usize {
+        256
+    }
+
+    #[inline(always)]
+    unsafe fn scales<S: Simd>(meta: *const u8, i: usize) -> Self::Scales<S> {
+        // SAFETY: the caller's duty.
+        unsafe { k_scales::scales::<S>(meta, i) }
+    }
+}
+
+impl BlockFormat for Q5K {
+    const COLUMNS: usize = 256;
+    const BYTES: usize = 176;
+    const FIELDS: &'static [Field] = &[
+        (0, 2), (2, 2),
+        (4, 1), (5, 1), (6, 1), (7, 1), (8, 1), (9, 1), (10, 1), (11, 1), (12, 1), (13, 1), (14, 1), (15, 1),
+    ];
+
+    fn codes(block: &[u8], i: usize) -> [u8; 32] {
+        core::array::from_fn(|c| block[48 + i / 2 * 32 + c] >> (i % 2 * 4) & 15 | (block[16 + c] >> i & 1) << 4)
+    }
+
+    fn set_codes(block: &mut [u8], i: usize, codes: &[u8; 32]) {
+        for (c, code) in codes.iter().enumerate() {
+            block[48 + i / 2 * 32 + c] |= (code & 15) << (i % 2 * 4);
+            block[16 + c] |= (code >> 4) << i;
+        }
+    }
+
+    fn dequantize(block: &[u8], out: &mut [f32]) {
+        let (d, d_min) = (f16_at(block, 0), f16_at(block, 2));
+        for (i, out) in out.chunks_exact_mut(32).enumerate() {
+            let (scale, min) = k_scales::scale_min(&block[4..16], i);
+            let (scale, min) = (d * f32::from(scale), d_min * f32::from(min));
+            for (out, code) in out.iter_mut().zip(Self::codes(block, i)) {
+                *out = scale * f32::from(code) - min;
+            }
+        }
+    }
+}

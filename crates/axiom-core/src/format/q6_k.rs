@@ -1,0 +1,70 @@
+//! Q6_K: 256 weights in 210 bytes. weight = (D × scale) × (code − 32), scale for each 16.
+//!
+//! GGUF block: 128 bytes of low halves; 64 bytes of upper bit pairs; 16 × i8 scales; f16 D. Each 128 weights share 64 of the
+//! first and 32 of the second: blocks 0, 1 of 32 in the low halves, blocks 2, 3 in the high halves; block i in bit pair i.
+
+use crate::arithmetic::simd::Simd;
+use super::codes::Sixes;
+use super::panel::Quantized;
+use super::scales::Halves;
+use super::{BlockFormat, Field, f16_at};
+
+/// The format.
+pub struct Q6K;
+
+impl Quantized for Q6K {
+    type Codes = Sixes;
+    type Scales<S: Simd> = Halves<S, 32>;
+
+    #[inline(always)]
+    fn meta_bytes(_n_block: usize) -> usize {
+        288
+    }
+
+    #[inline(always)]
+    unsafe fn scales<S: Simd>(meta: *const u8, i: usize) -> Self::Scales<S> {
+        // SAFETY: the caller's duty; scales 2i and 2i + 1 of 16.
+        unsafe {
+            let scale = |j: usize| S::signed_q(S::load_q(meta.add(32 + 16 * j)));
+            Halves { d: S::load_f16(meta.cast()), scale: [scale(2 * i), scale(2 * i + 1)] }
+        }
+    }
+}
+
+impl BlockFormat for Q6K {
+    const COLUMNS: usize = 256;
+    const BYTES: usize = 210;
+    const FIELDS: &'static [Field] = &[
+        (208, 2),
+        (192, 1), (193, 1), (194, 1), (195, 1), (196, 1), (197, 1), (198, 1), (199, 1),
+        (200, 1), (201, 1), (202, 1), (203, 1), (204, 1), (205, 1), (206, 1), (207, 1),
+    ];
+
+    fn codes(block: &[u8], i: usize) -> [u8; 32] {
+        let (half, quarter) = (i / 4, i % 4);
+        core::array::from_fn(|c| {
+            let low = block[64 * half + quarter % 2 * 32 + c] >> (quarter / 2 * 4) & 15;
+            let high = block[128 + 32 * half + c] >> (2 * quarter) & 3;
+            low | high << 4
+        })
+    }
+
+    fn set_codes(block: &mut [u8], i: usize, codes: &[u8; 32]) {
+        let (half, quarter) = (i / 4, i % 4);
+        for (c, code) in codes.iter().enumerate() {
+            block[64 * half + quarter % 2 * 32 + c] |= (code & 15) << (quarter / 2 * 4);
+            block[128 + 32 * half + c] |= (code >> 4) << (2 * quarter);
+        }
+    }
+
+    fn dequantize(block: &[u8], out: &mut [f32]) {
+        let d = f16_at(block, 208);
+        for (j, out) in out.chunks_exact_mut(16).enumerate() {
+            let scale = d * f32::from(block[192 + j] as i8);
+            let codes = Self::codes(block, j / 2);
+            for (out, code) in out.iter_mut().zip(&codes[j % 2 * 16..]) {
+                *out = scale * (i32::from(*code) - 32) as f32;
+            }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Q8_0: 32 weights in 34 bytes. weight = d × code, the code signed.
+//!
+//! GGUF block: f16 d; 32 × i8. Panels hold the bytes with their top bit flipped (code + 128), as the unsigned side of the
+//! byte products.
+
+use crate::arithmetic::simd::Simd;
+use super::codes::Bytes;
+use super::panel::Quantized;
+use super::scales::Scale;
+use super::{BlockFormat, Field, f16_at};
+
+/// The format.
+pub struct Q8_0;
+
+impl Quantized for Q8_0 {
+    type Codes = Bytes;
+    type Scales<S: Simd> = Scale<S, 128>;
+
+    #[inline(always)]
+    fn meta_bytes(n_block: usize) -> usize {
+        32 * n_block
+    }
+
+    #[inline(always)]
+    unsafe fn scales<S: Simd>(meta: *const u8, i: usize) -> Self::Scales<S> {
+        // SAFETY: the caller's duty; block i has 16 scales.
+        unsafe { Scale { d: S::load_f16(meta.add(32 * i).cast()) } }
+    }
+}
+
+impl BlockFormat for Q8_0 {
+    const COLUMNS: usize = 32;
+    const BYTES: usize = 34;
+    const FIELDS: &'static [Field] = &[(0, 2)];
+
+    fn codes(block: &[u8], _i: usize) -> [u8; 32] {
+        core::array::from_fn(|c| block[2 + c] ^ 0x80)
+    }
+
+    fn set_codes(block: &mut [u8], _i: usize, codes: &[u8; 32]) {
+        for (c, code) in codes.iter().enumerate() {
+            block[2 + c] = code ^ 0x80;
+        }
+    }
+
+    fn dequantize(block: &[u8], out: &mut [f32]) {
+        let d = f16_at(block, 0);
+        for (out, code) in out.iter_mut().zip(Self::codes(block, 0)) {
+            *out = d * (i32::from(code) - 128) as f32;
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! `Kernels`: the table of functions that the engine computes with, one for each instruction set, chosen once and passed down.
+//!
+//! The kernels themselves are in `arithmetic/` and `format/`, generic over the vector operations. Here each is compiled inside
+//! functions that enable an instruction set, and the functions are gathered in a table. The tables agree to the last bit.
+
+mod detect;
+
+pub use self::detect::CpuFeatures;
+
+use crate::arithmetic::activation::{Row, quantize};
+use crate::arithmetic::attention::{Tile, attend, finish};
+use crate::arithmetic::vector::{add, exp_all, rms_norm, rope, scale, silu_mul, to_f16};
+use crate::error::Error;
+use crate::format::panel::{Plain, Quantized, multiply, multiply_plain};
+use crate::format::{self, Format};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+type Multiply = unsafe fn(*const u8, usize, Row, usize, *mut f32, usize);
+
+/// The functions of one instruction set.
+///
+/// Every field is `unsafe` to call: its caller answers for the pointers (each function's own contract is on the generic
+/// kernel of the same name) and has the table from [`Kernels::choose`], which answers for the processor.
+pub struct Kernels {
+    /// `portable`, `sse2`, `avx2`, `avx512` or `neon`.
+    pub name: &'static str,
+    /// Features the processor must have.
+    pub needs: &'static [&'static str],
+    /// [`quantize`]: `(row, n_block)`.
+    pub quantize: unsafe fn(Row, usize),
+    /// [`rms_norm`]: `(x, w, n, eps, out)`.
+    pub rms_norm: unsafe fn(*const f32, *const f32, usize, f32, *mut f32),
+    /// [`silu_mul`]: `(gate, up, n, out)`.
+    pub silu_mul: unsafe fn(*const f32, *const f32, usize, *mut f32),
+    /// [`add`]: `(x, y, n)`, x += y.
+    pub add: unsafe fn(*mut f32, *const f32, usize),
+    /// [`scale`]: `(x, a, n)`, x *= a.
+    pub scale: unsafe fn(*mut f32, f32, usize),
+    /// [`rope`]: `(head, cos, sin, n_pair, adjacent)`.
+    pub rope: unsafe fn(*mut f32, *const f32, *const f32, usize, bool),
+    /// [`attend`] with an f16 cache.
+    pub attend_f16: unsafe fn(&Tile),
+    /// [`attend`] with an f32 cache.
+    pub attend_f32: unsafe fn(&Tile),
+    /// [`finish`]: `(tile, out, out_stride)`.
+    pub finish: unsafe fn(&Tile, *mut f32, usize),
+    /// f32 to f16, to nearest even: `(x, n, out)`.
+    pub to_f16: unsafe fn(*const f32, usize, *mut u16),
+    /// e^x: `(x, n, out)`.
+    pub exp: unsafe fn(*const f32, usize, *mut f32),
+    multiply: [Multiply; Format::ALL.len()],
+}
+
+impl Kernels {
+    /// `out[t][row] = panel row · x[t]`: one panel of 16 rows with `n_row` rows of activations of `n_block` blocks; rows of
+    /// `out` lie `stride` f32 apart.
+    ///
+    /// # Safety
+    ///
+    /// `panel` is a whole panel of `format` with `n_block × 32` columns, `x` holds `n_row` rows (f32 for plain formats,
+    /// quantised for the others), `out` is writable for 16 values in each row.
+    #[inline]
+    pub unsafe fn multiply(
+        &self,
+        format: Format,
+        panel: *const u8,
+        n_block: usize,
+        x: Row,
+        n_row: usize,
+        out: *mut f32,
+        stride: usize,
+    ) {
+        // SAFETY: the caller's duty.
+        unsafe { (self.multiply[format as usize])(panel, n_block, x, n_row, out, stride) }
+    }
+
+    /// The tables of this architecture, best first.
+    pub fn all() -> &'static [&'static Kernels] {
+        TABLES
+    }
+
+    /// What `cpu` lacks for this table.
+    pub fn missing<'a>(&'a self, cpu: &'a CpuFeatures) -> impl Iterator<Item = &'static str> + 'a {
+        self.needs.iter().copied().filter(|feature| !cpu.has(feature))
+    }
+
+    /// The best table that `cpu` can run, or the one that `forced` names.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownKernels`] if no table has the forced name, [`Error::UnsupportedKernels`] if `cpu` cannot run it.
+    pub fn choose(cpu: &CpuFeatures, forced: Option<&str>) -> Result<&'static Kernels, Error> {
+        let runs = |table: &&&'static Kernels| table.missing(cpu).next().is_none();
+        let Some(name) = forced else {
+            return Ok(TABLES.iter().find(runs).expect("the portable table needs nothing"));
+        };
+        let join = |names: Vec<&str>| -> String { names.join(", ") };
+        let Some(table) = TABLES.iter().find(|table| table.name == name) else {
+            return Err(Error::UnknownKernels {
+                got: name.to_string(),
+                valid: join(TABLES.iter().map(|table| table.name).collect()),
+            });
+        };
+        let missing: Vec<&str> = table.missing(cpu).collect();
+        if missing.is_empty() {
+            return Ok(table);
+        }
+        Err(Error::UnsupportedKernels {
+            name: table.name,
+            missing: join(missing),
+            usable: join(TABLES.iter().filter(runs).map(|table| table.name).collect()),
+        })
+    }
+}
+
+/// Compiles every kernel with an instruction set enabled, and gathers the results in a table.
+macro_rules! table {
+    ($module:ident, $Set:ty, $name:literal, [$($need:literal),*] $(, $features:literal)?) => {
+        mod $module {
+            use super::*;
+
+            table! {@functions $Set, [$(#[target_feature(enable = $features)])?];
+                fn quantize_(row: Row, n_block: usize) = quantize::<$Set>;
+                fn rms_norm_(x: *const f32, w: *const f32, n: usize, eps: f32, out: *mut f32) = rms_norm::<$Set>;
+                fn silu_mul_(gate: *const f32, up: *const f32, n: usize, out: *mut f32) = silu_mul::<$Set>;
+                fn add_(x: *mut f32, y: *const f32, n: usize) = add::<$Set>;
+                fn scale_(x: *mut f32, a: f32, n: usize) = scale::<$Set>;
+                fn rope_(head: *mut f32, cos: *const f32, sin: *const f32, n_pair: usize, adjacent: bool) = rope::<$Set>;
+                fn attend_f16(tile: &Tile) = attend::<$Set, u16>;
+                fn attend_f32(tile: &Tile) = attend::<$Set, f32>;
+                fn finish_(tile: &Tile, out: *mut f32, stride: usize) = finish::<$Set>;
+                fn to_f16_(x: *const f32, n: usize, out: *mut u16) = to_f16::<$Set>;
+                fn exp_(x: *const f32, n: usize, out: *mut f32) = exp_all::<$Set>;
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn codes<Q: Quantized>(
+                panel: *const u8, n_block: usize, x: Row, n_row: usize, out: *mut f32, stride: usize,
+            ) {
+                // SAFETY: the table is chosen only where the set exists; pointers are the caller's duty.
+                unsafe { multiply::<$Set, Q>(panel, n_block, x, n_row, out, stride) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn plain<P: Plain>(
+                panel: *const u8, n_block: usize, x: Row, n_row: usize, out: *mut f32, stride: usize,
+            ) {
+                // SAFETY: the table is chosen only where the set exists; pointers are the caller's duty.
+                unsafe { multiply_plain::<$Set, P>(panel, n_block, x, n_row, out, stride) }
+            }
+
+            pub(super) static KERNELS: Kernels = Kernels {
+                name: $name,
+                needs: &[$($need),*],
+                quantize: quantize_,
+                rms_norm: rms_norm_,
+                silu_mul: silu_mul_,
+                add: add_,
+                scale: scale_,
+                rope: rope_,
+                attend_f16,
+                attend_f32,
+                finish: finish_,
+                to_f16: to_f16_,
+                exp: exp_,
+                // In the order of `Format::ALL`.
+                multiply: [
+                    plain::<format::F32>,
+                    plain::<format::F16>,
+                    plain::<format::Bf16>,
+                    codes::<format::Q8_0>,
+                    codes::<format::Q4_0>,
+                    codes::<format::Q4_1>,
+                    codes::<format::Q5_0>,
+                    codes::<format::Q5_1>,
+                    codes::<format::Q2K>,
+                    codes::<format::Q3K>,
+                    codes::<format::Q4K>,
+                    codes::<format::Q5K>,
+                    codes::<format::Q6K>,
+                ],
+            };
+        }
+    };
+    (@functions $Set:ty, $attributes:tt; $(fn $function:ident($($a:ident: $t:ty),*) = $generic:expr;)*) => {
+        $( table! {@function $attributes $function ($($a: $t),*) $generic} )*
+    };
+    (@function [$($attribute:tt)*] $function:ident ($($a:ident: $t:ty),*) $generic:expr) => {
+        $($attribute)*
+        unsafe fn $function($($a: $t),*) {
+            // SAFETY: the table is chosen only where the set exists; pointers are the caller's duty.
+            unsafe { $generic($($a),*) }
+        }
+    };
+}
+
+table!(portable, crate::arithmetic::portable::Portable, "portable", []);
+#[cfg(target_arch = "x86_64")]
+table!(sse2, crate::arithmetic::sse2::Sse2, "sse2", []);
+#[cfg(target_arch = "x86_64")]
+table!(avx2, crate::arithmetic::avx2::Avx2, "avx2", ["avx2", "f16c"], "avx2,f16c");
+#[cfg(target_arch = "x86_64")]
+table!(
+    avx512,
+    crate::arithmetic::avx512::Avx512,
+    "avx512",
+    ["avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni", "f16c"],
+    "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,f16c"
+);
+
+#[cfg(target_arch = "x86_64")]
+static TABLES: &[&Kernels] = &[&avx512::KERNELS, &avx2::KERNELS, &sse2::KERNELS, &portable::KERNELS];
+#[cfg(not(target_arch = "x86_64"))]
+static TABLES: &[&Kernels] = &[&portable::KERNELS];
