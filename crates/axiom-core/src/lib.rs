@@ -2,7 +2,6 @@
 #![no_std]
 extern crate alloc;
 
-pub mod arithmetic;
 pub mod error;
 pub mod platform;
 
