@@ -1,0 +1,40 @@
+"""Q4_0: 32 weights in 18 bytes, 4.5 bits a weight.
+
+    0   f16   d
+    2   16 B  nibbles: byte j has w[j] low, w[j + 16] high
+
+weight = d * (w - 8).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..arithmetic.half import f16_to_f32
+from .base import IntegerFormat
+from .nibbles import read_nibbles, write_nibbles
+from .panel import Nibbles
+from .products import ScaledRows
+
+
+class Q4_0(IntegerFormat):
+    """One scale, four bits."""
+
+    name = "Q4_0"
+    weights_per_block = 32
+    bytes_per_block = 18
+    scales = ((0, 2),)
+    pieces = ((Nibbles, 0),)
+
+    def integers(self, blocks: np.ndarray) -> np.ndarray:
+        """w in 0 ... 15."""
+        return read_nibbles(blocks[..., 2:18])
+
+    def put_integers(self, w: np.ndarray, blocks: np.ndarray) -> None:
+        """Writes w into zeroed blocks."""
+        blocks[..., 2:18] = write_nibbles(w)
+
+    def decode(self, blocks: np.ndarray) -> ScaledRows:
+        """w - 8 in -8 ... 7, one d for each 32."""
+        w = self.integers(blocks).astype(np.int16) - np.int16(8)
+        return ScaledRows(w, f16_to_f32(blocks[..., 0:2])[..., 0])

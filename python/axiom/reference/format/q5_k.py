@@ -1,0 +1,45 @@
+"""Q5_K: 256 weights in 176 bytes, 5.5 bits a weight.
+
+     0   f16    D
+     2   f16    Dmin
+     4   12 B   eight 6-bit scales sc and minima mn (kquants.scale_and_minimum_of_12)
+    16   32 B   bit b of byte l is the fifth bit of weight 32 b + l
+    48   128 B  nibbles: 32 bytes for each 64 weights, the first 32 low, the next 32 high
+
+weight = (D * sc) * w - (Dmin * mn), with sc and mn of the weight's 32.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .base import IntegerFormat
+from .kquants import read_bit_planes, read_nibbles_by_64, write_bit_planes, write_nibbles_by_64
+from .panel import Bits, Nibbles
+from .products import ScaledRowsWithMinimum
+from .q4_k import decode_scale_and_minimum
+
+
+class Q5_K(IntegerFormat):
+    """Q4_K with a fifth bit."""
+
+    name = "Q5_K"
+    weights_per_block = 256
+    bytes_per_block = 176
+    scales = ((0, 2), (2, 2), *((4 + i, 1) for i in range(12)))
+    pieces = ((Nibbles, 0), (Bits, 4))
+
+    def integers(self, blocks: np.ndarray) -> np.ndarray:
+        """w in 0 ... 31."""
+        w = read_nibbles_by_64(blocks[..., 48:176]) | read_bit_planes(blocks[..., 16:48]) << 4
+        return w.reshape(*blocks.shape[:-1], 256)
+
+    def put_integers(self, w: np.ndarray, blocks: np.ndarray) -> None:
+        """Writes w into zeroed blocks."""
+        w = w.reshape(*w.shape[:-1], 8, 32)
+        blocks[..., 16:48] = write_bit_planes(w >> 4 & 1)
+        blocks[..., 48:176] = write_nibbles_by_64(w)
+
+    def decode(self, blocks: np.ndarray) -> ScaledRowsWithMinimum:
+        """w, and for each 32: d = D * sc and m = -(Dmin * mn), both exact."""
+        return decode_scale_and_minimum(self, blocks)
