@@ -1,1 +1,7 @@
 """The specification: the numpy twin of axiom-core, file for file and name for name."""
+
+from __future__ import annotations
+
+from .engine import Engine
+
+__all__ = ["Engine"]

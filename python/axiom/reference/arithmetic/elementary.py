@@ -10,7 +10,7 @@ import numpy as np
 
 
 def _f32(bits: int) -> np.float32:
-    return np.array(bits, np.uint32).view(np.float32)[()]
+    return np.float32(np.array(bits, np.uint32).view(np.float32))
 
 
 _LOG2_E = _f32(0x3FB8AA3B)
@@ -42,7 +42,7 @@ def exp(x: np.ndarray) -> np.ndarray:
 
 
 def silu(x: np.ndarray) -> np.ndarray:
-    """x ÷ (1 + exp(−x)), the activation of the feed-forward's gate."""
+    """x / (1 + exp(-x)), the activation of the feed-forward's gate."""
     with np.errstate(invalid="ignore"):
         return x / (np.float32(1) + exp(-x))
 

@@ -10,11 +10,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..arithmetic.quantize import quantize
-from .panel import BLOCKS_PER_CHUNK, ROWS, Bits, Bytes, Nibbles, Pairs, pack_scales, to_panels, unpack_scales
+from ..arithmetic.activation import quantize
+from .panel import BLOCKS_PER_CHUNK, ROWS, pack_scales, to_panels, unpack_scales
 from .products import DecodedRows
-
-Piece = type[Bits] | type[Pairs] | type[Nibbles] | type[Bytes]
 
 
 class WeightFormat:
@@ -23,7 +21,6 @@ class WeightFormat:
     name: ClassVar[str]
     weights_per_block: ClassVar[int]
     bytes_per_block: ClassVar[int]
-    quantized: ClassVar[bool] = True
 
     def row_bytes(self, cols: int) -> int:
         """Bytes of a row in the file; ValueError if a row of `cols` weights is no whole number of blocks."""
@@ -53,8 +50,7 @@ class WeightFormat:
 
     def matmul(self, rows: np.ndarray, cols: int, x: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
         """The product of a matrix with f32 vectors [n_tokens, cols]: f32 [n_tokens, n_rows]; bias is added once."""
-        decoded = self.decode(self.blocks(rows, cols))
-        out = decoded.product(quantize(x) if self.quantized else x)
+        out = self.decode(self.blocks(rows, cols)).product(quantize(x))
         return out if bias is None else out + bias
 
     def pack(self, rows: np.ndarray, cols: int) -> bytes:

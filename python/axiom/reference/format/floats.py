@@ -17,7 +17,6 @@ class FloatFormat(WeightFormat):
     """A format whose block is one float."""
 
     weights_per_block = 1
-    quantized = False
 
     def floats(self, elements: np.ndarray) -> np.ndarray:
         """Elements uint8 [..., bytes_per_block] as f32 [...]."""

@@ -15,14 +15,14 @@ from typing import Protocol
 
 import numpy as np
 
+from ..arithmetic.activation import Activations, pad_to_blocks
 from ..arithmetic.dot import block_dot, sequential_dot
-from ..arithmetic.quantize import Activations, pad_to_blocks
 
 
 class DecodedRows(Protocol):
     """Rows of a weight matrix, decoded from the file's blocks."""
 
-    def product(self, x: Activations | np.ndarray) -> np.ndarray:
+    def product(self, x: Activations) -> np.ndarray:
         """One output for each token and row: f32 [n_tokens, n_rows]."""
         ...
 
@@ -34,8 +34,6 @@ class DecodedRows(Protocol):
 class FloatRows:
     """F32, F16, BF16: weights that are floats, multiplied with activations that are not quantised."""
 
-    quantized = False
-
     def __init__(self, w: np.ndarray) -> None:
         self.w = w  # f32 [n_rows, n_cols]
 
@@ -44,10 +42,10 @@ class FloatRows:
         """The weights as f32 [n_blocks, 32, n_rows], columns padded with zeros to whole blocks."""
         return np.ascontiguousarray(pad_to_blocks(self.w).transpose(1, 2, 0))
 
-    def product(self, x: np.ndarray) -> np.ndarray:
+    def product(self, x: Activations) -> np.ndarray:
         """p = sequential sum of w * x in a block; acc = acc + p."""
-        columns = np.ascontiguousarray(pad_to_blocks(x).transpose(1, 2, 0))  # [n_blocks, 32, n_tokens]
-        acc = np.zeros((len(self.w), len(x)), np.float32)
+        columns = np.ascontiguousarray(x.x.transpose(1, 2, 0))  # [n_blocks, 32, n_tokens]
+        acc = np.zeros((len(self.w), len(x.x)), np.float32)
         for weights, values in zip(self.dot_weights, columns, strict=True):
             acc += sequential_dot(weights, values)
         return acc.T
@@ -60,7 +58,6 @@ class FloatRows:
 class QuantizedRows:
     """What the four integer shapes share: `w` as the dot product wants it."""
 
-    quantized = True
     w: np.ndarray
 
     def __init__(self, w: np.ndarray) -> None:

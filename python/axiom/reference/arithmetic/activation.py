@@ -16,8 +16,9 @@ _TINY_BITS = np.uint32(0x0D800000)
 
 
 class Activations(NamedTuple):
-    """Quantised vectors, one for each token: x is about d * q. `n_blocks` counts blocks of 32."""
+    """What a product reads: vectors, one for each token, as they are and quantised: x is about d * q."""
 
+    x: np.ndarray  # f32   [n_tokens, n_blocks, 32], zeros after the last column
     q: np.ndarray  # int8  [n_tokens, n_blocks, 32], -127 ... 127
     d: np.ndarray  # f32   [n_tokens, n_blocks]
     s0: np.ndarray  # int32 [n_tokens, n_blocks], the sum of q[0..16]
@@ -40,7 +41,7 @@ def quantize(x: np.ndarray) -> Activations:
     d = np.where(finite, d, np.float32(np.nan))
     s0 = q[..., :16].sum(axis=-1, dtype=np.int32)
     s1 = q[..., 16:].sum(axis=-1, dtype=np.int32)
-    return Activations(q, d, s0, s1, d * (s0 + s1).astype(np.float32))
+    return Activations(blocks, q, d, s0, s1, d * (s0 + s1).astype(np.float32))
 
 
 def pad_to_blocks(x: np.ndarray) -> np.ndarray:

@@ -1,0 +1,207 @@
+"""The key-value cache: slabs of 128 positions that sequences share until one of them writes.
+
+A sequence is a list of slabs and a length. Forking copies the list, not the slabs; the first write to a slab that
+another sequence also holds copies it. A slab is one tile of attention (docs/arithmetic.md, section 5): both grids
+start at position 0 of the sequence.
+
+Keys and values are kept as f16 (or f32, if asked) and read back through that type also by the token that wrote them,
+so a position's bits do not depend on whether it was computed in this pass or an earlier one.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from struct import Struct
+
+import numpy as np
+
+from ..errors import ContextLengthError, MemoryBudgetError
+from ..model_config import ModelConfig
+from .arithmetic.half import f16_to_f32, f32_to_f16
+
+POSITIONS_PER_SLAB = 128
+# docs/formats.md: magic, version, bytes per number, n_layer, n_head_kv, head_dim, n_pos; then numbers; then a CRC-32.
+_SAVED_HEADER = Struct("<8s6I")
+_SAVED_MAGIC, _SAVED_VERSION = b"AXIOMSEQ", 1
+_SAVED_CRC = Struct("<I")
+
+
+@dataclass
+class Slab:
+    """Keys and values of 128 positions: uint16 (f16 bits) or f32 [n_layer, 2, n_head_kv, 128, head_dim]."""
+
+    kv: np.ndarray
+    n_holders: int = 1
+
+
+@dataclass
+class _Sequence:
+    slabs: list[Slab] = field(default_factory=list)
+    n_pos: int = 0
+
+
+class KVCachePool:
+    """All sequences of an engine. A sequence is named by the lowest integer that was free when it was opened."""
+
+    def __init__(self, config: ModelConfig, n_ctx: int, n_seq_max: int, kv: str) -> None:
+        if kv not in ("f16", "f32"):
+            raise ValueError(f"kv: expected 'f16' or 'f32', got {kv!r}")
+        self.n_ctx, self.n_seq_max, self.kv = n_ctx, n_seq_max, kv
+        self.dtype = np.dtype(np.uint16 if kv == "f16" else np.float32)
+        self.slab_shape = (config.n_layer, 2, config.n_head_kv, POSITIONS_PER_SLAB, config.head_dim)
+        self.sequences: dict[int, _Sequence] = {}
+
+    # Sequences
+
+    def new(self) -> int:
+        """Opens an empty sequence; MemoryBudgetError when all are taken."""
+        for seq in range(self.n_seq_max):
+            if seq not in self.sequences:
+                self.sequences[seq] = _Sequence()
+                return seq
+        raise MemoryBudgetError(
+            f"all {self.n_seq_max} sequences are taken; free one, or open the engine with a larger n_seq_max"
+        )
+
+    def free(self, seq: int) -> None:
+        """Closes a sequence; slabs that no other sequence holds go with it."""
+        self._release(self._get(seq).slabs)
+        del self.sequences[seq]
+
+    def fork(self, seq: int) -> int:
+        """Opens a new sequence that shares all slabs of `seq`."""
+        parent = self._get(seq)
+        child = self.new()
+        for slab in parent.slabs:
+            slab.n_holders += 1
+        self.sequences[child] = _Sequence(list(parent.slabs), parent.n_pos)
+        return child
+
+    def length(self, seq: int) -> int:
+        """Positions of a sequence."""
+        return self._get(seq).n_pos
+
+    def rewind(self, seq: int, n_pos: int) -> None:
+        """Keeps the first `n_pos` positions."""
+        sequence = self._get(seq)
+        if not 0 <= n_pos <= sequence.n_pos:
+            raise ValueError(f"sequence {seq}: expected n_pos in 0 ... {sequence.n_pos}, its length, got {n_pos}")
+        n_slabs = -(-n_pos // POSITIONS_PER_SLAB)
+        self._release(sequence.slabs[n_slabs:])
+        del sequence.slabs[n_slabs:]
+        sequence.n_pos = n_pos
+
+    # One pass: reserve, then write and read layer by layer, then commit (or abandon, and nothing has happened)
+
+    def reserve(self, seq: int, n_new: int) -> None:
+        """Makes the next `n_new` positions writable; ContextLengthError if they are more than the context has."""
+        sequence = self._get(seq)
+        n_after = sequence.n_pos + n_new
+        if n_after > self.n_ctx:
+            raise ContextLengthError(
+                f"sequence {seq} has {sequence.n_pos} positions and {n_new} more make {n_after}, but n_ctx is "
+                f"{self.n_ctx}; use a larger n_ctx or a shorter prompt"
+            )
+        for slab_idx in range(sequence.n_pos // POSITIONS_PER_SLAB, -(-n_after // POSITIONS_PER_SLAB)):
+            if slab_idx == len(sequence.slabs):
+                # Zeros, because attention multiplies positions that are not written yet with a weight of 0.
+                sequence.slabs.append(Slab(np.zeros(self.slab_shape, self.dtype)))
+            elif sequence.slabs[slab_idx].n_holders > 1:
+                sequence.slabs[slab_idx].n_holders -= 1
+                sequence.slabs[slab_idx] = Slab(sequence.slabs[slab_idx].kv.copy())
+
+    def write(self, seq: int, layer: int, k: np.ndarray, v: np.ndarray) -> None:
+        """Stores keys and values f32 [n_new, n_head_kv, head_dim] of one layer after the sequence's last position."""
+        sequence = self._get(seq)
+        numbers = np.stack([k, v])  # [2, n_new, n_head_kv, head_dim]
+        if self.kv == "f16":
+            numbers = f32_to_f16(numbers)
+        for pos, row in enumerate(numbers.transpose(1, 0, 2, 3), start=sequence.n_pos):
+            sequence.slabs[pos // POSITIONS_PER_SLAB].kv[layer, :, :, pos % POSITIONS_PER_SLAB] = row
+
+    def tiles(self, seq: int, layer: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The keys and values of one layer, slab by slab: two f32 [n_head_kv, 128, head_dim]."""
+        for slab in self._get(seq).slabs:
+            k, v = slab.kv[layer]
+            yield (f16_to_f32(k), f16_to_f32(v)) if self.kv == "f16" else (k, v)
+
+    def commit(self, seq: int, n_new: int) -> None:
+        """Makes the written positions part of the sequence."""
+        self._get(seq).n_pos += n_new
+
+    def abandon(self, seq: int) -> None:
+        """Drops what was reserved and not committed."""
+        self.rewind(seq, self._get(seq).n_pos)
+
+    # Saved sequences
+
+    def save(self, seq: int) -> bytes:
+        """The state of a sequence (docs/formats.md), the same bytes from every body."""
+        sequence = self._get(seq)
+        n_layer, _, n_head_kv, _, head_dim = self.slab_shape
+        header = _SAVED_HEADER.pack(
+            _SAVED_MAGIC, _SAVED_VERSION, self.dtype.itemsize, n_layer, n_head_kv, head_dim, sequence.n_pos
+        )
+        # [n_layer, 2, n_head_kv, n_slab * 128, head_dim]
+        positions = np.concatenate(
+            [slab.kv for slab in sequence.slabs] or [np.empty((n_layer, 2, n_head_kv, 0, head_dim), self.dtype)], axis=3
+        )
+        numbers = positions[:, :, :, : sequence.n_pos].transpose(0, 1, 3, 2, 4)
+        state = header + numbers.astype(self.dtype.newbyteorder("<")).tobytes()
+        return state + _SAVED_CRC.pack(zlib.crc32(state))
+
+    def load(self, state: bytes) -> int:
+        """Opens a sequence from saved state; ValueError if it is damaged or of another model or cache type."""
+        state = bytes(state)
+        least = _SAVED_HEADER.size + _SAVED_CRC.size
+        if len(state) < least or state[:8] != _SAVED_MAGIC:
+            raise ValueError(f"expected a saved sequence of {least} bytes or more, got {len(state)} that are none")
+        _, version, n_bytes, *shape, n_pos = _SAVED_HEADER.unpack_from(state)
+        if version != _SAVED_VERSION:
+            raise ValueError(f"saved sequence: expected version {_SAVED_VERSION}, got {version}; save it again")
+        n_layer, _, n_head_kv, _, head_dim = self.slab_shape
+        if shape != [n_layer, n_head_kv, head_dim] or n_bytes != self.dtype.itemsize:
+            raise ValueError(
+                f"saved sequence: expected n_layer, n_head_kv, head_dim = {[n_layer, n_head_kv, head_dim]} in numbers "
+                f"of {self.dtype.itemsize} bytes, got {shape} in {n_bytes}; load it with the model and kv that saved it"
+            )
+        if n_pos > self.n_ctx:
+            raise ContextLengthError(
+                f"saved sequence: it has {n_pos} positions, but n_ctx is {self.n_ctx}; use a larger n_ctx"
+            )
+        n_expected = least + n_bytes * 2 * n_layer * n_head_kv * head_dim * n_pos
+        if len(state) != n_expected:
+            raise ValueError(f"saved sequence of {n_pos} positions: expected {n_expected} bytes, got {len(state)}")
+        (crc,) = _SAVED_CRC.unpack_from(state, len(state) - _SAVED_CRC.size)
+        if crc != zlib.crc32(state[: -_SAVED_CRC.size]):
+            raise ValueError("saved sequence: its checksum does not match, so bytes have changed; save it again")
+        body = memoryview(state)[_SAVED_HEADER.size : -_SAVED_CRC.size]
+        numbers = np.frombuffer(body, self.dtype.newbyteorder("<")).reshape(n_layer, 2, n_pos, n_head_kv, head_dim)
+        seq = self.new()
+        self.reserve(seq, n_pos)
+        for slab_idx, slab in enumerate(self.sequences[seq].slabs):
+            part = numbers[:, :, slab_idx * POSITIONS_PER_SLAB : (slab_idx + 1) * POSITIONS_PER_SLAB]
+            slab.kv[:, :, :, : part.shape[2]] = part.transpose(0, 1, 3, 2, 4)
+        self.commit(seq, n_pos)
+        return seq
+
+    # Internals
+
+    def _get(self, seq: int) -> _Sequence:
+        sequence = self.sequences.get(seq)
+        if sequence is None:
+            open_seqs = ", ".join(map(str, sorted(self.sequences))) or "none"
+            raise ValueError(f"expected an open sequence (now: {open_seqs}), got {seq!r}")
+        return sequence
+
+    @staticmethod
+    def _release(slabs: list[Slab]) -> None:
+        for slab in slabs:
+            slab.n_holders -= 1
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes that slabs hold now; a shared slab counts once."""
+        return sum({id(slab): slab.kv.nbytes for s in self.sequences.values() for slab in s.slabs}.values())
