@@ -5,8 +5,8 @@
 //! not depend on the instruction set (`docs/formats.md`).
 
 use super::codes::Codes;
-use super::scales::{BlockX, Scales};
-use crate::arithmetic::activation::Row;
+use super::scales::Scales;
+use crate::arithmetic::activation::{Activations, Block};
 use crate::arithmetic::simd::Simd;
 use crate::arithmetic::{BLOCK, LANES};
 
@@ -31,65 +31,58 @@ pub trait Quantized {
     unsafe fn scales<S: Simd>(meta: *const u8, i: usize) -> Self::Scales<S>;
 }
 
-/// `out[t][lane] = Σ row(lane) · x[t]` for `n_row` rows of activations; output rows lie `stride` apart.
+/// `out[t][lane] = row(lane) · x[t]` for rows `start` … `end − 1` of the activations; `out` is that of row `start`, and rows
+/// of output lie `stride` apart.
 ///
 /// # Safety
 ///
-/// The processor has the instructions of `S`; `panel` holds `n_block` blocks of format `Q`, `x` that many for each of
-/// `n_row` rows; `out` is writable for 16 values in each of them.
+/// The processor has the instructions of `S`; `panel` holds `x.n_block` blocks of format `Q`; `x.widest` is `S::TILE`; `start`
+/// and `end` are at tile boundaries of `x`, whose rows have been quantised; `out` is writable for 16 values in each row.
 #[inline(always)]
 pub unsafe fn multiply<S: Simd, Q: Quantized>(
     panel: *const u8,
-    n_block: usize,
-    x: Row,
-    n_row: usize,
+    x: &Activations,
+    start: usize,
+    end: usize,
     out: *mut f32,
     stride: usize,
 ) {
-    let mut t = 0;
-    // SAFETY: the caller's duty; t + T ≤ n_row at each call.
-    unsafe {
-        macro_rules! take {
-            ($n:literal) => {
-                multiply_rows::<S, Q, $n>(panel, n_block, x.offset(t, n_block), out.add(t * stride), stride);
-                t += $n;
-            };
+    let mut row = start;
+    while row < end {
+        let (_, n) = x.tile(row);
+        // SAFETY: the caller's duty; the tile of `n` rows begins at `row`.
+        unsafe {
+            let blocks = x.blocks.add(row * x.n_block);
+            let out = out.add((row - start) * stride);
+            match n {
+                16 if S::TILE >= 16 => multiply_tile::<S, Q, 16>(panel, x.n_block, blocks, out, stride),
+                8 if S::TILE >= 8 => multiply_tile::<S, Q, 8>(panel, x.n_block, blocks, out, stride),
+                4 if S::TILE >= 4 => multiply_tile::<S, Q, 4>(panel, x.n_block, blocks, out, stride),
+                2 => multiply_tile::<S, Q, 2>(panel, x.n_block, blocks, out, stride),
+                _ => multiply_tile::<S, Q, 1>(panel, x.n_block, blocks, out, stride),
+            }
         }
-        while S::TILE >= 16 && t + 16 <= n_row {
-            take!(16);
-        }
-        while S::TILE >= 8 && t + 8 <= n_row {
-            take!(8);
-        }
-        while S::TILE >= 4 && t + 4 <= n_row {
-            take!(4);
-        }
-        while t + 2 <= n_row {
-            take!(2);
-        }
-        if t < n_row {
-            multiply_rows::<S, Q, 1>(panel, n_block, x.offset(t, n_block), out.add(t * stride), stride);
-        }
+        row += n;
     }
 }
 
-/// `T` rows of activations at once: each block of weights is unpacked once and multiplied with all of them.
+/// A tile of `T` rows: each block of weights is unpacked once and multiplied with all of them.
 #[inline(always)]
-unsafe fn multiply_rows<S: Simd, Q: Quantized, const T: usize>(
+unsafe fn multiply_tile<S: Simd, Q: Quantized, const T: usize>(
     panel: *const u8,
     n_block: usize,
-    x: Row,
+    blocks: *const Block,
     out: *mut f32,
     stride: usize,
 ) {
-    // SAFETY: the caller's duty; chunk by chunk the pointers stay within the panel, block b within the rows.
+    // SAFETY: the caller's duty; chunk by chunk the pointers stay within the panel and the tile.
     unsafe {
-        let rows: [Row; T] = core::array::from_fn(|t| x.offset(t, n_block));
         let mut acc = [S::splat(0.0); T];
         let mut chunk = panel;
-        let mut b = 0;
-        while b < n_block {
-            let n = CHUNK_BLOCKS.min(n_block - b);
+        let mut x = blocks;
+        let mut left = n_block;
+        while left > 0 {
+            let n = CHUNK_BLOCKS.min(left);
             let meta = chunk;
             let codes = meta.add(Q::meta_bytes(n));
             for i in 0..n {
@@ -102,18 +95,12 @@ unsafe fn multiply_rows<S: Simd, Q: Quantized, const T: usize>(
                 let w = Q::Codes::unpack::<S>(block);
                 let scales = Q::scales::<S>(meta, i);
                 for t in 0..T {
-                    let row = &rows[t];
-                    let x = BlockX {
-                        q: row.q.add((b + i) * BLOCK),
-                        d: *row.d.add(b + i),
-                        s: *row.s.add(b + i),
-                        m: *row.m.add(b + i),
-                    };
-                    acc[t] = scales.accumulate::<Q::Codes>(acc[t], &w, &x);
+                    acc[t] = scales.accumulate::<Q::Codes>(acc[t], &w, &*x.add(t));
                 }
+                x = x.add(T);
             }
             chunk = codes.add(n * Q::Codes::BYTES);
-            b += n;
+            left -= n;
         }
         for t in 0..T {
             S::store(out.add(t * stride), acc[t]);
@@ -133,31 +120,34 @@ pub trait Plain {
     unsafe fn load<S: Simd>(p: *const u8) -> S::F;
 }
 
-/// As [`multiply`], for a plain format.
+/// As [`multiply`], for a plain format, whose products read f32 activations.
 ///
 /// # Safety
 ///
-/// As [`multiply`].
+/// As [`multiply`]; any `start` and `end` will do, and the rows need not be quantised.
 #[inline(always)]
 pub unsafe fn multiply_plain<S: Simd, P: Plain>(
     panel: *const u8,
-    n_block: usize,
-    x: Row,
-    n_row: usize,
+    x: &Activations,
+    start: usize,
+    end: usize,
     out: *mut f32,
     stride: usize,
 ) {
-    let mut t = 0;
-    // SAFETY: the caller's duty; t + T ≤ n_row at each call.
-    unsafe {
-        while t + 4 <= n_row {
-            multiply_plain_rows::<S, P, 4>(panel, n_block, x.offset(t, n_block), out.add(t * stride), stride);
-            t += 4;
+    let mut row = start;
+    while row < end {
+        let n = if row + 4 <= end { 4 } else { 1 };
+        // SAFETY: the caller's duty; `n` rows from `row` on exist.
+        unsafe {
+            let rows = x.x.add(row * x.n_block * BLOCK);
+            let out = out.add((row - start) * stride);
+            if n == 4 {
+                multiply_plain_rows::<S, P, 4>(panel, x.n_block, rows, out, stride);
+            } else {
+                multiply_plain_rows::<S, P, 1>(panel, x.n_block, rows, out, stride);
+            }
         }
-        while t < n_row {
-            multiply_plain_rows::<S, P, 1>(panel, n_block, x.offset(t, n_block), out.add(t * stride), stride);
-            t += 1;
-        }
+        row += n;
     }
 }
 
@@ -165,13 +155,12 @@ pub unsafe fn multiply_plain<S: Simd, P: Plain>(
 unsafe fn multiply_plain_rows<S: Simd, P: Plain, const T: usize>(
     panel: *const u8,
     n_block: usize,
-    x: Row,
+    x: *const f32,
     out: *mut f32,
     stride: usize,
 ) {
     // SAFETY: the caller's duty; column k < n_block × 32.
     unsafe {
-        let rows: [*const f32; T] = core::array::from_fn(|t| x.offset(t, n_block).x);
         let mut acc = [S::splat(0.0); T];
         for b in 0..n_block {
             let mut sums = [S::splat(0.0); T];
@@ -182,7 +171,7 @@ unsafe fn multiply_plain_rows<S: Simd, P: Plain, const T: usize>(
                 }
                 let w = P::load::<S>(column);
                 for t in 0..T {
-                    sums[t] = S::add(sums[t], S::mul(w, S::splat(*rows[t].add(k))));
+                    sums[t] = S::add(sums[t], S::mul(w, S::splat(*x.add(t * n_block * BLOCK + k))));
                 }
             }
             for t in 0..T {

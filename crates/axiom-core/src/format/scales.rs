@@ -2,36 +2,24 @@
 //! (`docs/arithmetic.md`, section 4).
 
 use super::codes::Codes;
+use crate::arithmetic::activation::Block;
 use crate::arithmetic::simd::Simd;
-
-/// What one block of 32 activations brings to a product.
-#[derive(Clone, Copy)]
-pub struct BlockX {
-    /// i8 `[32]`.
-    pub q: *const i8,
-    /// The block's scale.
-    pub d: f32,
-    /// Sums of the first and last 16 of `q`.
-    pub s: [i32; 2],
-    /// `d × (s0 + s1)`.
-    pub m: f32,
-}
 
 /// `Σ (w − ZERO) q`, in each row.
 ///
 /// # Safety
 ///
-/// The processor has the instructions of `S`; `x.q` holds 32 values.
+/// The processor has the instructions of `S`.
 #[inline(always)]
-unsafe fn centred<S: Simd, C: Codes>(w: &[S::B; 8], x: &BlockX, zero: i32) -> S::I {
+unsafe fn centred<S: Simd, C: Codes>(w: &[S::B; 8], x: &Block, zero: i32) -> S::I {
     // SAFETY: the caller's duty.
     unsafe {
         let sum_x = x.s[0] + x.s[1];
         if C::MAX == 255 {
             // Only Q8_0 has codes of 8 bits; they are signed bytes with the top bit flipped.
-            return S::dot_signed::<8>(w, x.q, sum_x);
+            return S::dot_signed::<8>(w, x.q.as_ptr(), sum_x);
         }
-        let dot = dot8::<S, C>(w, x.q);
+        let dot = dot8::<S, C>(w, x.q.as_ptr());
         if zero == 0 { dot } else { S::sub_i(dot, S::splat_i(zero * sum_x)) }
     }
 }
@@ -72,8 +60,8 @@ pub trait Scales<S: Simd>: Copy {
     ///
     /// # Safety
     ///
-    /// The processor has the instructions of `S`; `x.q` holds 32 values.
-    unsafe fn accumulate<C: Codes>(&self, acc: S::F, w: &[S::B; 8], x: &BlockX) -> S::F;
+    /// The processor has the instructions of `S`.
+    unsafe fn accumulate<C: Codes>(&self, acc: S::F, w: &[S::B; 8], x: &Block) -> S::F;
 }
 
 /// One scale: `acc + (d_w × d) × f32(Σ (w − ZERO) q)`.
@@ -85,7 +73,7 @@ pub struct Scale<S: Simd, const ZERO: i32> {
 
 impl<S: Simd, const ZERO: i32> Scales<S> for Scale<S, ZERO> {
     #[inline(always)]
-    unsafe fn accumulate<C: Codes>(&self, acc: S::F, w: &[S::B; 8], x: &BlockX) -> S::F {
+    unsafe fn accumulate<C: Codes>(&self, acc: S::F, w: &[S::B; 8], x: &Block) -> S::F {
         // SAFETY: the caller's duty.
         unsafe {
             let sum = centred::<S, C>(w, x, ZERO);
@@ -105,7 +93,7 @@ pub struct ScaleMin<S: Simd> {
 
 impl<S: Simd> Scales<S> for ScaleMin<S> {
     #[inline(always)]
-    unsafe fn accumulate<C: Codes>(&self, acc: S::F, w: &[S::B; 8], x: &BlockX) -> S::F {
+    unsafe fn accumulate<C: Codes>(&self, acc: S::F, w: &[S::B; 8], x: &Block) -> S::F {
         // SAFETY: the caller's duty.
         unsafe {
             let sum = centred::<S, C>(w, x, 0);
@@ -126,11 +114,11 @@ pub struct Halves<S: Simd, const ZERO: i32> {
 
 impl<S: Simd, const ZERO: i32> Scales<S> for Halves<S, ZERO> {
     #[inline(always)]
-    unsafe fn accumulate<C: Codes>(&self, acc: S::F, w: &[S::B; 8], x: &BlockX) -> S::F {
+    unsafe fn accumulate<C: Codes>(&self, acc: S::F, w: &[S::B; 8], x: &Block) -> S::F {
         // SAFETY: the caller's duty.
         unsafe {
             let halves: [S::I; 2] = core::array::from_fn(|h| {
-                let dot = S::sub_i(dot4::<S, C>(w, h, x.q), S::splat_i(ZERO * x.s[h]));
+                let dot = S::sub_i(dot4::<S, C>(w, h, x.q.as_ptr()), S::splat_i(ZERO * x.s[h]));
                 S::mul_i(self.scale[h], dot)
             });
             let sum = S::to_f(S::add_i(halves[0], halves[1]));
@@ -155,11 +143,11 @@ pub struct HalvesMin<S: Simd> {
 
 impl<S: Simd> Scales<S> for HalvesMin<S> {
     #[inline(always)]
-    unsafe fn accumulate<C: Codes>(&self, acc: S::F, w: &[S::B; 8], x: &BlockX) -> S::F {
+    unsafe fn accumulate<C: Codes>(&self, acc: S::F, w: &[S::B; 8], x: &Block) -> S::F {
         // SAFETY: the caller's duty.
         unsafe {
             let d = S::splat(x.d);
-            let scaled: [S::I; 2] = core::array::from_fn(|h| S::mul_i(self.scale[h], dot4::<S, C>(w, h, x.q)));
+            let scaled: [S::I; 2] = core::array::from_fn(|h| S::mul_i(self.scale[h], dot4::<S, C>(w, h, x.q.as_ptr())));
             let minima: [S::I; 2] = core::array::from_fn(|h| S::mul_i(self.min[h], S::splat_i(x.s[h])));
             let sum = S::to_f(S::add_i(scaled[0], scaled[1]));
             let min = S::to_f(S::add_i(minima[0], minima[1]));

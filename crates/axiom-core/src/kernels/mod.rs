@@ -7,8 +7,9 @@ mod detect;
 
 pub use self::detect::CpuFeatures;
 
-use crate::arithmetic::activation::{Row, quantize};
+use crate::arithmetic::activation::{Activations, quantize};
 use crate::arithmetic::attention::{Tile, attend, finish};
+use crate::arithmetic::simd::Simd;
 use crate::arithmetic::vector::{add, exp_all, rms_norm, rope, scale, silu_mul, to_f16};
 use crate::error::Error;
 use crate::format::panel::{Plain, Quantized, multiply, multiply_plain};
@@ -16,7 +17,7 @@ use crate::format::{self, Format};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-type Multiply = unsafe fn(*const u8, usize, Row, usize, *mut f32, usize);
+type Multiply = unsafe fn(*const u8, &Activations, usize, usize, *mut f32, usize);
 
 /// The functions of one instruction set.
 ///
@@ -27,8 +28,10 @@ pub struct Kernels {
     pub name: &'static str,
     /// Features the processor must have.
     pub needs: &'static [&'static str],
-    /// [`quantize`]: `(row, n_block)`.
-    pub quantize: unsafe fn(Row, usize),
+    /// Rows of the widest tile of activations.
+    pub tile: usize,
+    /// [`quantize`]: `(activations, row, first block, end block)`.
+    pub quantize: unsafe fn(&Activations, usize, usize, usize),
     /// [`rms_norm`]: `(x, w, n, eps, out)`.
     pub rms_norm: unsafe fn(*const f32, *const f32, usize, f32, *mut f32),
     /// [`silu_mul`]: `(gate, up, n, out)`.
@@ -53,26 +56,23 @@ pub struct Kernels {
 }
 
 impl Kernels {
-    /// `out[t][row] = panel row · x[t]`: one panel of 16 rows with `n_row` rows of activations of `n_block` blocks; rows of
-    /// `out` lie `stride` f32 apart.
+    /// The product of one panel with rows `start` … `end − 1` of the activations: [`multiply`] or [`multiply_plain`].
     ///
     /// # Safety
     ///
-    /// `panel` is a whole panel of `format` with `n_block × 32` columns, `x` holds `n_row` rows (f32 for plain formats,
-    /// quantised for the others), `out` is writable for 16 values in each row.
+    /// `panel` is a whole panel of `format` with `x.n_block` blocks of columns; the rest as for those two.
     #[inline]
     pub unsafe fn multiply(
         &self,
         format: Format,
         panel: *const u8,
-        n_block: usize,
-        x: Row,
-        n_row: usize,
+        x: &Activations,
+        (start, end): (usize, usize),
         out: *mut f32,
         stride: usize,
     ) {
         // SAFETY: the caller's duty.
-        unsafe { (self.multiply[format as usize])(panel, n_block, x, n_row, out, stride) }
+        unsafe { (self.multiply[format as usize])(panel, x, start, end, out, stride) }
     }
 
     /// The tables of this architecture, best first.
@@ -121,7 +121,7 @@ macro_rules! table {
             use super::*;
 
             table! {@functions $Set, [$(#[target_feature(enable = $features)])?];
-                fn quantize_(row: Row, n_block: usize) = quantize::<$Set>;
+                fn quantize_(x: &Activations, row: usize, start: usize, end: usize) = quantize::<$Set>;
                 fn rms_norm_(x: *const f32, w: *const f32, n: usize, eps: f32, out: *mut f32) = rms_norm::<$Set>;
                 fn silu_mul_(gate: *const f32, up: *const f32, n: usize, out: *mut f32) = silu_mul::<$Set>;
                 fn add_(x: *mut f32, y: *const f32, n: usize) = add::<$Set>;
@@ -136,23 +136,24 @@ macro_rules! table {
 
             $(#[target_feature(enable = $features)])?
             unsafe fn codes<Q: Quantized>(
-                panel: *const u8, n_block: usize, x: Row, n_row: usize, out: *mut f32, stride: usize,
+                panel: *const u8, x: &Activations, start: usize, end: usize, out: *mut f32, stride: usize,
             ) {
                 // SAFETY: the table is chosen only where the set exists; pointers are the caller's duty.
-                unsafe { multiply::<$Set, Q>(panel, n_block, x, n_row, out, stride) }
+                unsafe { multiply::<$Set, Q>(panel, x, start, end, out, stride) }
             }
 
             $(#[target_feature(enable = $features)])?
             unsafe fn plain<P: Plain>(
-                panel: *const u8, n_block: usize, x: Row, n_row: usize, out: *mut f32, stride: usize,
+                panel: *const u8, x: &Activations, start: usize, end: usize, out: *mut f32, stride: usize,
             ) {
                 // SAFETY: the table is chosen only where the set exists; pointers are the caller's duty.
-                unsafe { multiply_plain::<$Set, P>(panel, n_block, x, n_row, out, stride) }
+                unsafe { multiply_plain::<$Set, P>(panel, x, start, end, out, stride) }
             }
 
             pub(super) static KERNELS: Kernels = Kernels {
                 name: $name,
                 needs: &[$($need),*],
+                tile: <$Set as Simd>::TILE,
                 quantize: quantize_,
                 rms_norm: rms_norm_,
                 silu_mul: silu_mul_,
