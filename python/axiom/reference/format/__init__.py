@@ -1,7 +1,7 @@
 """Weight formats, one file each: the GGUF block, how it decodes, how it packs into a panel.
 
-`products` holds the arithmetic that decoded rows share, `panel` the pieces of which panels are woven, `base` what
-every format can do; `floats`, `nibbles` and `kquants` are what families of formats have in common.
+`base` is what every format can do, `scales` the arithmetic that decoded rows share, `pack` how rows become panels and
+`codes` how their integers lie there; `floats`, `nibbles` and `k_blocks` are what families of formats have in common.
 """
 
 from __future__ import annotations

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..arithmetic.activation import BLOCK
 from .base import WeightFormat
-from .panel import COLUMNS_PER_BLOCK, ROWS, to_panels
-from .products import FloatRows
+from .codes import ROWS
+from .pack import to_panels
+from .scales import FloatRows
 
 
 class FloatFormat(WeightFormat):
@@ -33,7 +35,7 @@ class FloatFormat(WeightFormat):
     def pack(self, rows: np.ndarray, cols: int) -> bytes:
         """Rows as panels: for each block of 32 columns, column by column, the elements of its sixteen rows."""
         elements = to_panels(self.blocks(rows, cols))  # p r k bytes
-        n_panels, n_padded = len(elements), -(-cols // COLUMNS_PER_BLOCK) * COLUMNS_PER_BLOCK
+        n_panels, n_padded = len(elements), -(-cols // BLOCK) * BLOCK
         padded = np.zeros((n_panels, n_padded, ROWS, self.bytes_per_block), np.uint8)
         padded[:, :cols] = elements.transpose(0, 2, 1, 3)
         return padded.tobytes()

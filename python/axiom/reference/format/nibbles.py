@@ -1,4 +1,4 @@
-"""How Q4_0, Q4_1, Q5_0 and Q5_1 spread 32 integers over bytes.
+"""How Q4_0, Q4_1, Q5_0 and Q5_1 spread 32 codes over bytes.
 
 Sixteen bytes hold the low four bits: byte j has w[j] in its low nibble and w[j + 16] in its high one. The formats of
 five bits add a little-endian u32 whose bit j is the fifth bit of w[j].

@@ -13,32 +13,32 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import IntegerFormat
-from .kquants import by_row, read_pairs, spread_over_blocks, write_pairs
-from .panel import Pairs
-from .products import HalfScaledRowsWithMinima
+from .base import CodeFormat
+from .codes import Crumbs
+from .k_blocks import by_row, read_crumbs, spread_over_blocks, write_crumbs
+from .scales import HalvesMinRows
 
 
-class Q2_K(IntegerFormat):
+class Q2_K(CodeFormat):
     """Scale and minimum for 16, two bits."""
 
     name = "Q2_K"
     weights_per_block = 256
     bytes_per_block = 84
-    scales = ((80, 2), (82, 2), *((i, 1) for i in range(16)))
-    pieces = ((Pairs, 0),)
+    fields = ((80, 2), (82, 2), *((i, 1) for i in range(16)))
+    pieces = ((Crumbs, 0),)
 
-    def integers(self, blocks: np.ndarray) -> np.ndarray:
+    def codes(self, blocks: np.ndarray) -> np.ndarray:
         """w in 0 ... 3."""
-        return read_pairs(blocks[..., 16:80]).reshape(*blocks.shape[:-1], 256)
+        return read_crumbs(blocks[..., 16:80]).reshape(*blocks.shape[:-1], 256)
 
-    def put_integers(self, w: np.ndarray, blocks: np.ndarray) -> None:
+    def set_codes(self, w: np.ndarray, blocks: np.ndarray) -> None:
         """Writes w into zeroed blocks."""
-        blocks[..., 16:80] = write_pairs(w.reshape(*w.shape[:-1], 8, 32))
+        blocks[..., 16:80] = write_crumbs(w.reshape(*w.shape[:-1], 8, 32))
 
-    def decode(self, blocks: np.ndarray) -> HalfScaledRowsWithMinima:
+    def decode(self, blocks: np.ndarray) -> HalvesMinRows:
         """w in 0 ... 3, sc and mn in 0 ... 15 for each 16, one D and one Dmin."""
-        w = by_row(self.integers(blocks).reshape(*blocks.shape[:-1], 8, 32))
+        w = by_row(self.codes(blocks).reshape(*blocks.shape[:-1], 8, 32))
         sc_mn = blocks[..., 0:16].reshape(*blocks.shape[:-1], 8, 2)
         d, dmin = spread_over_blocks(blocks[..., 80:82]), spread_over_blocks(blocks[..., 82:84])
-        return HalfScaledRowsWithMinima(w, by_row(sc_mn & 15), d, by_row(sc_mn >> 4), dmin)
+        return HalvesMinRows(w, by_row(sc_mn & 15), d, by_row(sc_mn >> 4), dmin)

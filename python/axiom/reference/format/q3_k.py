@@ -14,36 +14,36 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import IntegerFormat
-from .kquants import by_row, read_bit_planes, read_pairs, spread_over_blocks, write_bit_planes, write_pairs
-from .panel import Bits, Pairs
-from .products import HalfScaledRows
+from .base import CodeFormat
+from .codes import Bits, Crumbs
+from .k_blocks import by_row, read_bit_planes, read_crumbs, spread_over_blocks, write_bit_planes, write_crumbs
+from .scales import HalvesRows
 
 
-class Q3_K(IntegerFormat):
+class Q3_K(CodeFormat):
     """One signed scale for 16, three bits."""
 
     name = "Q3_K"
     weights_per_block = 256
     bytes_per_block = 110
-    scales = ((108, 2), *((96 + i, 1) for i in range(12)))
-    pieces = ((Pairs, 0), (Bits, 2))
+    fields = ((108, 2), *((96 + i, 1) for i in range(12)))
+    pieces = ((Crumbs, 0), (Bits, 2))
 
-    def integers(self, blocks: np.ndarray) -> np.ndarray:
+    def codes(self, blocks: np.ndarray) -> np.ndarray:
         """w in 0 ... 7."""
-        w = read_pairs(blocks[..., 32:96]) | read_bit_planes(blocks[..., 0:32]) << 2
+        w = read_crumbs(blocks[..., 32:96]) | read_bit_planes(blocks[..., 0:32]) << 2
         return w.reshape(*blocks.shape[:-1], 256)
 
-    def put_integers(self, w: np.ndarray, blocks: np.ndarray) -> None:
+    def set_codes(self, w: np.ndarray, blocks: np.ndarray) -> None:
         """Writes w into zeroed blocks."""
         w = w.reshape(*w.shape[:-1], 8, 32)
         blocks[..., 0:32] = write_bit_planes(w >> 2 & 1)
-        blocks[..., 32:96] = write_pairs(w & 3)
+        blocks[..., 32:96] = write_crumbs(w & 3)
 
-    def decode(self, blocks: np.ndarray) -> HalfScaledRows:
+    def decode(self, blocks: np.ndarray) -> HalvesRows:
         """w - 4 in -4 ... 3, sc in -32 ... 31 for each 16, one D."""
-        w = by_row(self.integers(blocks).reshape(*blocks.shape[:-1], 8, 32)) - np.int16(4)
+        w = by_row(self.codes(blocks).reshape(*blocks.shape[:-1], 8, 32)) - np.int16(4)
         low = np.concatenate([blocks[..., 96:104] & 15, blocks[..., 96:104] >> 4], axis=-1)
         high = np.concatenate([blocks[..., 104:108] >> shift & 3 for shift in (0, 2, 4, 6)], axis=-1)
         sc = by_row((low | high << 4).reshape(*blocks.shape[:-1], 8, 2)) - np.int16(32)
-        return HalfScaledRows(w, sc, spread_over_blocks(blocks[..., 108:110]))
+        return HalvesRows(w, sc, spread_over_blocks(blocks[..., 108:110]))

@@ -11,30 +11,30 @@ from __future__ import annotations
 import numpy as np
 
 from ..arithmetic.half import f16_to_f32
-from .base import IntegerFormat
+from .base import CodeFormat
+from .codes import Nibbles
 from .nibbles import read_nibbles, write_nibbles
-from .panel import Nibbles
-from .products import ScaledRows
+from .scales import ScaleRows
 
 
-class Q4_0(IntegerFormat):
+class Q4_0(CodeFormat):
     """One scale, four bits."""
 
     name = "Q4_0"
     weights_per_block = 32
     bytes_per_block = 18
-    scales = ((0, 2),)
+    fields = ((0, 2),)
     pieces = ((Nibbles, 0),)
 
-    def integers(self, blocks: np.ndarray) -> np.ndarray:
+    def codes(self, blocks: np.ndarray) -> np.ndarray:
         """w in 0 ... 15."""
         return read_nibbles(blocks[..., 2:18])
 
-    def put_integers(self, w: np.ndarray, blocks: np.ndarray) -> None:
+    def set_codes(self, w: np.ndarray, blocks: np.ndarray) -> None:
         """Writes w into zeroed blocks."""
         blocks[..., 2:18] = write_nibbles(w)
 
-    def decode(self, blocks: np.ndarray) -> ScaledRows:
+    def decode(self, blocks: np.ndarray) -> ScaleRows:
         """w - 8 in -8 ... 7, one d for each 32."""
-        w = self.integers(blocks).astype(np.int16) - np.int16(8)
-        return ScaledRows(w, f16_to_f32(blocks[..., 0:2])[..., 0])
+        w = self.codes(blocks).astype(np.int16) - np.int16(8)
+        return ScaleRows(w, f16_to_f32(blocks[..., 0:2])[..., 0])

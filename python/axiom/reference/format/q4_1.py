@@ -12,30 +12,30 @@ from __future__ import annotations
 import numpy as np
 
 from ..arithmetic.half import f16_to_f32
-from .base import IntegerFormat
+from .base import CodeFormat
+from .codes import Nibbles
 from .nibbles import read_nibbles, write_nibbles
-from .panel import Nibbles
-from .products import ScaledRowsWithMinimum
+from .scales import ScaleMinRows
 
 
-class Q4_1(IntegerFormat):
+class Q4_1(CodeFormat):
     """Scale and minimum, four bits."""
 
     name = "Q4_1"
     weights_per_block = 32
     bytes_per_block = 20
-    scales = ((0, 2), (2, 2))
+    fields = ((0, 2), (2, 2))
     pieces = ((Nibbles, 0),)
 
-    def integers(self, blocks: np.ndarray) -> np.ndarray:
+    def codes(self, blocks: np.ndarray) -> np.ndarray:
         """w in 0 ... 15."""
         return read_nibbles(blocks[..., 4:20])
 
-    def put_integers(self, w: np.ndarray, blocks: np.ndarray) -> None:
+    def set_codes(self, w: np.ndarray, blocks: np.ndarray) -> None:
         """Writes w into zeroed blocks."""
         blocks[..., 4:20] = write_nibbles(w)
 
-    def decode(self, blocks: np.ndarray) -> ScaledRowsWithMinimum:
+    def decode(self, blocks: np.ndarray) -> ScaleMinRows:
         """w in 0 ... 15, d and m for each 32."""
         scale = f16_to_f32(blocks[..., 0:4])
-        return ScaledRowsWithMinimum(self.integers(blocks).astype(np.int16), scale[..., 0], scale[..., 1])
+        return ScaleMinRows(self.codes(blocks).astype(np.int16), scale[..., 0], scale[..., 1])

@@ -2,7 +2,7 @@
 
      0   f16    D
      2   f16    Dmin
-     4   12 B   eight 6-bit scales sc and minima mn (kquants.scale_and_minimum_of_12)
+     4   12 B   eight 6-bit scales sc and minima mn (k_blocks.scale_and_minimum_of_12)
     16   128 B  nibbles: 32 bytes for each 64 weights, the first 32 low, the next 32 high
 
 weight = (D * sc) * w - (Dmin * mn), with sc and mn of the weight's 32.
@@ -12,38 +12,38 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import IntegerFormat
-from .kquants import by_row, read_nibbles_by_64, scale_and_minimum_of_12, spread_over_blocks, write_nibbles_by_64
-from .panel import Nibbles
-from .products import ScaledRowsWithMinimum
+from .base import CodeFormat
+from .codes import Nibbles
+from .k_blocks import by_row, read_nibbles_by_64, scale_and_minimum_of_12, spread_over_blocks, write_nibbles_by_64
+from .scales import ScaleMinRows
 
 
-class Q4_K(IntegerFormat):
+class Q4_K(CodeFormat):
     """Scale and minimum for 32, themselves scaled integers; four bits."""
 
     name = "Q4_K"
     weights_per_block = 256
     bytes_per_block = 144
-    scales = ((0, 2), (2, 2), *((4 + i, 1) for i in range(12)))
+    fields = ((0, 2), (2, 2), *((4 + i, 1) for i in range(12)))
     pieces = ((Nibbles, 0),)
 
-    def integers(self, blocks: np.ndarray) -> np.ndarray:
+    def codes(self, blocks: np.ndarray) -> np.ndarray:
         """w in 0 ... 15."""
         return read_nibbles_by_64(blocks[..., 16:144]).reshape(*blocks.shape[:-1], 256)
 
-    def put_integers(self, w: np.ndarray, blocks: np.ndarray) -> None:
+    def set_codes(self, w: np.ndarray, blocks: np.ndarray) -> None:
         """Writes w into zeroed blocks."""
         blocks[..., 16:144] = write_nibbles_by_64(w.reshape(*w.shape[:-1], 8, 32))
 
-    def decode(self, blocks: np.ndarray) -> ScaledRowsWithMinimum:
+    def decode(self, blocks: np.ndarray) -> ScaleMinRows:
         """w, and for each 32: d = D * sc and m = -(Dmin * mn), both exact."""
         return decode_scale_and_minimum(self, blocks)
 
 
-def decode_scale_and_minimum(fmt: IntegerFormat, blocks: np.ndarray) -> ScaledRowsWithMinimum:
+def decode_scale_and_minimum(fmt: CodeFormat, blocks: np.ndarray) -> ScaleMinRows:
     """Decodes Q4_K and Q5_K, whose first sixteen bytes are the same."""
     sc, mn = scale_and_minimum_of_12(blocks[..., 4:16])
     d = spread_over_blocks(blocks[..., 0:2]) * by_row(sc).astype(np.float32)
     m = -(spread_over_blocks(blocks[..., 2:4]) * by_row(mn).astype(np.float32))
-    w = fmt.integers(blocks).reshape(*blocks.shape[:-1], 8, 32)
-    return ScaledRowsWithMinimum(by_row(w), d, m)
+    w = fmt.codes(blocks).reshape(*blocks.shape[:-1], 8, 32)
+    return ScaleMinRows(by_row(w), d, m)

@@ -12,31 +12,31 @@ from __future__ import annotations
 import numpy as np
 
 from ..arithmetic.half import f16_to_f32
-from .base import IntegerFormat
+from .base import CodeFormat
+from .codes import Bits, Nibbles
 from .nibbles import read_fifth_bits, read_nibbles, write_fifth_bits, write_nibbles
-from .panel import Bits, Nibbles
-from .products import ScaledRows
+from .scales import ScaleRows
 
 
-class Q5_0(IntegerFormat):
+class Q5_0(CodeFormat):
     """One scale, five bits."""
 
     name = "Q5_0"
     weights_per_block = 32
     bytes_per_block = 22
-    scales = ((0, 2),)
+    fields = ((0, 2),)
     pieces = ((Nibbles, 0), (Bits, 4))
 
-    def integers(self, blocks: np.ndarray) -> np.ndarray:
+    def codes(self, blocks: np.ndarray) -> np.ndarray:
         """w in 0 ... 31."""
         return read_nibbles(blocks[..., 6:22]) | read_fifth_bits(blocks[..., 2:6])
 
-    def put_integers(self, w: np.ndarray, blocks: np.ndarray) -> None:
+    def set_codes(self, w: np.ndarray, blocks: np.ndarray) -> None:
         """Writes w into zeroed blocks."""
         blocks[..., 2:6] = write_fifth_bits(w)
         blocks[..., 6:22] = write_nibbles(w)
 
-    def decode(self, blocks: np.ndarray) -> ScaledRows:
+    def decode(self, blocks: np.ndarray) -> ScaleRows:
         """w - 16 in -16 ... 15, one d for each 32."""
-        w = self.integers(blocks).astype(np.int16) - np.int16(16)
-        return ScaledRows(w, f16_to_f32(blocks[..., 0:2])[..., 0])
+        w = self.codes(blocks).astype(np.int16) - np.int16(16)
+        return ScaleRows(w, f16_to_f32(blocks[..., 0:2])[..., 0])

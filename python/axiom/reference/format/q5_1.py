@@ -13,31 +13,31 @@ from __future__ import annotations
 import numpy as np
 
 from ..arithmetic.half import f16_to_f32
-from .base import IntegerFormat
+from .base import CodeFormat
+from .codes import Bits, Nibbles
 from .nibbles import read_fifth_bits, read_nibbles, write_fifth_bits, write_nibbles
-from .panel import Bits, Nibbles
-from .products import ScaledRowsWithMinimum
+from .scales import ScaleMinRows
 
 
-class Q5_1(IntegerFormat):
+class Q5_1(CodeFormat):
     """Scale and minimum, five bits."""
 
     name = "Q5_1"
     weights_per_block = 32
     bytes_per_block = 24
-    scales = ((0, 2), (2, 2))
+    fields = ((0, 2), (2, 2))
     pieces = ((Nibbles, 0), (Bits, 4))
 
-    def integers(self, blocks: np.ndarray) -> np.ndarray:
+    def codes(self, blocks: np.ndarray) -> np.ndarray:
         """w in 0 ... 31."""
         return read_nibbles(blocks[..., 8:24]) | read_fifth_bits(blocks[..., 4:8])
 
-    def put_integers(self, w: np.ndarray, blocks: np.ndarray) -> None:
+    def set_codes(self, w: np.ndarray, blocks: np.ndarray) -> None:
         """Writes w into zeroed blocks."""
         blocks[..., 4:8] = write_fifth_bits(w)
         blocks[..., 8:24] = write_nibbles(w)
 
-    def decode(self, blocks: np.ndarray) -> ScaledRowsWithMinimum:
+    def decode(self, blocks: np.ndarray) -> ScaleMinRows:
         """w in 0 ... 31, d and m for each 32."""
         scale = f16_to_f32(blocks[..., 0:4])
-        return ScaledRowsWithMinimum(self.integers(blocks).astype(np.int16), scale[..., 0], scale[..., 1])
+        return ScaleMinRows(self.codes(blocks).astype(np.int16), scale[..., 0], scale[..., 1])

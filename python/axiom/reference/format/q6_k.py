@@ -13,36 +13,36 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import IntegerFormat
-from .kquants import by_row, read_pairs, spread_over_blocks, write_pairs
-from .panel import Nibbles, Pairs
-from .products import HalfScaledRows
+from .base import CodeFormat
+from .codes import Crumbs, Nibbles
+from .k_blocks import by_row, read_crumbs, spread_over_blocks, write_crumbs
+from .scales import HalvesRows
 
 
-class Q6_K(IntegerFormat):
+class Q6_K(CodeFormat):
     """One signed scale for 16, six bits."""
 
     name = "Q6_K"
     weights_per_block = 256
     bytes_per_block = 210
-    scales = ((208, 2), *((192 + i, 1) for i in range(16)))
-    pieces = ((Nibbles, 0), (Pairs, 4))
+    fields = ((208, 2), *((192 + i, 1) for i in range(16)))
+    pieces = ((Nibbles, 0), (Crumbs, 4))
 
-    def integers(self, blocks: np.ndarray) -> np.ndarray:
+    def codes(self, blocks: np.ndarray) -> np.ndarray:
         """w in 0 ... 63."""
         ql = blocks[..., 0:128].reshape(*blocks.shape[:-1], 2, 1, 64)
         low = np.concatenate([ql & 15, ql >> 4], axis=-2).reshape(*blocks.shape[:-1], 256)
-        high = read_pairs(blocks[..., 128:192]).reshape(*blocks.shape[:-1], 256)
+        high = read_crumbs(blocks[..., 128:192]).reshape(*blocks.shape[:-1], 256)
         return low | high << 4
 
-    def put_integers(self, w: np.ndarray, blocks: np.ndarray) -> None:
+    def set_codes(self, w: np.ndarray, blocks: np.ndarray) -> None:
         """Writes w into zeroed blocks."""
         low = w.reshape(*w.shape[:-1], 2, 2, 64)
         blocks[..., 0:128] = (low[..., 0, :] & 15 | low[..., 1, :] << 4).reshape(*w.shape[:-1], 128)
-        blocks[..., 128:192] = write_pairs(w.reshape(*w.shape[:-1], 8, 32) >> 4)
+        blocks[..., 128:192] = write_crumbs(w.reshape(*w.shape[:-1], 8, 32) >> 4)
 
-    def decode(self, blocks: np.ndarray) -> HalfScaledRows:
+    def decode(self, blocks: np.ndarray) -> HalvesRows:
         """w - 32 in -32 ... 31, sc in -128 ... 127 for each 16, one D."""
-        w = by_row(self.integers(blocks).reshape(*blocks.shape[:-1], 8, 32)) - np.int16(32)
+        w = by_row(self.codes(blocks).reshape(*blocks.shape[:-1], 8, 32)) - np.int16(32)
         sc = blocks[..., 192:208].view(np.int8).reshape(*blocks.shape[:-1], 8, 2)
-        return HalfScaledRows(w, by_row(sc), spread_over_blocks(blocks[..., 208:210]))
+        return HalvesRows(w, by_row(sc), spread_over_blocks(blocks[..., 208:210]))

@@ -11,29 +11,29 @@ from __future__ import annotations
 import numpy as np
 
 from ..arithmetic.half import f16_to_f32
-from .base import IntegerFormat
-from .panel import Bytes
-from .products import ScaledRows
+from .base import CodeFormat
+from .codes import Bytes
+from .scales import ScaleRows
 
 
-class Q8_0(IntegerFormat):
+class Q8_0(CodeFormat):
     """One scale, eight bits."""
 
     name = "Q8_0"
     weights_per_block = 32
     bytes_per_block = 34
-    scales = ((0, 2),)
+    fields = ((0, 2),)
     pieces = ((Bytes, 0),)
 
-    def integers(self, blocks: np.ndarray) -> np.ndarray:
+    def codes(self, blocks: np.ndarray) -> np.ndarray:
         """w + 128."""
         return blocks[..., 2:] ^ np.uint8(0x80)
 
-    def put_integers(self, w: np.ndarray, blocks: np.ndarray) -> None:
+    def set_codes(self, w: np.ndarray, blocks: np.ndarray) -> None:
         """Writes w + 128 as w."""
         blocks[..., 2:] = w ^ np.uint8(0x80)
 
-    def decode(self, blocks: np.ndarray) -> ScaledRows:
+    def decode(self, blocks: np.ndarray) -> ScaleRows:
         """w in -128 ... 127, one d for each 32."""
-        w = self.integers(blocks).astype(np.int16) - np.int16(128)
-        return ScaledRows(w, f16_to_f32(blocks[..., 0:2])[..., 0])
+        w = self.codes(blocks).astype(np.int16) - np.int16(128)
+        return ScaleRows(w, f16_to_f32(blocks[..., 0:2])[..., 0])

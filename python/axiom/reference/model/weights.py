@@ -15,7 +15,7 @@ from ...errors import ModelFormatError
 from ...model_config import ModelConfig
 from ..arithmetic.activation import Activations
 from ..format import format_named
-from ..format.products import DecodedRows
+from ..format.scales import DecodedRows
 
 Tensor = tuple[str, str, int, int, np.ndarray]  # name, format, rows, cols, bytes
 

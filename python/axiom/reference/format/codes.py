@@ -1,10 +1,10 @@
-"""Panels: sixteen rows of a weight matrix, woven so that a vector lane is a row (docs/formats.md, byte by byte).
+"""How the codes of a block of 32 columns lie in a panel of 16 rows (docs/formats.md).
 
-A panel is a run of chunks, each of up to eight blocks of 32 columns: first the scales of the chunk's blocks, then
-their integers. Both are made of a few pieces that recur in all formats, and these are the pieces. Byte `r * 4 + t` of
-64 always belongs to row r: the four bytes of a row are the four columns that one integer dot instruction multiplies.
+A code is the unsigned integer that a format stores for a weight. Four pieces serve all widths: a format of five bits
+is Nibbles and Bits. All serve one instruction: byte `r * 4 + t` of 64 always belongs to row r, and the four bytes of a
+row are the four columns that an integer dot instruction multiplies at once.
 
-Shapes: `w` is uint8 [n_panels, 16, n_blocks, 32] (unsigned stored integers), a piece is uint8 [n_panels, n_blocks, n].
+Shapes: `w` is uint8 [n_panels, 16, n_blocks, 32], a piece is uint8 [n_panels, n_blocks, n_bytes].
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from __future__ import annotations
 import numpy as np
 
 ROWS = 16
-BLOCKS_PER_CHUNK = 8
-COLUMNS_PER_BLOCK = 32
 
 
 class Bytes:
@@ -23,7 +21,7 @@ class Bytes:
 
     @staticmethod
     def pack(w: np.ndarray) -> np.ndarray:
-        """Weaves eight-bit integers."""
+        """Weaves codes of eight bits."""
         n_panels, _, n_blocks, _ = w.shape
         columns = w.reshape(n_panels, ROWS, n_blocks, 8, 4)  # p r b g t
         return columns.transpose(0, 2, 3, 1, 4).reshape(n_panels, n_blocks, 512)
@@ -57,7 +55,7 @@ class Nibbles:
         return np.stack([both & 15, both >> 4], axis=3).reshape(n_panels, ROWS, n_blocks, 32)
 
 
-class Pairs:
+class Crumbs:
     """Two bits a weight, 128 bytes a block: byte h*64 + r*4 + t has column 16h + 4j + t in bits 2j and 2j + 1."""
 
     n_bytes = 128
@@ -101,37 +99,3 @@ class Bits:
         eight = piece.reshape(n_panels, n_blocks, ROWS, 4).transpose(0, 2, 1, 3)  # p r b t
         columns = np.stack([eight >> j & 1 for j in range(8)], axis=3)
         return columns.reshape(n_panels, ROWS, n_blocks, 32)
-
-
-def pack_scales(fields: np.ndarray, items: tuple[int, ...]) -> np.ndarray:
-    """Weaves the scales of blocks: each item (2 bytes of a half float, or 1) of all sixteen rows, then the next item.
-
-    `fields` is uint8 [n_panels, 16, n_blocks, sum(items)]; the result is [n_panels, n_blocks, 16 * sum(items)].
-    """
-    n_panels, _, n_blocks, _ = fields.shape
-    woven, at = [], 0
-    for n_bytes in items:
-        item = fields[..., at : at + n_bytes].transpose(0, 2, 1, 3)
-        woven.append(item.reshape(n_panels, n_blocks, ROWS * n_bytes))
-        at += n_bytes
-    return np.concatenate(woven, axis=-1)
-
-
-def unpack_scales(woven: np.ndarray, items: tuple[int, ...]) -> np.ndarray:
-    """The inverse of `pack_scales`."""
-    n_panels, n_blocks, _ = woven.shape
-    fields, at = [], 0
-    for n_bytes in items:
-        item = woven[..., at : at + ROWS * n_bytes].reshape(n_panels, n_blocks, ROWS, n_bytes)
-        fields.append(item.transpose(0, 2, 1, 3))
-        at += ROWS * n_bytes
-    return np.concatenate(fields, axis=-1)
-
-
-def to_panels(rows: np.ndarray) -> np.ndarray:
-    """Rows [n_rows, ...] as [n_panels, 16, ...]; rows that the matrix does not have are zeros."""
-    n_rows = len(rows)
-    n_panels = -(-n_rows // ROWS)
-    if n_rows != n_panels * ROWS:
-        rows = np.concatenate([rows, np.zeros((n_panels * ROWS - n_rows, *rows.shape[1:]), rows.dtype)])
-    return rows.reshape(n_panels, ROWS, *rows.shape[1:])

@@ -55,7 +55,7 @@ class FloatRows:
         return self.w
 
 
-class QuantizedRows:
+class CodeRows:
     """What the four integer shapes share: `w` as the dot product wants it."""
 
     w: np.ndarray
@@ -72,7 +72,7 @@ class QuantizedRows:
         return self.w
 
 
-class ScaledRows(QuantizedRows):
+class ScaleRows(CodeRows):
     """Q4_0, Q5_0, Q8_0: a weight is d * w."""
 
     def __init__(self, w: np.ndarray, d: np.ndarray) -> None:
@@ -92,7 +92,7 @@ class ScaledRows(QuantizedRows):
         return _flat(self.d[..., None] * self.w.astype(np.float32))
 
 
-class ScaledRowsWithMinimum(QuantizedRows):
+class ScaleMinRows(CodeRows):
     """Q4_1, Q5_1, Q4_K, Q5_K: a weight is d * w + m."""
 
     def __init__(self, w: np.ndarray, d: np.ndarray, m: np.ndarray) -> None:
@@ -115,7 +115,7 @@ class ScaledRowsWithMinimum(QuantizedRows):
         return _flat(self.d[..., None] * self.w.astype(np.float32) + self.m[..., None])
 
 
-class HalfScaledRows(QuantizedRows):
+class HalvesRows(CodeRows):
     """Q6_K, Q3_K: a weight is D * sc * w, with one integer sc for each 16 weights."""
 
     def __init__(self, w: np.ndarray, sc: np.ndarray, d: np.ndarray) -> None:
@@ -141,7 +141,7 @@ class HalfScaledRows(QuantizedRows):
         return _flat(np.repeat(scale, 16, axis=-1) * self.w.astype(np.float32))
 
 
-class HalfScaledRowsWithMinima(HalfScaledRows):
+class HalvesMinRows(HalvesRows):
     """Q2_K: a weight is D * sc * w - Dmin * mn, with integers sc and mn for each 16 weights."""
 
     def __init__(self, w: np.ndarray, sc: np.ndarray, d: np.ndarray, mn: np.ndarray, dmin: np.ndarray) -> None:

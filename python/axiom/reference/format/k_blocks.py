@@ -36,7 +36,7 @@ def write_bit_planes(ones: np.ndarray) -> np.ndarray:
     return bits
 
 
-def read_pairs(qs: np.ndarray) -> np.ndarray:
+def read_crumbs(qs: np.ndarray) -> np.ndarray:
     """Two bits a weight (Q2_K, Q3_K, the upper bits of Q6_K): uint8 [..., 64] as 0 ... 3 in [..., 8, 32].
 
     Each half of the block has 32 bytes; bits 2j and 2j + 1 of byte l belong to w[4 * half + j][l].
@@ -45,11 +45,11 @@ def read_pairs(qs: np.ndarray) -> np.ndarray:
     return np.stack([qs >> 2 * j & 3 for j in range(4)], axis=-2).reshape(*qs.shape[:-2], 8, 32)
 
 
-def write_pairs(pairs: np.ndarray) -> np.ndarray:
-    """The inverse of `read_pairs`, from 0 ... 3 in [..., 8, 32]."""
-    halves = pairs.reshape(*pairs.shape[:-2], 2, 4, 32)
+def write_crumbs(w: np.ndarray) -> np.ndarray:
+    """The inverse of `read_crumbs`, from 0 ... 3 in [..., 8, 32]."""
+    halves = w.reshape(*w.shape[:-2], 2, 4, 32)
     qs = halves[..., 0, :] | halves[..., 1, :] << 2 | halves[..., 2, :] << 4 | halves[..., 3, :] << 6
-    return qs.reshape(*pairs.shape[:-2], 64)
+    return qs.reshape(*w.shape[:-2], 64)
 
 
 def scale_and_minimum_of_12(scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
