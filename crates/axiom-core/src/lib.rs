@@ -8,3 +8,6 @@ pub mod platform;
 pub mod arithmetic;
 pub mod format;
 pub mod kernels;
+pub mod sample;
+
+pub mod receipt;

@@ -1,5 +1,24 @@
 //! The extension module `axiom._native`: translation between Python and the core, no mathematics.
 use pyo3::prelude::*;
 
+mod arguments;
+mod receipt;
+mod sampler;
+mod testing_float64;
+
 #[pymodule]
-mod _native {}
+mod _native {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::receipt::ReceiptChain;
+    #[pymodule_export]
+    use crate::sampler::Sampler;
+
+    /// Single functions of the core, for tests that compare them with the reference.
+    #[pymodule]
+    mod testing {
+        #[pymodule_export]
+        use crate::testing_float64::float64;
+    }
+}

@@ -72,9 +72,9 @@ def exp(x: ArrayLike) -> Float64:
         y = 1.0 + (r + (r * r) * _polynomial(r, EXP_TERMS))
         # k reaches past the exponents of normal numbers: half of it first, which is exact, then the rest, which
         # rounds at most once (into the subnormals or to infinity).
-        k = k.astype(np.int64)
-        half = k >> 1
-        y = (y * _power_of_two(half)) * _power_of_two(k - half)
+        exponent = k.astype(np.int64)
+        half = exponent >> 1
+        y = (y * _power_of_two(half)) * _power_of_two(exponent - half)
         y = np.where(x > 746.0, np.inf, np.where(x < -746.0, 0.0, y))
         result: Float64 = np.where(np.isnan(x), np.nan, y)[()]
     return result
