@@ -1,0 +1,95 @@
+"""The engines under comparison: one small class each, all with the same five members.
+
+A class takes the model, the number of threads, the context length and the type of the KV cache ("f16" or "f32"), and
+then works on one sequence: `reset` empties it, `prefill` appends tokens in one batch, `decode` appends one token, and
+both leave the logits of the last token in ordinary memory, which they return. `version` says what exactly ran.
+Anything an engine does by default that makes it faster stays on.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Protocol
+
+import numpy as np
+
+
+class Engine(Protocol):
+    version: str
+
+    def __init__(self, model: str, n_threads: int, n_ctx: int, kv: str) -> None: ...
+    def reset(self) -> None: ...
+    def prefill(self, tokens: list[int]) -> np.ndarray: ...
+    def decode(self, token: int) -> np.ndarray: ...
+
+
+class Axiom:
+    """axiom's native engine, by its own step function and not by the text interface above it."""
+
+    def __init__(self, model: str, n_threads: int, n_ctx: int, kv: str) -> None:
+        import axiom
+        from axiom.engine import open_engine
+
+        self._engine = open_engine(model, n_ctx=n_ctx, threads=n_threads, kv=kv, backend="native")
+        self._seq = self._engine.seq_new()
+        self._out = np.empty((1, self._engine.n_vocab), np.float32)
+        self.version = f"axiom {axiom.__version__}"
+
+    def reset(self) -> None:
+        self._engine.seq_rewind(self._seq, 0)
+
+    def prefill(self, tokens: list[int]) -> np.ndarray:
+        return self._engine.forward([self._seq], [tokens], logits="last", out=self._out)[0]
+
+    def decode(self, token: int) -> np.ndarray:
+        return self._engine.forward([self._seq], [[token]], logits="last", out=self._out)[0]
+
+
+class LlamaCpp:
+    """llama.cpp by its C interface, out of llama-cpp-python: flash attention and repacked weights, as it comes.
+
+    Batches are as large as the prompt, so a prefill is one pass, as it is in llama-bench.
+    """
+
+    def __init__(self, model: str, n_threads: int, n_ctx: int, kv: str) -> None:
+        import llama_cpp
+
+        self._lib = llama_cpp
+        self._quiet = llama_cpp.llama_log_callback(lambda level, text, user: None)
+        llama_cpp.llama_log_set(self._quiet, ctypes.c_void_p(0))
+        llama_cpp.llama_backend_init()
+        model_params = llama_cpp.llama_model_default_params()
+        self._model = llama_cpp.llama_model_load_from_file(model.encode(), model_params)
+        if not self._model:
+            raise RuntimeError(f"llama.cpp cannot load {model}")
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx = n_ctx
+        params.n_batch = params.n_ubatch = n_ctx
+        params.n_threads = params.n_threads_batch = n_threads
+        params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        params.type_k = params.type_v = {"f16": llama_cpp.GGML_TYPE_F16, "f32": llama_cpp.GGML_TYPE_F32}[kv]
+        params.no_perf = True
+        self._ctx = llama_cpp.llama_init_from_model(self._model, params)
+        if not self._ctx:
+            raise RuntimeError(f"llama.cpp cannot make a context of {n_ctx} positions for {model}")
+        self._n_vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self._model))
+        features = llama_cpp.llama_print_system_info().decode()
+        self.version = f"llama.cpp of llama-cpp-python {llama_cpp.__version__} ({features.strip(' |')})"
+
+    def reset(self) -> None:
+        self._lib.llama_memory_clear(self._lib.llama_get_memory(self._ctx), False)
+
+    def prefill(self, tokens: list[int]) -> np.ndarray:
+        ids = (self._lib.llama_token * len(tokens))(*tokens)
+        # This form of batch asks for the logits of its last token only.
+        status = self._lib.llama_decode(self._ctx, self._lib.llama_batch_get_one(ids, len(tokens)))
+        if status != 0:
+            raise RuntimeError(f"llama_decode of {len(tokens)} tokens returned {status}")
+        logits = self._lib.llama_get_logits_ith(self._ctx, -1)
+        return np.ctypeslib.as_array(logits, (self._n_vocab,)).copy()
+
+    def decode(self, token: int) -> np.ndarray:
+        return self.prefill([token])
+
+
+ENGINES: dict[str, type[Engine]] = {"axiom": Axiom, "llama.cpp": LlamaCpp}
