@@ -34,6 +34,7 @@ def llama_logits(
         flash_attn=flash_attn,
         type_k=kv_type,
         type_v=kv_type,
+        **_yarn_settings(path),
         verbose=False,
     )
     try:
@@ -41,6 +42,19 @@ def llama_logits(
         return np.array(llama.scores[: len(tokens)], dtype=np.float32)
     finally:
         llama.close()
+
+
+def _yarn_settings(path: Path) -> dict[str, float]:
+    """The model's own YaRN keys as llama.cpp's context settings, which negative leaves alone.
+
+    llama.cpp reads these keys in a few architectures only, and the Python package overrides them in all.
+    """
+    fields = gguf.GGUFReader(path).fields
+    prefix = f"{fields['general.architecture'].contents()}.rope.scaling."
+    settings = {}
+    for key in ("yarn_ext_factor", "yarn_attn_factor", "yarn_beta_fast", "yarn_beta_slow"):
+        settings[key] = float(fields[prefix + key].contents()) if prefix + key in fields else -1.0
+    return settings
 
 
 def write_float_twin(path: Path, twin: Path) -> Path:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-
 import numpy as np
 import pytest
+from axiom.reference.format import format_named
 
 from tests.blocks import FORMATS, dequantize, random_blocks, wild_blocks
 
 
 def by_reference(fmt: str, blocks: np.ndarray) -> np.ndarray:
-    return importlib.import_module(f"axiom.reference.format.{fmt.lower()}").dequantize(blocks)
+    return format_named(fmt).dequantize(blocks)
 
 
 def by_native(fmt: str, blocks: np.ndarray) -> np.ndarray:

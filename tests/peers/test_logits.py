@@ -7,19 +7,24 @@ logits as llama.cpp is, or nearer: see `oracle`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import axiom
 import numpy as np
 import pytest
+from axiom.engine import open_engine
+from axiom.gguf_file import GGUFFile
+from axiom.model_config import ModelConfig
 
 from tests.blocks import FORMATS
 from tests.models import ARCHITECTURES
 from tests.peers.oracle import cosines, llama_logits, mean_log_likelihood, rms, top_margin, write_float_twin
 
+# The bodies compute the same bits, so one is enough here; the other can be asked for.
+BACKEND = os.environ.get("AXIOM_TEST_BACKEND", "native")
 SHAPE: dict[str, Any] = {"n_layer": 2, "n_embd": 256, "n_head": 8, "n_head_kv": 2, "n_ff": 512, "n_vocab": 384}
 MIXES = ("Q4_K_M", "Q5_K_M")
 # What a model may have beyond its format; each is run in a format that rounds little, so that a wrong angle or a
@@ -34,8 +39,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
             "type": "yarn",
             "factor": 8.0,
             "original_context_length": 64,
+            "attn_factor": 1.25,
             "yarn_beta_fast": 16.0,
             "yarn_beta_slow": 2.0,
+        },
+    },
+    "yarn, half extrapolated": {
+        "rope_scaling": {
+            "type": "yarn",
+            "factor": 4.0,
+            "original_context_length": 128,
+            "yarn_ext_factor": 0.5,
         },
     },
     "rope_freqs": {"rope_freqs": True, "rope_base": 500000.0},
@@ -60,8 +74,13 @@ def tokens_for(n_tokens: int, n_vocab: int) -> list[int]:
 
 
 def axiom_logits(path: Path, tokens: list[int], kv: str = "f16", n_ctx: int = 512) -> np.ndarray:
-    with axiom.Runtime(path, n_ctx=n_ctx, threads=2, kv=kv) as runtime:
-        return runtime.logits(tokens)
+    """Axiom's logits `[n_tokens, n_vocab]` of one sequence, appended in one pass."""
+    gguf = GGUFFile(path)
+    engine, _ = open_engine(gguf, ModelConfig.from_gguf(gguf), n_ctx=n_ctx, threads=2, kv=kv, backend=BACKEND)
+    try:
+        return engine.forward([engine.seq_new()], [tokens], logits="all")
+    finally:
+        engine.close()
 
 
 @pytest.fixture(scope="session")
