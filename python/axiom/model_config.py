@@ -77,7 +77,7 @@ class ModelConfig:
     rope_original_ctx: int
     """Context before yarn scaling; equal to `n_ctx_train` where the file does not say."""
     rope_attn_factor: float
-    """Multiplies sine and cosine; yarn multiplies it by 1 + 0.1 ln(rope_factor) besides."""
+    """Times 1 + 0.1 ln(rope_factor), what "yarn" multiplies sine and cosine by; 1.0 for the others."""
     rope_beta_fast: float
     rope_beta_slow: float
     rope_ext_factor: float
@@ -212,16 +212,18 @@ def _rope_scaling(keys: Metadata, n_ctx_train: int) -> dict[str, Any]:
         "rope.scaling.factor", default=keys.number("rope.scale_linear", default=1.0, least=0.0), least=0.0
     )
     factor = 1.0 if factor == 0.0 or kind == "none" else factor
+    ext_factor = keys.number("rope.scaling.yarn_ext_factor", default=1.0, least=0.0) if kind == "yarn" else 0.0
+    attn_factor = keys.number("rope.scaling.attn_factor", default=1.0)
+    if attn_factor != 1.0 and ext_factor == 0.0:
+        raise keys.unsupported("rope.scaling.attn_factor", "1.0 without yarn scaling", f"{attn_factor:g}")
     return {
         "rope_scaling": "none" if kind == "linear" and factor == 1.0 else kind,
         "rope_factor": factor,
         "rope_original_ctx": keys.count("rope.scaling.original_context_length", default=n_ctx_train),
-        "rope_attn_factor": keys.number("rope.scaling.attn_factor", default=1.0),
+        "rope_attn_factor": attn_factor,
         "rope_beta_fast": keys.number("rope.scaling.yarn_beta_fast", default=32.0),
         "rope_beta_slow": keys.number("rope.scaling.yarn_beta_slow", default=1.0),
-        "rope_ext_factor": keys.number("rope.scaling.yarn_ext_factor", default=1.0, least=0.0)
-        if kind == "yarn"
-        else 0.0,
+        "rope_ext_factor": ext_factor,
     }
 
 

@@ -1,0 +1,100 @@
+"""What a generation returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from axiom.receipt import Receipt
+
+__all__ = ["Completion", "FinishReason", "Score", "Timings", "TokenLogprob", "Usage"]
+
+FinishReason = Literal["eos", "stop", "length", "context", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Counts of tokens."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds, by the clock on the wall. In a batch, a pass counts in full for every sequence in it."""
+
+    prefill_s: float
+    """From the start until the logits after the prompt."""
+    decode_s: float
+    """From then until the last token."""
+    prefill_tokens: int
+    """Prompt positions that were computed."""
+    decode_tokens: int
+    """Tokens after the first."""
+
+    @property
+    def prefill_tokens_per_s(self) -> float:
+        """Prompt positions for each second."""
+        return self.prefill_tokens / self.prefill_s if self.prefill_s > 0 else 0.0
+
+    @property
+    def decode_tokens_per_s(self) -> float:
+        """Tokens for each second, after the first one."""
+        return self.decode_tokens / self.decode_s if self.decode_s > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """Natural logarithm of a chosen token's probability, by the model's own logits before any sampling setting."""
+
+    token: int
+    logprob: float
+    top: tuple[tuple[int, float], ...]
+    """The most probable tokens and their log-probabilities, in order; as many as were asked for."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """The result of one generation."""
+
+    text: str
+    """The text of `tokens`, less an end-of-generation token or stop string at its end."""
+    tokens: tuple[int, ...]
+    """Every token that was chosen, an end-of-generation token included."""
+    finish_reason: FinishReason
+    """Why it ended: "eos" (the model ended it), "stop" (a stop string or token), "length" (`max_tokens`), "context"
+    (no position left), "cancelled"."""
+    usage: Usage
+    timings: Timings
+    seed: int
+    """What keyed the random numbers: the seed asked for, or the one that was drawn."""
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    """One entry for each of `tokens`, if asked for."""
+    receipt: Receipt | None = None
+
+    def __str__(self) -> str:
+        """Return the text."""
+        return self.text
+
+
+@dataclass(frozen=True)
+class Score:
+    """How probable a model finds a text."""
+
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    """Natural logarithm of the probability of `tokens[1]`, `tokens[2]`, … after all tokens before each."""
+    perplexity: float
+    """exp of minus the mean of `logprobs`."""
+
+    @property
+    def total_logprob(self) -> float:
+        """Sum of `logprobs`."""
+        return sum(self.logprobs)

@@ -1,0 +1,115 @@
+"""How a token is chosen from logits: the settings, their defaults, and where a model's own defaults come from.
+
+The chain itself is in each body (`axiom._native.Sampler`, `axiom.reference.Sampler`) and `docs/sampling.md` defines it.
+Ranges are checked there, in one place for both.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
+from typing import Any
+
+from axiom.gguf_cursor import MetadataValue
+
+__all__ = ["Sampling"]
+
+# GGUF keys with a model's recommended settings, and their names here. Keys for samplers that are not in the chain
+# (xtc, mirostat) have no place in it and are left alone.
+_METADATA_KEYS = {
+    "general.sampling.temp": "temperature",
+    "general.sampling.top_k": "top_k",
+    "general.sampling.top_p": "top_p",
+    "general.sampling.min_p": "min_p",
+    "general.sampling.penalty_last_n": "repeat_last_n",
+    "general.sampling.penalty_repeat": "repeat_penalty",
+}
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Settings of the sampler chain. The defaults draw from the model's own distribution.
+
+    >>> Sampling(temperature=0.0)
+    Sampling(temperature=0.0)
+    >>> Sampling(temperature=0.7, top_k=40).replace(top_k=0)
+    Sampling(temperature=0.7)
+    """
+
+    temperature: float = 1.0
+    """Divides the logits; 0 chooses the largest logit (greedy)."""
+    top_k: int = 0
+    """Keeps the k largest logits; 0 keeps all."""
+    top_p: float = 1.0
+    """Keeps the fewest tokens whose probabilities reach this sum; 1 keeps all."""
+    min_p: float = 0.0
+    """Keeps tokens at least this many times as probable as the most probable one; 0 keeps all."""
+    typical_p: float = 1.0
+    """Keeps the most typical tokens whose probabilities exceed this sum; 1 keeps all."""
+    repeat_penalty: float = 1.0
+    """Divides positive and multiplies negative logits of recent tokens; 1 changes nothing."""
+    presence_penalty: float = 0.0
+    """Taken from the logit of every recent token."""
+    frequency_penalty: float = 0.0
+    """Taken from the logit of a recent token, once for each time it occurs."""
+    repeat_last_n: int = 64
+    """How many of the latest tokens, of prompt and output, are recent: 0 none, -1 all."""
+    logit_bias: Mapping[int, float] = field(default_factory=dict, hash=False)
+    """Added to the logits of single tokens; -inf excludes one."""
+    seed: int | None = None
+    """Keys the random numbers, with the position; None draws a seed, and the completion reports it."""
+
+    def __post_init__(self) -> None:
+        """Check types, so that a wrong one is named here and not deep inside a generation."""
+        for name in ("temperature", "top_p", "min_p", "typical_p", *_PENALTIES):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise TypeError(f"{name}: expected a number, got {value!r}")
+        for name in ("top_k", "repeat_last_n"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{name}: expected an integer, got {value!r}")
+        if not isinstance(self.logit_bias, Mapping):
+            raise TypeError(f"logit_bias: expected a mapping from token to number, got {self.logit_bias!r}")
+        if self.seed is not None:
+            if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+                raise TypeError(f"seed: expected an integer or None, got {self.seed!r}")
+            if not 0 <= self.seed < 1 << 64:
+                raise ValueError(f"seed: expected a number from 0 to 2^64 - 1, got {self.seed}")
+
+    def __repr__(self) -> str:
+        """Show the temperature, and what else differs from the defaults."""
+        shown = [f"temperature={self.temperature!r}"]
+        for spec in fields(self)[1:]:
+            value = getattr(self, spec.name)
+            if value != ({} if spec.default is MISSING else spec.default):
+                shown.append(f"{spec.name}={value!r}")
+        return f"Sampling({', '.join(shown)})"
+
+    def replace(self, **changes: Any) -> Sampling:
+        """Return a copy with some settings changed. Raises `TypeError` for a name that is no setting."""
+        return replace(self, **changes)
+
+    def with_seed(self) -> Sampling:
+        """Return it with a seed: its own, or one drawn now. Seeds stay below 2^53, so that JSON keeps them exactly."""
+        return self if self.seed is not None else replace(self, seed=secrets.randbits(53))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the settings by name, as the samplers of both bodies take them."""
+        settings = {spec.name: getattr(self, spec.name) for spec in fields(self)}
+        settings["logit_bias"] = dict(sorted(self.logit_bias.items()))
+        return settings
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, MetadataValue]) -> Sampling:
+        """Return the settings that a model recommends in its header, over the defaults."""
+        settings: dict[str, Any] = {}
+        for key, name in _METADATA_KEYS.items():
+            value = metadata.get(key)
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                settings[name] = int(value) if name in ("top_k", "repeat_last_n") else float(value)
+        return cls(**settings)
+
+
+_PENALTIES = ("repeat_penalty", "presence_penalty", "frequency_penalty")
