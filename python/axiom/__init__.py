@@ -1,1 +1,101 @@
-"""Runs transformer language models with the same bits on every machine."""
+"""Runs transformer language models with the same bits on every machine.
+
+>>> import axiom
+>>> with axiom.Runtime() as model:  # doctest: +SKIP
+...     print(model.generate("Once upon a time", max_tokens=100, seed=1))
+
+Names are imported when they are first used, so that `import axiom` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from axiom.completion import Completion, Score, Timings, TokenLogprob, Usage
+    from axiom.errors import (
+        AxiomError,
+        ContextLengthError,
+        MemoryBudgetError,
+        ModelFormatError,
+        NumericError,
+        TemplateError,
+        UnsupportedModelError,
+    )
+    from axiom.gguf_file import GGUFFile
+    from axiom.model_config import ModelConfig
+    from axiom.receipt import Receipt, Verification, verify
+    from axiom.runtime import Runtime
+    from axiom.sampling import Sampling
+    from axiom.session import Session
+    from axiom.stream import Stream
+    from axiom.tokenizer import Tokenizer
+
+    __version__: str
+
+_HOMES = {
+    "AxiomError": "errors",
+    "Completion": "completion",
+    "ContextLengthError": "errors",
+    "GGUFFile": "gguf_file",
+    "MemoryBudgetError": "errors",
+    "ModelConfig": "model_config",
+    "ModelFormatError": "errors",
+    "NumericError": "errors",
+    "Receipt": "receipt",
+    "Runtime": "runtime",
+    "Sampling": "sampling",
+    "Score": "completion",
+    "Session": "session",
+    "Stream": "stream",
+    "TemplateError": "errors",
+    "Timings": "completion",
+    "TokenLogprob": "completion",
+    "Tokenizer": "tokenizer",
+    "UnsupportedModelError": "errors",
+    "Usage": "completion",
+    "Verification": "receipt",
+    "verify": "receipt",
+}
+
+__all__ = [
+    "AxiomError",
+    "Completion",
+    "ContextLengthError",
+    "GGUFFile",
+    "MemoryBudgetError",
+    "ModelConfig",
+    "ModelFormatError",
+    "NumericError",
+    "Receipt",
+    "Runtime",
+    "Sampling",
+    "Score",
+    "Session",
+    "Stream",
+    "TemplateError",
+    "Timings",
+    "TokenLogprob",
+    "Tokenizer",
+    "UnsupportedModelError",
+    "Usage",
+    "Verification",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("axiom")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'axiom' has no attribute {name!r}")
+    value = getattr(import_module(f"axiom.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

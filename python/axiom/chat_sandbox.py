@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -94,7 +94,7 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
         if time.monotonic() > self._deadline:
             raise TemplateError(f"the chat template ran longer than {MAX_SECONDS:g} s; it may loop without end")
 
-    def concat(self, parts: Iterable[str]) -> str:  # type: ignore[override]  # an attribute, which Jinja sets to "".join
+    def concat(self, parts: Iterable[str]) -> str:
         """Join what a macro or a block wrote."""
         texts = list(parts)
         _check_chars(sum(map(len, texts)))

@@ -17,22 +17,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from types import ModuleType
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from axiom.errors import AxiomError, ContextLengthError, MemoryBudgetError
+from axiom.body import Backend, load_body
+from axiom.errors import ContextLengthError, MemoryBudgetError
 from axiom.gguf_file import GGUFFile
 from axiom.gguf_types import TensorFormat
 from axiom.hardware import cpu_budget, memory_budget
 from axiom.model_config import KVFormat, ModelConfig, TensorSpec
 
-__all__ = ["Backend", "Capacity", "Engine", "EngineTensor", "LogitRows", "body", "open_engine", "plan_capacity"]
+__all__ = ["Capacity", "Engine", "EngineTensor", "LogitRows", "open_engine", "plan_capacity"]
 
-Backend = Literal["native", "reference"]
 LogitRows = Literal["last", "all", "none"]
 EngineTensor = tuple[str, str, int, int, "npt.NDArray[np.uint8]"]
 Progress = Callable[[int, int], None]
@@ -41,7 +39,6 @@ Progress = Callable[[int, int], None]
 _WORK_BYTES = 64 << 20
 # Sequences that a runtime holds at once, where memory allows.
 _DEFAULT_SEQUENCES = 16
-_BODIES = {"native": "axiom._native", "reference": "axiom.reference"}
 
 
 class Engine(Protocol):
@@ -217,7 +214,7 @@ def open_engine(
         raise ValueError(f"kv: expected 'f16' or 'f32', got {kv!r}")
     if threads is not None and threads < 1:
         raise ValueError(f"threads: expected a positive number, got {threads}")
-    engine_class = cast("Callable[..., Engine]", body(backend).Engine)
+    engine_class = load_body(backend).engine
     capacity = plan_capacity(config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=memory_budget().usable_bytes)
     engine = engine_class(
         config.as_dict(),
@@ -230,20 +227,6 @@ def open_engine(
         progress=progress,
     )
     return engine, capacity
-
-
-def body(backend: str) -> ModuleType:
-    """Import the module of a body: `axiom._native` or `axiom.reference`, with the same names inside."""
-    module = _BODIES.get(backend)
-    if module is None:
-        raise ValueError(f"backend: expected one of {', '.join(map(repr, _BODIES))}, got {backend!r}")
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise AxiomError(
-            f"backend {backend!r}: {module} cannot be imported ({error}); "
-            "install the package with pip, or use backend='reference'"
-        ) from error
 
 
 def _engine_tensor(gguf: GGUFFile, spec: TensorSpec) -> EngineTensor:

@@ -40,6 +40,7 @@ class GGUFFile:
         parts = [first, *_other_parts(first)]
         self.paths: tuple[Path, ...] = tuple(part.path for part in parts)
         self._raw = [part.raw for part in parts]
+        self._header_bytes = [part.n_header_bytes for part in parts]
         self.tensors: dict[str, TensorInfo] = {}
         for part in parts:
             for name, info in part.tensors.items():
@@ -71,6 +72,16 @@ class GGUFFile:
         """Return the bytes of tensor `name` as a read-only uint8 view of the mapped file."""
         info = self.tensors[name]
         return self._raw[info.part][info.offset : info.offset + info.n_bytes]
+
+    def header_digest(self) -> bytes:
+        """SHA-256 over everything before the tensor data, of all parts: metadata, vocabulary and directory.
+
+        It tells models apart quickly, though not two with the same header and other weights.
+        """
+        sha = hashlib.sha256()
+        for raw, n_bytes in zip(self._raw, self._header_bytes, strict=True):
+            sha.update(raw[:n_bytes].data)
+        return sha.digest()
 
     def digest(self, progress: Callable[[int, int], None] | None = None) -> str:
         """SHA-256 over all bytes of all parts in order, as lower-case hexadecimal.

@@ -68,6 +68,7 @@ class Part:
     metadata: dict[str, MetadataValue]
     tensors: dict[str, TensorInfo]
     raw: npt.NDArray[np.uint8]
+    n_header_bytes: int
 
 
 def _map_file(path: Path) -> npt.NDArray[np.uint8]:
@@ -103,7 +104,7 @@ def read_part(path: Path, part_idx: int) -> Part:
             cursor.pos = start
             raise cursor.error("tensor name", "each name once", f"{info.name!r} again")
         tensors[info.name] = info
-    return Part(path, version, alignment, metadata, _placed(cursor, tensors, alignment), raw)
+    return Part(path, version, alignment, metadata, _placed(cursor, tensors, alignment), raw, cursor.pos)
 
 
 def _read_magic_and_version(cursor: Cursor) -> int:

@@ -1,0 +1,101 @@
+"""The two bodies of the engine, behind one set of names.
+
+What is not written in Python once for both is found through here: the engine, the sampler and the receipt's hash
+chain. Both bodies give the same results to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from axiom.errors import AxiomError
+
+if TYPE_CHECKING:
+    from axiom.engine import Engine
+
+__all__ = ["Backend", "Body", "ReceiptChain", "Sampler", "TextDecoder", "load_body"]
+
+Backend = Literal["native", "reference"]
+
+
+class Sampler(Protocol):
+    """Chooses tokens from logits, by the settings that it was made with (docs/sampling.md)."""
+
+    def sample(self, logits: npt.NDArray[np.float32], history: Sequence[int], position: int, /) -> int:
+        """Return the token for `position`, from its `logits` `[n_vocab]` and the tokens before it."""
+        ...
+
+    def logprobs(
+        self, logits: npt.NDArray[np.float32], token: int, top_n: int = 0, /
+    ) -> tuple[float, list[tuple[int, float]]]:
+        """Return the log-probability of `token` under unmodified logits, and the `top_n` best with theirs."""
+        ...
+
+    def canonical_bytes(self) -> bytes:
+        """Return the settings as bytes, for a receipt."""
+        ...
+
+
+class ReceiptChain(Protocol):
+    """The running digest over a generation (docs/receipts.md)."""
+
+    def update(self, position: int, token: int, logits: npt.NDArray[np.float32], /) -> bytes:
+        """Append the choice of `token` and the logits that it was chosen from; return the digest so far."""
+        ...
+
+    def digest(self) -> bytes:
+        """Return the digest so far."""
+        ...
+
+
+class TextDecoder(Protocol):
+    """Turns tokens that come one at a time into text, and never gives out a broken character."""
+
+    def push(self, token: int, /) -> str:
+        """Take one token and return the characters that are complete with it."""
+        ...
+
+    def finish(self) -> str:
+        """Return what is left at the end of the tokens; an incomplete character is U+FFFD."""
+        ...
+
+
+@dataclass(frozen=True)
+class Body:
+    """The classes of one body."""
+
+    engine: Callable[..., Engine]
+    sampler: Callable[..., Sampler]
+    """`sampler(n_vocab, **Sampling.as_dict())`, with a seed that is a number."""
+    receipt_chain: Callable[[str, bytes, Sequence[int], bytes], ReceiptChain]
+    """`receipt_chain(contract, model_digest, prompt, sampling_bytes)`."""
+
+
+def load_body(backend: str) -> Body:
+    """Import a body by the name of its backend."""
+    if backend == "native":
+        return _native_body()
+    if backend == "reference":
+        from axiom.reference.engine import Engine
+        from axiom.reference.receipt import ReceiptChain
+        from axiom.reference.sample import Sampler
+
+        return Body(engine=Engine, sampler=Sampler, receipt_chain=ReceiptChain)
+    raise ValueError(f"backend: expected 'native' or 'reference', got {backend!r}")
+
+
+def _native_body() -> Body:
+    try:
+        from axiom import _native
+    except ImportError as error:
+        raise AxiomError(
+            f"the extension axiom._native cannot be imported ({error}); "
+            "install the package with pip, or use backend='reference'"
+        ) from error
+    native: Any = _native
+    return Body(engine=native.Engine, sampler=native.Sampler, receipt_chain=native.ReceiptChain)

@@ -1,0 +1,244 @@
+"""From a prompt to a completion: one generation, and the loop that carries many of them through the engine together.
+
+The loop is a continuous batch. Each pass takes one token from every generation that is decoding and a chunk of prompt
+from those that are not yet; generations join when a sequence is free and leave when they end. What a generation
+computes does not depend on its company, so a batch gives the same tokens as one prompt after the other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from axiom.body import Sampler, TextDecoder
+from axiom.completion import Completion, FinishReason, Timings, TokenLogprob, Usage
+from axiom.receipt import ReceiptRecorder
+from axiom.request import Request
+from axiom.shared_engine import SharedEngine
+from axiom.stopping import StopMatcher
+
+__all__ = ["CHUNK_TOKENS", "Generation", "run_generations"]
+
+# Prompt tokens in one pass. Long enough for the batched kernels, short enough that other generations and Ctrl-C do
+# not wait long.
+CHUNK_TOKENS = 512
+
+OnProgress = Callable[[int, int], None]
+
+
+class Generation:
+    """One prompt on its way to a completion. It knows tokens and logits; the sequence is given to it."""
+
+    def __init__(
+        self,
+        request: Request,
+        *,
+        history: Sequence[int],
+        pending: Sequence[int],
+        n_ctx: int,
+        sampler: Sampler,
+        decoder: TextDecoder,
+        recorder: ReceiptRecorder | None = None,
+        logits: npt.NDArray[np.float32] | None = None,
+        seq: int | None = None,
+    ):
+        """Start after the tokens of `history`, of which the engine has yet to compute those in `pending`.
+
+        `logits` are those after `history`, if nothing is pending. `seq` is a sequence that belongs to a session; None
+        takes one from the engine for as long as the generation lasts.
+        """
+        self.request = request
+        self.seq = seq
+        self.owns_seq = seq is None
+        self.history = list(history)
+        self.pending = list(pending)
+        self.n_pending = len(self.pending)
+        self.finish_reason: FinishReason | None = None
+        self.cancelled = False
+        self.logits = logits
+        self._n_prompt = len(self.history)
+        self._n_ctx = n_ctx
+        self._sampler = sampler
+        self._decoder = decoder
+        self._matcher = StopMatcher(request.stop, request.stop_tokens)
+        self._recorder = recorder
+        self._logprobs: list[TokenLogprob] = []
+        self._pieces: list[str] = []
+        self._started = self._prefilled = self._ended = time.perf_counter()
+
+    @property
+    def tokens(self) -> list[int]:
+        """The tokens chosen so far."""
+        return self.history[self._n_prompt :]
+
+    @property
+    def in_prompt(self) -> bool:
+        """Whether no token has been chosen yet."""
+        return len(self.history) == self._n_prompt
+
+    def start_clock(self) -> None:
+        """Begin to count time, when the generation joins the batch."""
+        self._started = self._prefilled = self._ended = time.perf_counter()
+
+    def choose(self, logits: npt.NDArray[np.float32]) -> str:
+        """Choose the next token from the `logits` after the history, and return the text that is now certain."""
+        position = len(self.history)
+        if self.in_prompt:
+            self._prefilled = time.perf_counter()
+        token = self._sampler.sample(logits, self.history, position)
+        if self.request.n_top_logprobs is not None:
+            logprob, top = self._sampler.logprobs(logits, token, self.request.n_top_logprobs)
+            self._logprobs.append(TokenLogprob(token, logprob, tuple(top)))
+        if self._recorder is not None:
+            self._recorder.record(position, token, logits)
+        self.history.append(token)
+        piece = self._text_of(token)
+        n_chosen = position + 1 - self._n_prompt
+        if self.finish_reason is None and n_chosen == self.request.max_tokens:
+            piece += self._finish("length")
+        elif self.finish_reason is None and len(self.history) >= self._n_ctx:
+            piece += self._finish("context")
+        self.pending = [token] if self.finish_reason is None else []
+        self._ended = time.perf_counter()
+        self._pieces.append(piece)
+        return piece
+
+    def cancel(self) -> str:
+        """End it now, and return the text that was held back in case it was part of a stop string."""
+        piece = self._finish("cancelled")
+        self._pieces.append(piece)
+        return piece
+
+    def _text_of(self, token: int) -> str:
+        if token in self.request.eog_tokens:
+            return self._finish("eos")
+        if self._matcher.push_token(token):
+            return self._finish("stop")
+        piece = self._matcher.push(self._decoder.push(token))
+        if self._matcher.stopped:
+            self.finish_reason = "stop"
+        return piece
+
+    def _finish(self, reason: FinishReason) -> str:
+        """End it, and return the text that nothing can now take back: incomplete characters, parts of stop strings."""
+        self.finish_reason = reason
+        rest = self._decoder.finish()
+        if self._matcher.stopped:
+            return self._matcher.flush() + rest
+        piece = self._matcher.push(rest)
+        if self._matcher.stopped:
+            self.finish_reason = "stop"
+            return piece
+        return piece + self._matcher.flush()
+
+    def completion(self) -> Completion:
+        """Return the result."""
+        assert self.finish_reason is not None
+        assert self.request.sampling.seed is not None
+        tokens = tuple(self.tokens)
+        return Completion(
+            text="".join(self._pieces),
+            tokens=tokens,
+            finish_reason=self.finish_reason,
+            usage=Usage(self._n_prompt, len(tokens)),
+            timings=Timings(
+                prefill_s=self._prefilled - self._started,
+                decode_s=self._ended - self._prefilled,
+                prefill_tokens=self.n_pending,
+                decode_tokens=max(0, len(tokens) - 1),
+            ),
+            seed=self.request.sampling.seed,
+            logprobs=tuple(self._logprobs) if self.request.n_top_logprobs is not None else None,
+            receipt=self._recorder.receipt() if self._recorder is not None else None,
+        )
+
+
+def run_generations(
+    engine: SharedEngine, generations: Sequence[Generation], on_progress: OnProgress | None = None
+) -> Generator[tuple[Generation, str]]:
+    """Carry `generations` to their ends, and yield each piece of text with the generation that it belongs to.
+
+    However it ends, by an error, by Ctrl-C or because nobody asks for the next piece, the sequences are freed.
+    """
+    waiting = deque(generations)
+    active: list[Generation] = []
+    n_prompt = sum(len(generation.pending) for generation in generations)
+    n_prefilled = 0
+    try:
+        while waiting or active:
+            for generation in [g for g in waiting if g.cancelled]:
+                waiting.remove(generation)
+                yield generation, generation.cancel()
+            _admit(engine, waiting, active)
+            for generation in [g for g in active if g.cancelled]:
+                yield generation, generation.cancel()
+            for generation in [g for g in active if g.logits is not None and g.finish_reason is None]:
+                row, generation.logits = generation.logits, None
+                assert row is not None
+                yield generation, generation.choose(row)
+            _retire(engine, active)
+            batch = _plan(active)
+            if not batch:
+                continue
+            any_logits = any(n == len(generation.pending) for generation, n in batch)
+            rows = engine.forward(
+                [_sequence(generation) for generation, _ in batch],
+                [generation.pending[:n] for generation, n in batch],
+                "last" if any_logits else "none",
+            )
+            for i, (generation, n) in enumerate(batch):
+                generation.pending = generation.pending[n:]
+                n_prefilled += n if generation.in_prompt else 0
+                if not generation.pending:
+                    generation.logits = rows[i]
+            if on_progress is not None and any(g.in_prompt for g, _ in batch):
+                on_progress(n_prefilled, n_prompt)
+    finally:
+        for generation in active:
+            _release(engine, generation)
+
+
+def _sequence(generation: Generation) -> int:
+    assert generation.seq is not None
+    return generation.seq
+
+
+def _admit(engine: SharedEngine, waiting: deque[Generation], active: list[Generation]) -> None:
+    """Let waiting generations join while sequences are free; wait for one only if there is nothing else to do."""
+    while waiting:
+        generation = waiting[0]
+        if generation.owns_seq:
+            seq = engine.open_sequence(wait=not active)
+            if seq is None:
+                return
+            generation.seq = seq
+        active.append(waiting.popleft())
+        generation.start_clock()
+
+
+def _plan(active: Sequence[Generation]) -> list[tuple[Generation, int]]:
+    """Decide how many tokens of each generation go into the next pass: decoding first, then prompts in order."""
+    batch = [(generation, 1) for generation in active if len(generation.pending) == 1]
+    room = max(1, CHUNK_TOKENS - len(batch))
+    for generation in active:
+        if len(generation.pending) > 1 and room > 0:
+            n = min(room, len(generation.pending))
+            batch.append((generation, n))
+            room -= n
+    return batch
+
+
+def _retire(engine: SharedEngine, active: list[Generation]) -> None:
+    for generation in [g for g in active if g.finish_reason is not None]:
+        active.remove(generation)
+        _release(engine, generation)
+
+
+def _release(engine: SharedEngine, generation: Generation) -> None:
+    if generation.owns_seq and generation.seq is not None:
+        engine.close_sequence(generation.seq)
+        generation.seq = None

@@ -1,0 +1,246 @@
+"""Receipts: a JSON file that says how a text was made, so exactly that anyone can make it again and compare.
+
+A receipt holds the contract of the arithmetic, the digest of the model, the prompt, the sampling and the output, and
+for every output token a link of a hash chain over all of that and over the bits of every logit so far
+(docs/receipts.md). Because logits are the same bits on every machine, body, kernel table and thread count, a second
+run anywhere gives the same links, or else the first link that differs names the token.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from axiom.body import Body, ReceiptChain
+from axiom.sampling import Sampling
+
+if TYPE_CHECKING:
+    from axiom.runtime import Runtime
+
+__all__ = ["CONTRACT", "FORMAT", "Receipt", "ReceiptRecorder", "Verification", "verify"]
+
+FORMAT = "axiom-receipt-1"
+CONTRACT = "axiom-arithmetic-1"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """How a text was made."""
+
+    contract: str
+    """Name of the arithmetic, and the cache format that is a part of it: "axiom-arithmetic-1 kv=f16"."""
+    model_sha256: str
+    """`GGUFFile.digest()` of the model, 64 hexadecimal digits."""
+    model_name: str
+    """File name of the model, for people; nothing depends on it."""
+    prompt: tuple[int, ...]
+    sampling: Sampling
+    """With the seed."""
+    output: tuple[int, ...]
+    links: tuple[str, ...]
+    """For each token of `output`, the digest of everything up to its logits, 64 hexadecimal digits."""
+
+    @property
+    def kv(self) -> str:
+        """The cache format that the run used."""
+        return self.contract.partition(" kv=")[2]
+
+    def to_json(self) -> str:
+        """Return the receipt as JSON."""
+        sampling = self.sampling.as_dict()
+        # JSON has no infinity.
+        bias = {
+            str(token): value if np.isfinite(value) else str(value) for token, value in sampling["logit_bias"].items()
+        }
+        fields = {
+            "format": FORMAT,
+            "contract": self.contract,
+            "model_sha256": self.model_sha256,
+            "model_name": self.model_name,
+            "sampling": {**sampling, "logit_bias": bias},
+            "prompt": list(self.prompt),
+            "output": list(self.output),
+            "links": list(self.links),
+        }
+        return json.dumps(fields, indent=1, ensure_ascii=False) + "\n"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the receipt to a file."""
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(self.to_json())
+
+    @classmethod
+    def from_json(cls, text: str) -> Receipt:
+        """Read a receipt, checking all of it. Raises `ValueError` that says which field is wrong."""
+        try:
+            fields = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"receipt: not valid JSON: {error}") from error
+        return _checked(fields)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Receipt:
+        """Read a receipt from a file. Raises `ValueError` if it is not one."""
+        with open(path, encoding="utf-8") as file:
+            try:
+                return cls.from_json(file.read())
+            except ValueError as error:
+                raise ValueError(f"{os.fspath(path)}: {error}") from error
+
+
+class ReceiptRecorder:
+    """Grows the chain of one generation, and makes the receipt at its end."""
+
+    def __init__(self, receipt: Receipt, body: Body, n_vocab: int):
+        """Begin the chain of `receipt`, which has no output yet."""
+        self._receipt = receipt
+        self._chain = _chain(receipt, body, n_vocab)
+        self._output: list[int] = []
+        self._links: list[str] = []
+
+    def record(self, position: int, token: int, logits: npt.NDArray[np.float32]) -> None:
+        """Append the choice of `token` and the logits that it was chosen from."""
+        self._links.append(self._chain.update(position, token, logits).hex())
+        self._output.append(token)
+
+    def receipt(self) -> Receipt:
+        """Return the receipt of everything recorded."""
+        start = self._receipt
+        return Receipt(
+            contract=start.contract,
+            model_sha256=start.model_sha256,
+            model_name=start.model_name,
+            prompt=start.prompt,
+            sampling=start.sampling,
+            output=tuple(self._output),
+            links=tuple(self._links),
+        )
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The outcome of making a text again."""
+
+    equal: bool
+    n_tokens: int
+    """Output tokens that were found equal, in their logits and in the choice."""
+    difference: str | None
+    """What differs first, in words, or None."""
+
+    def __bool__(self) -> bool:
+        """Return whether everything was equal."""
+        return self.equal
+
+
+def verify(receipt: Receipt, runtime: Runtime, on_progress: Callable[[int, int], None] | None = None) -> Verification:
+    """Compute again what `receipt` describes, and compare every choice and the bits of every logit.
+
+    `runtime` must hold the receipt's model, with the same cache format; its body, kernels and threads may be any.
+    """
+    if receipt.contract != runtime.contract:
+        return Verification(False, 0, f"the receipt is of {receipt.contract!r}, this runtime of {runtime.contract!r}")
+    if receipt.model_sha256 != runtime.model_sha256(on_progress):
+        return Verification(
+            False,
+            0,
+            f"the receipt is of a model with SHA-256 {receipt.model_sha256}, this one has {runtime.model_sha256()}",
+        )
+    n_vocab = runtime.config.n_vocab
+    for name, tokens in (("prompt", receipt.prompt), ("output", receipt.output)):
+        wrong = [token for token in tokens if token >= n_vocab]
+        if wrong:
+            return Verification(False, 0, f"{name} has token {wrong[0]}, but the model's tokens are 0 to {n_vocab - 1}")
+    chain = _chain(receipt, runtime.body, n_vocab)
+    sampler = runtime.body.sampler(n_vocab, **receipt.sampling.as_dict())
+    history = [*receipt.prompt, *receipt.output]
+    n_prompt = len(receipt.prompt)
+    rows = runtime.iter_logits(history[:-1], first_row=n_prompt - 1, on_progress=on_progress)
+    for i, logits in enumerate(rows):
+        position = n_prompt + i
+        token = sampler.sample(logits, history[:position], position)
+        if token != history[position]:
+            return Verification(
+                False, i, f"output token {i}: the receipt has {history[position]}, this run chose {token}"
+            )
+        if chain.update(position, token, logits).hex() != receipt.links[i]:
+            return Verification(False, i, f"output token {i}: the logits before it differ in their bits")
+    return Verification(True, len(receipt.output), None)
+
+
+def _chain(receipt: Receipt, body: Body, n_vocab: int) -> ReceiptChain:
+    sampling = body.sampler(n_vocab, **receipt.sampling.as_dict()).canonical_bytes()
+    return body.receipt_chain(receipt.contract, bytes.fromhex(receipt.model_sha256), receipt.prompt, sampling)
+
+
+def _checked(fields: Any) -> Receipt:
+    if not isinstance(fields, dict):
+        raise ValueError(f"receipt: expected a JSON object, got {type(fields).__name__}")
+    if fields.get("format") != FORMAT:
+        raise ValueError(
+            f"receipt: format: expected {FORMAT!r}, got {fields.get('format')!r}; it may be of another version"
+        )
+    receipt = Receipt(
+        contract=_text(fields, "contract"),
+        model_sha256=_digest("model_sha256", fields.get("model_sha256")),
+        model_name=_text(fields, "model_name"),
+        prompt=_tokens(fields, "prompt"),
+        sampling=_sampling(fields.get("sampling")),
+        output=_tokens(fields, "output"),
+        links=tuple(_digest(f"links[{i}]", link) for i, link in enumerate(_list(fields, "links"))),
+    )
+    if not receipt.prompt:
+        raise ValueError("receipt: prompt: expected one token or more, got none")
+    if len(receipt.links) != len(receipt.output):
+        raise ValueError(
+            f"receipt: links: expected {len(receipt.output)}, one for each output token, got {len(receipt.links)}"
+        )
+    return receipt
+
+
+def _sampling(value: Any) -> Sampling:
+    if not isinstance(value, dict):
+        raise ValueError(f"receipt: sampling: expected an object, got {value!r}"[:200])
+    settings = dict(value)
+    try:
+        bias = settings.pop("logit_bias")
+        settings["logit_bias"] = {int(token): float(number) for token, number in bias.items()}
+        sampling = Sampling(**settings)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"receipt: sampling: {error}") from error
+    if sampling.seed is None:
+        raise ValueError("receipt: sampling: expected a seed, got none")
+    return sampling
+
+
+def _text(fields: dict[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise ValueError(f"receipt: {name}: expected a string, got {value!r}"[:200])
+    return value
+
+
+def _digest(name: str, value: Any) -> str:
+    if not isinstance(value, str) or len(value) != 64 or set(value) - set("0123456789abcdef"):
+        raise ValueError(f"receipt: {name}: expected 64 hexadecimal digits, got {value!r}"[:200])
+    return value
+
+
+def _list(fields: dict[str, Any], name: str) -> list[Any]:
+    value = fields.get(name)
+    if not isinstance(value, list):
+        raise ValueError(f"receipt: {name}: expected a list, got {value!r}"[:200])
+    return value
+
+
+def _tokens(fields: dict[str, Any], name: str) -> tuple[int, ...]:
+    tokens: Sequence[Any] = _list(fields, name)
+    for i, token in enumerate(tokens):
+        if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < 1 << 32:
+            raise ValueError(f"receipt: {name}[{i}]: expected a token, got {token!r}"[:200])
+    return tuple(tokens)

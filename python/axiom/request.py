@@ -1,0 +1,129 @@
+"""What a caller may ask of a generation, and the same after it has been checked."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from axiom.sampling import Sampling
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["GenerateOptions", "Request", "Unpack", "checked_request", "checked_tokens"]
+
+
+class GenerateOptions(TypedDict, total=False):
+    """Keyword arguments of every call that generates.
+
+    Settings of `Sampling` may be given one by one; they go over `sampling`, and that over what the model recommends.
+    """
+
+    max_tokens: int | None
+    """Most tokens to choose; None goes on until the model ends or the context is full."""
+    sampling: Sampling | None
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    typical_p: float
+    repeat_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+    repeat_last_n: int
+    logit_bias: Mapping[int, float]
+    seed: int | None
+    stop: str | Sequence[str]
+    """Strings to stop before; they are not in the text."""
+    stop_tokens: Collection[int]
+    """Tokens to stop at; their text is not in the text."""
+    ignore_eos: bool
+    """Treat end-of-generation tokens as any other."""
+    logprobs: int | None
+    """Report log-probabilities, with this many alternatives (0 for none); None reports nothing."""
+    receipt: bool
+    """Return a receipt. The first one of a runtime reads the whole model once to name it by its digest."""
+    on_progress: Callable[[int, int], None] | None
+    """Called with (prompt tokens done, prompt tokens in all) as the prompt is computed."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """The checked options of one generation."""
+
+    sampling: Sampling
+    """With a seed."""
+    max_tokens: int | None
+    stop: tuple[str, ...]
+    stop_tokens: frozenset[int]
+    eog_tokens: frozenset[int]
+    """Tokens that end the generation; none if they are to be ignored."""
+    n_top_logprobs: int | None
+    receipt: bool
+
+
+_SAMPLING_NAMES = frozenset(spec.name for spec in fields(Sampling))
+
+
+def checked_request(
+    options: GenerateOptions, *, defaults: Sampling, eog_tokens: Collection[int], n_vocab: int
+) -> Request:
+    """Check `options` and fill in what is absent. Raises `TypeError` and `ValueError` that name the option."""
+    known = GenerateOptions.__annotations__
+    for name in options:
+        if name not in known:
+            raise TypeError(f"no option {name!r}; the options are {', '.join(known)}")
+    max_tokens = options.get("max_tokens")
+    if max_tokens is not None and _integer("max_tokens", max_tokens) < 1:
+        raise ValueError(f"max_tokens: expected 1 or more, or None for no limit, got {max_tokens}")
+    n_top = options.get("logprobs")
+    if n_top is not None and not 0 <= _integer("logprobs", n_top) <= n_vocab:
+        raise ValueError(f"logprobs: expected a number from 0 to the vocabulary's {n_vocab}, or None, got {n_top}")
+    stop = options.get("stop", ())
+    stop = (stop,) if isinstance(stop, str) else tuple(stop)
+    for text in stop:
+        if not isinstance(text, str):
+            raise TypeError(f"stop: expected strings, got {text!r}")
+        if not text:
+            raise ValueError("stop: expected strings of one character or more, got ''")
+    return Request(
+        sampling=_sampling(options, defaults).with_seed(),
+        max_tokens=max_tokens,
+        stop=stop,
+        stop_tokens=frozenset(checked_tokens(options.get("stop_tokens", ()), n_vocab, "stop_tokens")),
+        eog_tokens=frozenset() if options.get("ignore_eos", False) else frozenset(eog_tokens),
+        n_top_logprobs=n_top,
+        receipt=bool(options.get("receipt", False)),
+    )
+
+
+def _sampling(options: GenerateOptions, defaults: Sampling) -> Sampling:
+    sampling = options.get("sampling")
+    if sampling is None:
+        sampling = defaults
+    elif not isinstance(sampling, Sampling):
+        raise TypeError(f"sampling: expected an axiom.Sampling, got {type(sampling).__name__}")
+    given = {name: value for name, value in options.items() if name in _SAMPLING_NAMES}
+    return sampling.replace(**given)
+
+
+def checked_tokens(tokens: Collection[Any], n_vocab: int, name: str) -> list[int]:
+    """Return `tokens` as plain integers, all of them in the vocabulary."""
+    checked = []
+    for token in tokens:
+        number = _integer(name, token)
+        if not 0 <= number < n_vocab:
+            raise ValueError(f"{name}: expected tokens from 0 to {n_vocab - 1}, got {number}")
+        checked.append(number)
+    return checked
+
+
+def _integer(name: str, value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError(f"{name}: expected an integer, got {value!r}")
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {value!r}") from None

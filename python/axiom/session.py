@@ -1,0 +1,277 @@
+"""A conversation with memory: a sequence that stays in the engine between calls."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from axiom.completion import Completion
+from axiom.errors import ContextLengthError
+from axiom.generation import CHUNK_TOKENS, Generation
+from axiom.request import GenerateOptions, checked_tokens
+from axiom.session_file import read_session_file, write_session_file
+from axiom.stream import Stream
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from axiom.runtime import Runtime
+
+__all__ = ["Session"]
+
+
+class Session:
+    """Tokens and the engine's state after them. Made by `Runtime.session()`; holds one of its sequences until closed.
+
+    A session is used by one thread at a time; different sessions may be used by different threads.
+    """
+
+    def __init__(self, runtime: Runtime, seq: int | None = None, tokens: Sequence[int] = ()):
+        """Hold sequence `seq`, which has computed `tokens`; without one, open an empty sequence."""
+        self._runtime = runtime
+        if seq is None:
+            seq = runtime.engine.open_sequence(held=True)
+        assert seq is not None
+        self._seq: int | None = seq
+        self._tokens = list(tokens)
+        # Positions that the engine has computed; the last chosen token of a generation is not among them yet.
+        self._n_computed = len(self._tokens)
+        # Logits after the last token, if that was the last thing computed.
+        self._logits: npt.NDArray[np.float32] | None = None
+        self._busy = threading.Lock()
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """All tokens so far, prompts and completions."""
+        return tuple(self._tokens)
+
+    def __len__(self) -> int:
+        """Count the tokens."""
+        return len(self._tokens)
+
+    @property
+    def text(self) -> str:
+        """The text of the tokens so far."""
+        return self._runtime.tokenizer.decode(self._tokens)
+
+    @property
+    def telemetry(self) -> dict[str, Any]:
+        """Counts of this session, and the engine's times and counts."""
+        return {
+            "n_tokens": len(self._tokens),
+            "n_computed": self._n_computed,
+            "n_ctx": self._runtime.n_ctx,
+            "engine": self._runtime.telemetry,
+        }
+
+    def append(self, prompt: str | Sequence[int], *, parse_special: bool = False) -> int:
+        """Add text or tokens at the end and compute them; return the number of tokens now.
+
+        A text at the start of a session gets the model's begin-of-text token, as in `Runtime.generate`. Raises
+        `ContextLengthError`, and leaves the session as it was, if they do not fit.
+        """
+        with self._in_use():
+            new = self._runtime.prompt_tokens(prompt, add_special=not self._tokens, parse_special=parse_special)
+            self._check_room(len(self._tokens) + len(new))
+            n_before = len(self._tokens)
+            self._tokens += new
+            try:
+                self._compute()
+            except BaseException:
+                self._rewind(n_before)
+                raise
+            return len(self._tokens)
+
+    def advance_to(self, tokens: Sequence[int]) -> int:
+        """Make the session hold exactly `tokens`, and compute no more than what differs; return how many were kept.
+
+        This is how a chat goes on: the whole conversation is rendered anew, and what is the same stays.
+        """
+        with self._in_use():
+            wanted = checked_tokens(tokens, self._runtime.config.n_vocab, "tokens")
+            self._check_room(len(wanted))
+            pairs = zip(self._tokens, wanted, strict=False)
+            n_same = next(
+                (i for i, (have, want) in enumerate(pairs) if have != want), min(len(self._tokens), len(wanted))
+            )
+            self._rewind(n_same)
+            self._tokens += wanted[n_same:]
+            return n_same
+
+    def rewind(self, n_tokens: int) -> None:
+        """Keep the first `n_tokens` tokens."""
+        with self._in_use():
+            if not 0 <= n_tokens <= len(self._tokens):
+                raise ValueError(f"n_tokens: expected a number from 0 to {len(self._tokens)}, got {n_tokens}")
+            self._rewind(n_tokens)
+
+    def fork(self) -> Session:
+        """Return a second session with the same tokens; each goes its own way from here."""
+        with self._in_use():
+            seq = self._sequence()
+            fork = self._runtime.engine.open_sequence(lambda engine: engine.seq_fork(seq), held=True)
+            twin = Session(self._runtime, fork, self._tokens)
+            twin._n_computed, twin._logits = self._n_computed, self._logits
+            return twin
+
+    def generate(self, prompt: str | Sequence[int] = "", **options: Unpack[GenerateOptions]) -> Completion:
+        """Append `prompt`, go on from there, and keep the chosen tokens. Options as in `Runtime.generate`."""
+        stream = self.stream(prompt, **options)
+        for _ in stream:
+            pass
+        return stream.result
+
+    def stream(self, prompt: str | Sequence[int] = "", **options: Unpack[GenerateOptions]) -> Stream:
+        """Append `prompt` and go on from there, as a `Stream`. The session is in use until that ends."""
+        self._acquire()
+        try:
+            seq = self._sequence()
+            history = list(self._tokens)
+            if len(prompt) or not history:
+                history += self._runtime.prompt_tokens(prompt, add_special=not history)
+            self._check_room(len(history) + 1)
+            request = self._runtime.checked_request(options)
+            if self._n_computed == len(history) and self._logits is None:
+                # Logits are not kept in a file or over a rewind: the last token is computed again for them.
+                self._rewind_engine(len(history) - 1)
+            generation = self._runtime.new_generation(
+                request, history=history, pending=history[self._n_computed :], logits=self._logits, seq=seq
+            )
+            if generation.pending:
+                generation.logits = None
+            pieces = self._runtime.run([generation], options.get("on_progress"))
+            return Stream(generation, pieces, self._end_stream)
+        except BaseException:
+            self._busy.release()
+            raise
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the session to a file, from which `Runtime.load_session` makes it again on any machine."""
+        with self._in_use():
+            self._compute()
+            seq = self._sequence()
+            state = self._runtime.engine.call(lambda engine: engine.seq_save(seq))
+            write_session_file(path, self._runtime.gguf.header_digest(), self._tokens, state)
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Put the session of a file in place of this one. Raises `ValueError` if it is damaged or of another model."""
+        with self._in_use():
+            loaded = self._runtime.load_session(path)
+            old, self._seq, loaded._seq = self._seq, loaded._seq, None
+            self._tokens, self._n_computed, self._logits = loaded._tokens, loaded._n_computed, None
+            if old is not None:
+                self._runtime.engine.close_sequence(old, held=True)
+
+    @classmethod
+    def from_file(cls, runtime: Runtime, path: str | os.PathLike[str]) -> Session:
+        """Open a new session from a file. Raises `ValueError` if it is damaged or of another model."""
+        tokens, state = read_session_file(path, runtime.gguf.header_digest())
+        checked_tokens(tokens, runtime.config.n_vocab, f"{os.fspath(path)}: tokens")
+        seq = runtime.engine.open_sequence(lambda engine: engine.seq_load(state), held=True)
+        assert seq is not None
+        n_pos = runtime.engine.call(lambda engine: engine.seq_len(seq))
+        if n_pos != len(tokens):
+            runtime.engine.close_sequence(seq, held=True)
+            raise ValueError(f"{os.fspath(path)}: expected the state of {len(tokens)} tokens, got one of {n_pos}")
+        return cls(runtime, seq, tokens)
+
+    def close(self) -> None:
+        """Free the sequence. Closing twice does nothing."""
+        with self._busy:
+            if self._seq is not None:
+                self._runtime.engine.close_sequence(self._seq, held=True)
+                self._seq = None
+
+    def __enter__(self) -> Session:
+        """Use it as a context manager: leaving the block closes it."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def __del__(self) -> None:
+        """Free the sequence of a session that nobody closed."""
+        seq = getattr(self, "_seq", None)
+        if seq is not None:
+            self._runtime.engine.close_sequence(seq, held=True)
+
+    def _sequence(self) -> int:
+        if self._seq is None:
+            raise RuntimeError("the session is closed; open another with Runtime.session()")
+        return self._seq
+
+    def _acquire(self) -> None:
+        if not self._busy.acquire(blocking=False):
+            raise RuntimeError(
+                "the session is in use by a stream or another thread; end that first, or fork() before it"
+            )
+
+    def _in_use(self) -> _InUse:
+        return _InUse(self)
+
+    def _check_room(self, n_tokens: int) -> None:
+        n_ctx = self._runtime.n_ctx
+        if n_tokens > n_ctx:
+            raise ContextLengthError(
+                f"the session would have {n_tokens} tokens, but the context has {n_ctx} positions; "
+                "rewind() it, or open the runtime with a larger n_ctx"
+            )
+
+    def _compute(self) -> None:
+        """Bring the engine to the last token, a chunk at a time."""
+        while self._n_computed < len(self._tokens):
+            chunk = self._tokens[self._n_computed : self._n_computed + CHUNK_TOKENS]
+            last = self._n_computed + len(chunk) == len(self._tokens)
+            rows = self._runtime.engine.forward([self._sequence()], [chunk], "last" if last else "none")
+            self._n_computed += len(chunk)
+            self._logits = rows[0] if last else None
+
+    def _rewind(self, n_tokens: int) -> None:
+        if n_tokens < len(self._tokens):
+            del self._tokens[n_tokens:]
+            self._logits = None
+        if n_tokens < self._n_computed:
+            self._rewind_engine(n_tokens)
+
+    def _rewind_engine(self, n_pos: int) -> None:
+        seq = self._sequence()
+        self._runtime.engine.call(lambda engine: engine.seq_rewind(seq, n_pos))
+        self._n_computed = n_pos
+
+    def _end_stream(self, generation: Generation) -> None:
+        """Take over what a generation chose, however it ended: the engine knows how far it got."""
+        try:
+            if self._seq is not None and not self._runtime.engine.closed:
+                seq = self._seq
+                self._tokens = list(generation.history)
+                self._n_computed = self._runtime.engine.call(lambda engine: engine.seq_len(seq))
+                self._logits = None
+        finally:
+            self._busy.release()
+
+
+class _InUse:
+    """Holds a session for the length of one call."""
+
+    def __init__(self, session: Session):
+        self._session = session
+
+    def __enter__(self) -> None:
+        self._session._acquire()
+        try:
+            self._session._sequence()
+        except BaseException:
+            self._session._busy.release()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self._session._busy.release()

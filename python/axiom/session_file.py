@@ -1,0 +1,66 @@
+"""The file of a saved session: which model, which tokens, and the engine's state after them.
+
+    magic "AXIOMSES" · u32 version 1 · u32 n_tokens · 32 bytes header digest of the model · u64 n_state
+    n_tokens x u32 · n_state bytes · 32 bytes SHA-256 of everything before
+
+All little-endian. The state is what `Engine.seq_save` returned, the same bytes from every body.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["read_session_file", "write_session_file"]
+
+_MAGIC = b"AXIOMSES"
+_VERSION = 1
+_HEAD = struct.Struct("<8sII32sQ")
+_N_CHECK = 32
+
+
+def write_session_file(path: str | os.PathLike[str], model: bytes, tokens: Sequence[int], state: bytes) -> None:
+    """Write beside `path` and move into place, so that a full disk or Ctrl-C leaves no half file there."""
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    head = _HEAD.pack(_MAGIC, _VERSION, len(tokens), model, len(state))
+    body = np.asarray(tokens, dtype="<u4").tobytes()
+    check = hashlib.sha256(head + body)
+    check.update(state)
+    try:
+        with partial.open("wb") as file:
+            file.writelines((head, body, state, check.digest()))
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def read_session_file(path: str | os.PathLike[str], model: bytes) -> tuple[list[int], bytes]:
+    """Return the tokens and the state. Raises `ValueError` if the file is damaged or of another model than `model`."""
+    name = os.fspath(path)
+    content = Path(path).read_bytes()
+    if len(content) < _HEAD.size + _N_CHECK:
+        raise ValueError(f"{name}: expected a saved session, got a file of {len(content)} bytes")
+    magic, version, n_tokens, of_model, n_state = _HEAD.unpack_from(content)
+    if magic != _MAGIC:
+        raise ValueError(f"{name}: expected a saved session, got a file that begins with {magic!r}")
+    if version != _VERSION:
+        raise ValueError(f"{name}: expected session version {_VERSION}, got {version}; save it again with this version")
+    n_expected = _HEAD.size + 4 * n_tokens + n_state + _N_CHECK
+    if len(content) != n_expected:
+        raise ValueError(f"{name}: expected {n_expected} bytes, got {len(content)}; the file is incomplete")
+    if hashlib.sha256(content[:-_N_CHECK]).digest() != content[-_N_CHECK:]:
+        raise ValueError(f"{name}: the checksum does not match; the file is damaged")
+    if of_model != model:
+        raise ValueError(
+            f"{name}: the session is of another model; open the runtime with the model that it was saved with"
+        )
+    at_state = _HEAD.size + 4 * n_tokens
+    tokens = np.frombuffer(content, dtype="<u4", count=n_tokens, offset=_HEAD.size)
+    return tokens.tolist(), content[at_state : at_state + n_state]

@@ -1,0 +1,135 @@
+"""One engine used by many threads and sequences: a lock around every call, and an account of who holds sequences.
+
+Passes of different threads take turns at the lock; the bits of a row do not depend on what else runs, so each thread
+gets what it would have got alone. When all sequences are taken, a generation waits for another one to end, unless all
+are held by sessions, which may never end: then it is an error.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from axiom.engine import Engine, LogitRows
+from axiom.errors import MemoryBudgetError
+
+__all__ = ["SharedEngine"]
+
+T = TypeVar("T")
+
+
+class SharedEngine:
+    """Guards an `Engine`. Every method may be called from any thread; after `close`, all but that raise."""
+
+    def __init__(self, engine: Engine):
+        """Take over `engine`, which nothing else may call from now on."""
+        self._engine = engine
+        self._changed = threading.Condition(threading.RLock())
+        self._n_passing = 0
+        self._n_held = 0
+        self._closed = False
+        # Whether this thread is inside a call of the engine; what a garbage collection then frees must wait.
+        self._in_call = False
+        self._to_free: list[tuple[int, bool]] = []
+        self.n_ctx = engine.n_ctx
+        self.n_vocab = engine.n_vocab
+        self.n_seq_max = engine.n_seq_max
+
+    def open_sequence(
+        self, make: Callable[[Engine], int] | None = None, *, held: bool = False, wait: bool = True
+    ) -> int | None:
+        """Open a sequence: an empty one, or what `make` makes of the engine, such as a fork.
+
+        `held` says that it belongs to a session and may stay for long. When none is free, wait until one is; with
+        `wait=False`, return None. Raises `MemoryBudgetError` when all belong to sessions.
+        """
+        with self._changed:
+            while True:
+                self._open()
+                if self._n_held + self._n_passing < self.n_seq_max:
+                    seq = self.call(_new_sequence if make is None else make)
+                    if held:
+                        self._n_held += 1
+                    else:
+                        self._n_passing += 1
+                    return seq
+                if self._n_held == self.n_seq_max:
+                    raise MemoryBudgetError(
+                        f"all {self.n_seq_max} sequences are held by sessions; close a session, or open the runtime "
+                        "with a larger n_seq_max or a smaller n_ctx"
+                    )
+                if not wait:
+                    return None
+                self._changed.wait()
+
+    def close_sequence(self, seq: int, *, held: bool = False) -> None:
+        """Free a sequence. After `close` it has been freed already, and this does nothing."""
+        with self._changed:
+            self._to_free.append((seq, held))
+            if not self._in_call:
+                self._free_closed()
+
+    def _free_closed(self) -> None:
+        while self._to_free:
+            seq, held = self._to_free.pop()
+            if self._closed:
+                continue
+            self._engine.seq_free(seq)
+            if held:
+                self._n_held -= 1
+            else:
+                self._n_passing -= 1
+        self._changed.notify_all()
+
+    def forward(
+        self, seqs: Sequence[int], tokens: Sequence[Sequence[int]], logits: LogitRows
+    ) -> npt.NDArray[np.float32]:
+        """Run one pass, as `Engine.forward`."""
+        return self.call(lambda engine: engine.forward(seqs, tokens, logits))
+
+    def call(self, action: Callable[[Engine], T]) -> T:
+        """Return `action(engine)`, alone with the engine."""
+        with self._changed:
+            engine = self._open()
+            if self._in_call:
+                raise RuntimeError("the engine was called from inside one of its own calls")
+            self._in_call = True
+            try:
+                return action(engine)
+            finally:
+                self._in_call = False
+                self._free_closed()
+
+    def telemetry(self) -> dict[str, Any]:
+        """Return the engine's times and counts."""
+        return self.call(lambda engine: engine.telemetry())
+
+    def info(self) -> dict[str, Any]:
+        """Return what the engine chose at start."""
+        return self.call(lambda engine: engine.info())
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` has been called."""
+        return self._closed
+
+    def close(self) -> None:
+        """Free the engine, once no pass is in it. Closing twice does nothing."""
+        with self._changed:
+            if not self._closed:
+                self._closed = True
+                self._engine.close()
+                self._changed.notify_all()
+
+    def _open(self) -> Engine:
+        if self._closed:
+            raise RuntimeError("the runtime is closed; open another with axiom.Runtime(model)")
+        return self._engine
+
+
+def _new_sequence(engine: Engine) -> int:
+    return engine.seq_new()
