@@ -170,6 +170,7 @@ class Engine:
             "n_seq_max": self.n_seq_max,
             "bytes_weights": self._bytes_weights,
             "bytes_kv": self._cache.n_bytes,
+            "bytes_kv_per_slab": self._cache.n_bytes_per_slab,
         }
 
     def close(self) -> None:

@@ -187,8 +187,6 @@ class KVCachePool:
         self.commit(seq, n_pos)
         return seq
 
-    # Internals
-
     def _get(self, seq: int) -> _Sequence:
         sequence = self.sequences.get(seq)
         if sequence is None:
@@ -202,6 +200,11 @@ class KVCachePool:
             slab.n_holders -= 1
 
     @property
+    def n_bytes_per_slab(self) -> int:
+        """Bytes of one slab, over all layers."""
+        return int(np.prod(self.slab_shape)) * self.dtype.itemsize
+
+    @property
     def n_bytes(self) -> int:
         """Bytes that slabs hold now; a shared slab counts once."""
-        return sum({id(slab): slab.kv.nbytes for s in self.sequences.values() for slab in s.slabs}.values())
+        return self.n_bytes_per_slab * len({id(slab) for s in self.sequences.values() for slab in s.slabs})
