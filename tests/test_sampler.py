@@ -67,10 +67,10 @@ def cases(draw: Any) -> tuple[int, dict[str, Any], np.ndarray, list[int], int]:
     return n_vocab, parameters, logits, history.tolist(), draw(st.integers(0, 2**32 - 1))
 
 
-def choice(sampler: Any, *arguments: Any) -> int | str:
-    """The token chosen, or why none can be."""
+def answer(method: Any, *arguments: Any) -> Any:
+    """What comes of a call: a value, or why there is none."""
     try:
-        return sampler.sample(*arguments)
+        return method(*arguments)
     except ValueError as refused:
         return str(refused)
 
@@ -85,9 +85,11 @@ def test_both_bodies_choose_the_same_token(case: tuple[int, dict[str, Any], np.n
     # Three draws from one sampler: nothing of one choice may leak into the next.
     for step in range(3):
         arguments = (np.roll(logits, step), history, (position + step) % 2**32)
-        expected = choice(twin, *arguments)
+        expected = answer(twin.sample, *arguments)
         assert isinstance(expected, int) or "every token is excluded" in expected
-        assert choice(native, *arguments) == expected
+        assert answer(native.sample, *arguments) == expected
+        # The probabilities show bits of the sums that a token alone would hide.
+        assert answer(native.distribution, *arguments[:2]) == answer(twin.distribution, *arguments[:2])
 
 
 @settings(max_examples=300, deadline=None)
@@ -154,6 +156,11 @@ def test_each_rule_leaves_the_tokens_it_should(body: Any, parameters: dict[str, 
     logits = np.array([math.log(PROBABILITIES[token]) for token in range(5)], np.float32)
     sampler = body(5, **parameters)
     assert {sampler.sample(logits, [], position) for position in range(300)} == possible
+    distribution = dict(sampler.distribution(logits, []))
+    assert distribution.keys() == possible
+    left = sum(PROBABILITIES[token] for token in possible)
+    for token in possible:
+        assert distribution[token] == pytest.approx(PROBABILITIES[token] / left, rel=1e-6)
 
 
 @pytest.mark.parametrize("body", BODIES)
@@ -219,6 +226,7 @@ def test_a_real_vocabulary() -> None:
             logits = logits_of(n_vocab, shape, position)
             arguments = (logits, list(range(0, 3000, 7)), position)
             assert native.sample(*arguments) == twin.sample(*arguments)
+            assert native.distribution(*arguments[:2]) == twin.distribution(*arguments[:2])
 
 
 def test_a_strided_row_is_read_as_numpy_reads_it() -> None:

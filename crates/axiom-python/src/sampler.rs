@@ -106,6 +106,23 @@ impl Sampler {
         })
     }
 
+    /// The tokens that `sample` may choose, by rank, each with its probability.
+    fn distribution(
+        &mut self,
+        logits: &Bound<'_, PyAny>,
+        history: &Bound<'_, PyAny>,
+    ) -> PyResult<Vec<(u32, f64)>> {
+        self.read_window(history)?;
+        let mut pairs = Vec::new();
+        with_logits(logits, |logits| {
+            let take = |token, probability| pairs.push((token, probability));
+            self.inner
+                .distribution(logits, &self.window, take)
+                .map_err(refuse)
+        })?;
+        Ok(pairs)
+    }
+
     /// The log-probability of `token` under unmodified `logits` [n_vocab], and the `top_n` best with theirs.
     #[pyo3(signature = (logits, token, top_n=Integer::of(0)), text_signature = "($self, logits, token, top_n=0)")]
     fn logprobs(

@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from .engine import Engine
+from .receipt import ReceiptChain
+from .sample import Sampler
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "ReceiptChain", "Sampler"]

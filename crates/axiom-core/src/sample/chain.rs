@@ -74,38 +74,41 @@ impl Sampler {
         history: &[u32],
         position: u32,
     ) -> Result<u32, SampleError> {
-        if logits.len() != self.n_vocab() {
-            return Err(SampleError::LogitsLength {
-                expected: self.n_vocab(),
-                got: logits.len(),
-            });
+        if let Some(token) = self.narrow(logits, history)? {
+            return Ok(token);
         }
-        let greedy = self.parameters.temperature == 0.0;
-        if greedy && !self.parameters.has_penalties() && self.parameters.logit_bias.is_empty() {
-            return greedy_choice(logits);
+        let uniform = uniform(self.parameters.seed, position);
+        let mut target = 0.0;
+        let mut reached = 0.0;
+        let mut last = 0;
+        self.weighted_by_rank(|token, weight, total| {
+            target = uniform * total;
+            reached += weight;
+            last = token;
+            reached <= target
+        });
+        Ok(last)
+    }
+
+    /// Gives `take` the tokens that [`Sampler::sample`] may choose, by rank, each with its probability.
+    ///
+    /// # Errors
+    /// As [`Sampler::sample`].
+    pub fn distribution(
+        &mut self,
+        logits: &[f32],
+        history: &[u32],
+        mut take: impl FnMut(u32, f64),
+    ) -> Result<(), SampleError> {
+        if let Some(token) = self.narrow(logits, history)? {
+            take(token, 1.0);
+            return Ok(());
         }
-        self.widen(logits)?;
-        self.add_bias();
-        if self.parameters.has_penalties() {
-            self.penalise(history)?;
-        }
-        if greedy {
-            return largest(self.logits.iter().copied()).ok_or(SampleError::NoCandidate);
-        }
-        self.keep_top_k();
-        if self.candidates.is_empty() {
-            return Err(SampleError::NoCandidate);
-        }
-        if self.parameters.typical_p < 1.0 {
-            self.keep_typical();
-        }
-        if self.parameters.top_p < 1.0 {
-            self.keep_top_p();
-        }
-        if self.parameters.min_p > 0.0 {
-            self.keep_min_p();
-        }
-        Ok(self.draw(uniform(self.parameters.seed, position)))
+        self.weighted_by_rank(|token, weight, total| {
+            take(token, weight / total);
+            true
+        });
+        Ok(())
     }
 
     /// The log-probability of `token` under unmodified `logits`, and into `top` the most probable tokens with theirs.
@@ -125,6 +128,43 @@ impl Sampler {
             });
         }
         logprobs::logprobs(logits, token, top, &mut self.candidates)
+    }
+
+    /// Leaves the tokens that may be drawn in `candidates`; or gives the greedy choice.
+    fn narrow(&mut self, logits: &[f32], history: &[u32]) -> Result<Option<u32>, SampleError> {
+        if logits.len() != self.n_vocab() {
+            return Err(SampleError::LogitsLength {
+                expected: self.n_vocab(),
+                got: logits.len(),
+            });
+        }
+        let greedy = self.parameters.temperature == 0.0;
+        if greedy && !self.parameters.has_penalties() && self.parameters.logit_bias.is_empty() {
+            return greedy_choice(logits).map(Some);
+        }
+        self.widen(logits)?;
+        self.add_bias();
+        if self.parameters.has_penalties() {
+            self.penalise(history)?;
+        }
+        if greedy {
+            let choice = largest(self.logits.iter().copied());
+            return choice.map(Some).ok_or(SampleError::NoCandidate);
+        }
+        self.keep_top_k();
+        if self.candidates.is_empty() {
+            return Err(SampleError::NoCandidate);
+        }
+        if self.parameters.typical_p < 1.0 {
+            self.keep_typical();
+        }
+        if self.parameters.top_p < 1.0 {
+            self.keep_top_p();
+        }
+        if self.parameters.min_p > 0.0 {
+            self.keep_min_p();
+        }
+        Ok(None)
     }
 
     /// Copies the logits into binary64, which is exact.
@@ -287,31 +327,22 @@ impl Sampler {
         self.candidates.retain(|candidate| candidate.key >= bound);
     }
 
-    /// The first candidate in rank at which the cumulative weight exceeds `uniform` times the sum.
-    fn draw(&mut self, uniform: f64) -> u32 {
+    /// Weighs the candidates at the temperature and gives `take` each by rank, with its weight and the sum of all,
+    /// until it answers false or the weights end.
+    fn weighted_by_rank(&mut self, mut take: impl FnMut(u32, f64, f64) -> bool) {
         let Weighed { total, .. } = self.weigh(self.parameters.temperature);
-        let target = uniform * total;
         let weights = &self.weights;
         let mut ranking = Ranking::new(&mut self.candidates);
-        let mut reached = 0.0;
-        let mut last = 0;
         for idx in 0.. {
             let Some(candidate) = ranking.get(idx) else {
                 break;
             };
             let weight = weights[candidate.token as usize];
-            // Weights fall with rank, so no later candidate has a weight either.
-            if weight == 0.0 {
-                break;
-            }
-            reached += weight;
-            last = candidate.token;
-            if reached > target {
+            if weight == 0.0 || !take(candidate.token, weight, total) {
                 break;
             }
         }
         self.by_token = false;
-        last
     }
 }
 

@@ -68,33 +68,16 @@ class Sampler:
 
     def sample(self, logits: NDArray[np.float32], history: Sequence[int], position: int) -> int:
         """The token for ``position``, from its ``logits`` [n_vocab] and the tokens before it, latest last."""
-        settings = self.parameters
-        self._check_logits(logits)
         position = integer_in("position", position, "from 0 to 4294967295", 0, 2**32 - 1)
-        bad = np.flatnonzero(~(logits < np.inf))
-        if len(bad):
-            raise _bad_logit(logits, int(bad[0]), "finite, or -inf for a token that must not come")
-        adjusted = logits.astype(np.float64)
-        self._add_bias(adjusted)
-        if settings.has_penalties:
-            self._penalise(adjusted, history)
-        tokens = np.flatnonzero(adjusted > -np.inf)
-        if len(tokens) == 0:
-            raise ValueError(
-                "every token is excluded (a logit of -inf after bias and penalties); leave at least one token possible"
-            )
-        tokens = tokens[rank(tokens, adjusted[tokens])]
-        if settings.temperature == 0.0:
-            return int(tokens[0])
-        if settings.top_k:
-            tokens = tokens[: settings.top_k]
-        if settings.typical_p < 1.0:
-            tokens = self._typical(tokens, adjusted[tokens])
-        if settings.top_p < 1.0:
-            tokens = self._top_p(tokens, adjusted[tokens])
-        if settings.min_p > 0.0:
-            tokens = tokens[adjusted[tokens] >= adjusted[tokens[0]] + ln(settings.min_p)]
-        return self._draw(tokens, adjusted[tokens], uniform(settings.seed, position))
+        tokens, weights, total = self._weighted(logits, history)
+        target = uniform(self.parameters.seed, position) * total
+        exceeded = np.flatnonzero(np.add.accumulate(weights) > target)
+        return int(tokens[exceeded[0] if len(exceeded) else -1])
+
+    def distribution(self, logits: NDArray[np.float32], history: Sequence[int]) -> list[tuple[int, float]]:
+        """The tokens that ``sample`` may choose, by rank, each with its probability."""
+        tokens, weights, total = self._weighted(logits, history)
+        return list(zip(tokens.tolist(), (weights / total).tolist(), strict=True))
 
     def logprobs(
         self, logits: NDArray[np.float32], token: int, top_n: int = 0
@@ -116,6 +99,38 @@ class Sampler:
         ln_p = relative - ln(sum16(tokens, np.asarray(exp(relative)), self.n_vocab))
         best = tokens[rank(tokens, wide)][:top_n]
         return float(ln_p[token]), [(int(entry), float(ln_p[entry])) for entry in best]
+
+    def _weighted(self, logits: NDArray[np.float32], history: Sequence[int]) -> tuple[Tokens, Weights, np.float64]:
+        """Steps 1 to 9 up to the draw: the tokens by rank, their weights, and the sum of the weights."""
+        settings = self.parameters
+        self._check_logits(logits)
+        bad = np.flatnonzero(~(logits < np.inf))
+        if len(bad):
+            raise _bad_logit(logits, int(bad[0]), "finite, or -inf for a token that must not come")
+        adjusted = logits.astype(np.float64)
+        self._add_bias(adjusted)
+        if settings.has_penalties:
+            self._penalise(adjusted, history)
+        tokens = np.flatnonzero(adjusted > -np.inf)
+        if len(tokens) == 0:
+            raise ValueError(
+                "every token is excluded (a logit of -inf after bias and penalties); leave at least one token possible"
+            )
+        tokens = tokens[rank(tokens, adjusted[tokens])]
+        if settings.temperature == 0.0:
+            return tokens[:1], np.ones(1), np.float64(1.0)
+        if settings.top_k:
+            tokens = tokens[: settings.top_k]
+        if settings.typical_p < 1.0:
+            tokens = self._typical(tokens, adjusted[tokens])
+        if settings.top_p < 1.0:
+            tokens = self._top_p(tokens, adjusted[tokens])
+        if settings.min_p > 0.0:
+            tokens = tokens[adjusted[tokens] >= adjusted[tokens[0]] + ln(settings.min_p)]
+        weights, total = self._weigh(tokens, adjusted[tokens], settings.temperature)
+        without_weight = np.flatnonzero(weights == 0.0)
+        n_drawable = without_weight[0] if len(without_weight) else len(tokens)
+        return tokens[:n_drawable], weights[:n_drawable], total
 
     def _check_logits(self, logits: NDArray[np.float32]) -> None:
         if not isinstance(logits, np.ndarray) or logits.dtype != np.float32 or logits.ndim != 1:
@@ -165,14 +180,6 @@ class Sampler:
         weights, total = self._weigh(tokens, logits, 1.0)
         reached = np.flatnonzero(np.add.accumulate(weights / total) >= self.parameters.top_p)
         return tokens[: reached[0] + 1] if len(reached) else tokens
-
-    def _draw(self, tokens: Tokens, logits: Weights, number: float) -> int:
-        """The first token in rank at which the cumulative weight exceeds ``number`` times the sum."""
-        weights, total = self._weigh(tokens, logits, self.parameters.temperature)
-        without_weight = np.flatnonzero(weights == 0.0)
-        n_drawable = without_weight[0] if len(without_weight) else len(tokens)
-        exceeded = np.flatnonzero(np.add.accumulate(weights[:n_drawable]) > number * total)
-        return int(tokens[exceeded[0] if len(exceeded) else n_drawable - 1])
 
 
 def _bad_logit(logits: NDArray[np.float32], token: int, valid: str) -> ValueError:
