@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-import gguf
+from axiom.gguf_file import GGUFFile
 
 from benches.peers import machine, report
 from benches.peers.engines import ENGINES
@@ -15,20 +15,17 @@ from benches.peers.measure import Case, compare
 
 def describe_model(path: Path) -> tuple[report.Model, int]:
     """The model as the report names it, and its number of tokens."""
-    reader = gguf.GGUFReader(path)
+    file = GGUFFile(path)
     formats: dict[str, int] = {}
-    embedding, tied = 0, True
-    n_vocab = 0
-    for tensor in reader.tensors:
-        n_bytes = int(tensor.n_bytes)
-        formats[tensor.tensor_type.name] = formats.get(tensor.tensor_type.name, 0) + n_bytes
-        if tensor.name == "token_embd.weight":
-            embedding, n_vocab = n_bytes, int(tensor.shape[-1])
-        tied = tied and tensor.name != "output.weight"
+    for tensor in file.tensors.values():
+        formats[tensor.format.name] = formats.get(tensor.format.name, 0) + tensor.n_bytes
     formats = dict(sorted(formats.items(), key=lambda item: -item[1]))
-    read_per_token = sum(formats.values()) - (0 if tied else embedding - embedding // n_vocab)
-    architecture = reader.fields["general.architecture"].contents()
-    return report.Model(path.name, architecture, formats, read_per_token), n_vocab
+    embedding = file.tensors["token_embd.weight"]
+    n_vocab = embedding.shape[0]
+    read_per_token = sum(formats.values())
+    if "output.weight" in file.tensors:
+        read_per_token -= embedding.n_bytes - embedding.n_bytes // n_vocab
+    return report.Model(path.name, str(file.metadata["general.architecture"]), formats, read_per_token), n_vocab
 
 
 def _numbers(text: str) -> list[int]:

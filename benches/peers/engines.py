@@ -9,31 +9,50 @@ Anything an engine does by default that makes it faster stays on.
 from __future__ import annotations
 
 import ctypes
+from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
 
 import numpy as np
+from axiom.engine import Backend, open_engine
+from axiom.gguf_file import GGUFFile
+from axiom.model_config import KVFormat, ModelConfig
 
 
 class Engine(Protocol):
     version: str
 
-    def __init__(self, model: str, n_threads: int, n_ctx: int, kv: str) -> None: ...
+    def __init__(self, model: str, n_threads: int, n_ctx: int, kv: KVFormat) -> None: ...
     def reset(self) -> None: ...
     def prefill(self, tokens: list[int]) -> np.ndarray: ...
     def decode(self, token: int) -> np.ndarray: ...
 
 
+def _axiom_version() -> str:
+    try:
+        return version("axiom")
+    except PackageNotFoundError:
+        return "from its source tree"
+
+
 class Axiom:
     """axiom's native engine, by its own step function and not by the text interface above it."""
 
-    def __init__(self, model: str, n_threads: int, n_ctx: int, kv: str) -> None:
-        import axiom
-        from axiom.engine import open_engine
+    backend: Backend = "native"
 
-        self._engine = open_engine(model, n_ctx=n_ctx, threads=n_threads, kv=kv, backend="native")
+    def __init__(self, model: str, n_threads: int, n_ctx: int, kv: KVFormat) -> None:
+        gguf = GGUFFile(model)
+        self._engine, _ = open_engine(
+            gguf,
+            ModelConfig.from_gguf(gguf),
+            n_ctx=n_ctx,
+            threads=n_threads,
+            kv=kv,
+            backend=self.backend,
+            n_seq_max=1,
+        )
         self._seq = self._engine.seq_new()
         self._out = np.empty((1, self._engine.n_vocab), np.float32)
-        self.version = f"axiom {axiom.__version__}"
+        self.version = f"axiom {_axiom_version()}, {self.backend} ({self._engine.info()['kernels']} kernels)"
 
     def reset(self) -> None:
         self._engine.seq_rewind(self._seq, 0)
@@ -45,13 +64,19 @@ class Axiom:
         return self._engine.forward([self._seq], [[token]], logits="last", out=self._out)[0]
 
 
+class AxiomReference(Axiom):
+    """axiom's specification in numpy: how far the native engine has come from it, and a check of this bench."""
+
+    backend: Backend = "reference"
+
+
 class LlamaCpp:
     """llama.cpp by its C interface, out of llama-cpp-python: flash attention and repacked weights, as it comes.
 
     Batches are as large as the prompt, so a prefill is one pass, as it is in llama-bench.
     """
 
-    def __init__(self, model: str, n_threads: int, n_ctx: int, kv: str) -> None:
+    def __init__(self, model: str, n_threads: int, n_ctx: int, kv: KVFormat) -> None:
         import llama_cpp
 
         self._lib = llama_cpp
@@ -92,4 +117,4 @@ class LlamaCpp:
         return self.prefill([token])
 
 
-ENGINES: dict[str, type[Engine]] = {"axiom": Axiom, "llama.cpp": LlamaCpp}
+ENGINES: dict[str, type[Engine]] = {"axiom": Axiom, "axiom-reference": AxiomReference, "llama.cpp": LlamaCpp}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import random
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -37,6 +38,8 @@ class Case:
 class Run:
     seconds: list[float]
     """Of each timed step: one for a prefill, one per token for a decode."""
+    wall_s: float
+    """The whole request, untimed prompt included; the two below are shares of it."""
     idle_peers_s: float
     """Processor time that the other engines used while this one ran."""
     foreign_s: float
@@ -113,15 +116,15 @@ def compare(
 
 def _run(worker: Worker, workers: Sequence[Worker], case: Case, tokens: list[int]) -> Run:
     peers = [w for w in workers if w is not worker]
-    before = busy_s(), worker.cpu_s(), sum(p.cpu_s() for p in peers)
+    before = time.perf_counter(), busy_s(), worker.cpu_s(), sum(p.cpu_s() for p in peers)
     if case.kind == "prefill":
         reply = worker.ask("prefill", tokens=tokens[: case.n_tokens])
     else:
         prompt, appended = tokens[: case.depth], tokens[case.depth : case.depth + case.n_tokens]
         reply = worker.ask("decode", prompt=prompt, tokens=appended)
-    after = busy_s(), worker.cpu_s(), sum(p.cpu_s() for p in peers)
-    busy, own, idle = (b - a for a, b in zip(before, after, strict=True))
-    return Run(reply["seconds"], idle, max(0.0, busy - own - idle))
+    after = time.perf_counter(), busy_s(), worker.cpu_s(), sum(p.cpu_s() for p in peers)
+    wall, busy, own, idle = (b - a for a, b in zip(before, after, strict=True))
+    return Run(reply["seconds"], wall, idle, max(0.0, busy - own - idle))
 
 
 def _check_same_model(workers: Sequence[Worker], prompt: list[int]) -> dict[str, float]:

@@ -13,6 +13,8 @@ from benches.peers.measure import Comparison, spread
 
 # More than this share of the machine's time used by others makes a run doubtful, and the table says so.
 _DOUBTFUL_SHARE = 0.05
+# The system counts processor time in steps of 10 ms; shares of less time than this say nothing.
+_LEAST_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -85,14 +87,16 @@ def _doubts(machine: Machine, results: Sequence[Comparison]) -> list[str]:
     lines = []
     for result in results:
         for engine, runs in result.runs.items():
-            total = sum(run.total_s for run in runs)
-            where = f"{result.case.name} at {result.n_threads} threads, {engine}"
-            foreign = sum(run.foreign_s for run in runs) / total / machine.n_cpus
-            if foreign > _DOUBTFUL_SHARE:
-                lines.append(f"Disturbed: during {where}, other processes used {foreign:.0%} of the machine.")
-            idle = sum(run.idle_peers_s for run in runs) / total / machine.n_cpus
-            if idle > _DOUBTFUL_SHARE:
-                lines.append(f"Disturbed: during {where}, the waiting engines used {idle:.0%} of the machine.")
+            where = f"during {result.case.name} at {result.n_threads} threads, {engine}"
+            available = sum(run.wall_s for run in runs) * machine.n_cpus
+            if available < _LEAST_SECONDS:
+                continue
+            for who, used in (
+                ("other processes", sum(run.foreign_s for run in runs)),
+                ("the waiting engines", sum(run.idle_peers_s for run in runs)),
+            ):
+                if used / available > _DOUBTFUL_SHARE:
+                    lines.append(f"- Disturbed: {where}, {who} used {used / available:.0%} of the machine.")
     return lines
 
 

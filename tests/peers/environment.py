@@ -1,8 +1,8 @@
 """Makes the environment in which axiom meets its peers, and remakes only what changed.
 
-    python3 tests/peers/environment.py --axiom dist/axiom-*.whl
+    python3 tests/peers/environment.py --axiom dist
 
-`.venv-peers` gets axiom's wheel, llama-cpp-python built from its source package for this very processor, Hugging Face
+`.venv-peers` gets axiom's wheel (if one is given), llama-cpp-python built from its source package for this very processor, Hugging Face
 tokenizers, and what the tests and benches need. The source package and its build are kept in `target/peers`; the
 build is named by what it depends on, processor features included, so a cache that travels to another machine is not
 run there by mistake. Only the standard library is used.
@@ -93,19 +93,27 @@ def build_llama(python: Path) -> Path:
     return wheels[0]
 
 
-def installed_marker(wheel: Path) -> str:
-    return f"{wheel.name} {hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
-
-
-def install_once(python: Path, wheel: Path, *options: str) -> None:
-    """Installs a wheel unless these very bytes are installed."""
+def install_once(python: Path, wheel: Path) -> None:
+    """Installs a wheel and what it requires, unless these very bytes are installed."""
     marker = ENVIRONMENT / f".installed-{wheel.name.split('-')[0]}"
-    content = installed_marker(wheel)
+    content = f"{wheel.name} {hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
     if marker.exists() and marker.read_text() == content:
         return
     say(f"installing {wheel.name}")
-    run(python, "-m", "pip", "install", "-q", "--force-reinstall", *options, wheel)
+    # The first command replaces a build of the same version, the second adds what is missing around it.
+    run(python, "-m", "pip", "install", "-q", "--force-reinstall", "--no-deps", wheel)
+    run(python, "-m", "pip", "install", "-q", wheel)
     marker.write_text(content)
+
+
+def newest_wheel(path: Path) -> Path:
+    """`path` itself, or the newest of axiom's wheels in it if it is a folder."""
+    if not path.is_dir():
+        return path.resolve()
+    wheels = sorted(path.glob("axiom-*.whl"), key=lambda wheel: wheel.stat().st_mtime)
+    if not wheels:
+        raise SystemExit(f"peers: no axiom-*.whl in {path}; build one with `maturin build --release --out {path}`")
+    return wheels[-1].resolve()
 
 
 def install_requirements(python: Path) -> None:
@@ -114,22 +122,21 @@ def install_requirements(python: Path) -> None:
     if marker.exists() and marker.read_text() == content:
         return
     say("installing the test tools")
-    # llama-cpp-python's own requirements come along here, as its wheel is installed without them.
-    run(python, "-m", "pip", "install", "-q", *REQUIREMENTS, "diskcache>=5.6.1", "jinja2>=3.1", "typing-extensions")
+    run(python, "-m", "pip", "install", "-q", *REQUIREMENTS)
     marker.write_text(content)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--axiom", type=Path, metavar="WHEEL", help="axiom's wheel; without it axiom is not installed")
+    parser.add_argument("--axiom", type=Path, metavar="WHEEL", help="axiom's wheel, or the folder that holds it")
     args = parser.parse_args()
+    wheel = newest_wheel(args.axiom) if args.axiom else None
     python = make_environment()
     install_requirements(python)
     fetch_llama_source(python)
-    install_once(python, build_llama(python), "--no-deps")
-    if args.axiom is not None:
-        install_once(python, args.axiom.resolve(), "--no-deps")
-        run(python, "-m", "pip", "install", "-q", args.axiom.resolve())
+    install_once(python, build_llama(python))
+    if wheel is not None:
+        install_once(python, wheel)
     say(f"ready: {python}")
 
 
