@@ -1,0 +1,227 @@
+//! Every kernel table against the portable one, `==` on bits: every entry, every format, around every size at which the code
+//! takes another path, with numbers that make saturation, swapped blocks and wrong tails visible.
+
+mod common;
+
+use axiom_core::arithmetic::BLOCK;
+use axiom_core::format::Format;
+use axiom_core::kernels::Kernels;
+use common::*;
+
+/// Vector lengths: empty, around a quarter, a half and a whole vector of 16, and odd ones beyond.
+const LENGTHS: [usize; 20] = [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 64, 101, 256, 1009];
+
+/// Runs `check` for every usable table but the portable one itself.
+fn for_each_table(mut check: impl FnMut(&'static Kernels)) {
+    usable_tables().into_iter().filter(|table| table.name != "portable").for_each(&mut check);
+}
+
+fn vectors(n: usize, random: &mut Random) -> Vec<Vec<f32>> {
+    vec![
+        (0..n).map(|_| random.normal()).collect(),
+        (0..n).map(|_| random.normal() * 40.0).collect(),
+        (0..n).map(|_| random.finite()).collect(),
+        (0..n).map(|_| SPECIAL[random.below(SPECIAL.len())]).collect(),
+        vec![0.0; n],
+        vec![-0.0; n],
+    ]
+}
+
+#[test]
+fn elementwise_kernels() {
+    for_each_table(|table| {
+        let mut random = Random(1);
+        for n in LENGTHS {
+            for x in vectors(n, &mut random) {
+                for y in vectors(n, &mut random) {
+                    let run = |table: &Kernels| {
+                        let mut added = x.clone();
+                        let mut scaled = x.clone();
+                        let (mut gated, mut in_place, mut e) = (vec![7.0; n], x.clone(), vec![7.0; n]);
+                        let mut half = vec![7u16; n];
+                        // SAFETY: the table is usable; every array has n values.
+                        unsafe {
+                            (table.add)(added.as_mut_ptr(), y.as_ptr(), n);
+                            (table.scale)(scaled.as_mut_ptr(), y.first().copied().unwrap_or(3.0), n);
+                            (table.silu_mul)(x.as_ptr(), y.as_ptr(), n, gated.as_mut_ptr());
+                            (table.silu_mul)(in_place.as_ptr(), y.as_ptr(), n, in_place.as_mut_ptr());
+                            (table.exp)(x.as_ptr(), n, e.as_mut_ptr());
+                            (table.to_f16)(x.as_ptr(), n, half.as_mut_ptr());
+                        }
+                        assert_same(&in_place, &gated, || format!("{} silu_mul in place, {n} values", table.name));
+                        let half = half.into_iter().map(|h| f32::from_bits(u32::from(h))).collect();
+                        [("add", added), ("scale", scaled), ("silu_mul", gated), ("exp", e), ("to_f16", half)]
+                    };
+                    for ((name, got), (_, expected)) in run(table).into_iter().zip(run(portable())) {
+                        assert_same(&got, &expected, || format!("{} {name} of {n} values", table.name));
+                    }
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn kernels_stay_within_their_arrays() {
+    for_each_table(|table| {
+        for n in LENGTHS {
+            let x = vec![1.0f32; n + 1];
+            let mut out = vec![7.0f32; n + 1];
+            let mut half = vec![7u16; n + 1];
+            // SAFETY: the table is usable; every array has n values, and one more that must stay.
+            unsafe {
+                (table.rms_norm)(x.as_ptr(), x.as_ptr(), n, 1e-5, out.as_mut_ptr());
+                (table.silu_mul)(x.as_ptr(), x.as_ptr(), n, out.as_mut_ptr());
+                (table.exp)(x.as_ptr(), n, out.as_mut_ptr());
+                (table.add)(out.as_mut_ptr(), x.as_ptr(), n);
+                (table.scale)(out.as_mut_ptr(), 2.0, n);
+                (table.to_f16)(x.as_ptr(), n, half.as_mut_ptr());
+            }
+            assert_eq!((out[n], half[n]), (7.0, 7), "{} wrote past {n} values", table.name);
+        }
+    });
+}
+
+#[test]
+fn rms_norm() {
+    for_each_table(|table| {
+        let mut random = Random(2);
+        for n in LENGTHS.into_iter().filter(|&n| n > 0) {
+            for x in vectors(n, &mut random) {
+                let w: Vec<f32> = (0..n).map(|_| random.normal()).collect();
+                for eps in [1e-5, 1e-6, 0.0] {
+                    let run = |table: &Kernels| {
+                        let mut out = x.clone();
+                        // SAFETY: the table is usable; every array has n values.
+                        unsafe { (table.rms_norm)(out.as_ptr(), w.as_ptr(), n, eps, out.as_mut_ptr()) };
+                        out
+                    };
+                    assert_same(&run(table), &run(portable()), || format!("{} rms_norm of {n} values", table.name));
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn rope() {
+    for_each_table(|table| {
+        let mut random = Random(3);
+        for n_pair in [0, 1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 32, 33, 40, 64, 80] {
+            for adjacent in [true, false] {
+                for x in vectors(2 * n_pair + 1, &mut random) {
+                    let cos: Vec<f32> = (0..n_pair).map(|_| random.normal()).collect();
+                    let sin: Vec<f32> = (0..n_pair).map(|_| random.normal()).collect();
+                    let run = |table: &Kernels| {
+                        let mut head = x.clone();
+                        // SAFETY: the table is usable; the arrays hold n_pair pairs.
+                        unsafe { (table.rope)(head.as_mut_ptr(), cos.as_ptr(), sin.as_ptr(), n_pair, adjacent) };
+                        head
+                    };
+                    assert_same(&run(table), &run(portable()), || format!("{} rope of {n_pair} pairs", table.name));
+                    assert!(same(run(table)[2 * n_pair], x[2 * n_pair]), "{} rope wrote past its pairs", table.name);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn quantize() {
+    for_each_table(|table| {
+        let mut random = Random(4);
+        let check = |x: &[f32], what: &str| {
+            let (got, expected) = (Activations::new(table, x, 1, x.len()), Activations::new(portable(), x, 1, x.len()));
+            let what = || format!("{} quantize of {what}: {:?}", table.name, &x[..x.len().min(BLOCK)]);
+            assert_eq!(got.q, expected.q, "{}", what());
+            assert_eq!(got.s, expected.s, "{}", what());
+            assert_same(&got.d, &expected.d, what);
+            assert_same(&got.m, &expected.m, what);
+        };
+        for round in 0..300 {
+            for kind in X_KINDS {
+                check(&activations(kind, 1 + random.below(9 * BLOCK), &mut random), &format!("{kind:?} {round}"));
+            }
+            let any: Vec<f32> = (0..BLOCK).map(|_| random.finite()).collect();
+            check(&any, "any exponents");
+        }
+        for x in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -f32::NAN, f32::MAX, 7.888_609e-31, 7.888_608e-31, 1e-45] {
+            for at in 0..BLOCK {
+                let mut block = [1e-40f32; BLOCK];
+                block[at] = x;
+                check(&block, &format!("{x:e} at {at}"));
+            }
+        }
+    });
+}
+
+/// Columns: every count of blocks up to 40 for formats of 32, so that chunks of 8 end at every place; a few for those of 256.
+fn column_counts(format: Format) -> Vec<usize> {
+    match format.columns_per_block() {
+        256 => vec![256, 512, 768, 1280],
+        32 => (1..=40).map(|n_block| 32 * n_block).collect(),
+        _ => vec![1, 2, 31, 32, 33, 63, 64, 65, 100, 257, 1000],
+    }
+}
+
+#[test]
+fn multiply_every_width() {
+    for_each_table(|table| {
+        let mut random = Random(5);
+        for format in Format::ALL {
+            for n_col in column_counts(format) {
+                for w in W_KINDS {
+                    for kind in X_KINDS {
+                        let n_row = 1 + random.below(3);
+                        let rows = weights(w, format, 16, n_col, &mut random);
+                        let panels = panels(format, &rows, 16, n_col);
+                        let x = activations(kind, n_row * n_col, &mut random);
+                        let x = Activations::new(portable(), &x, n_row, n_col);
+                        assert_same(
+                            &product(table, format, &panels, n_col, &x, n_row),
+                            &product(portable(), format, &panels, n_col, &x, n_row),
+                            || format!("{} multiply {} {w:?} by {kind:?}: {n_col} columns, {n_row} rows", table.name, format.name()),
+                        );
+                    }
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn multiply_every_batch() {
+    for_each_table(|table| {
+        let mut random = Random(6);
+        for format in Format::ALL {
+            let n_col = if format.is_quantized() { 512 + 256 } else { 70 };
+            let rows = weights(W::Random, format, 21, n_col, &mut random);
+            let panels = panels(format, &rows, 21, n_col);
+            let x = activations(X::Normal, 65 * n_col, &mut random);
+            let x = Activations::new(portable(), &x, 65, n_col);
+            let expected = product(portable(), format, &panels, n_col, &x, 65);
+            for n_row in 1..=65 {
+                assert_same(&product(table, format, &panels, n_col, &x, n_row), &expected[..n_row * 32], || {
+                    format!("{} multiply {} with {n_row} rows", table.name, format.name())
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn portable_gives_one_row_the_bits_of_a_batch() {
+    let mut random = Random(7);
+    for format in Format::ALL {
+        let n_col = 256;
+        let rows = weights(W::Random, format, 16, n_col, &mut random);
+        let panels = panels(format, &rows, 16, n_col);
+        let x = activations(X::Normal, 9 * n_col, &mut random);
+        let batch = product(portable(), format, &panels, n_col, &Activations::new(portable(), &x, 9, n_col), 9);
+        for t in 0..9 {
+            let one = Activations::new(portable(), &x[t * n_col..][..n_col], 1, n_col);
+            let one = product(portable(), format, &panels, n_col, &one, 1);
+            assert_same(&one, &batch[16 * t..][..16], || format!("portable multiply {} row {t}", format.name()));
+        }
+    }
+}
