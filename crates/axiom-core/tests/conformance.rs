@@ -131,12 +131,13 @@ fn quantize() {
     for_each_table(|table| {
         let mut random = Random(4);
         let check = |x: &[f32], what: &str| {
-            let (got, expected) = (Activations::new(table, x, 1, x.len()), Activations::new(portable(), x, 1, x.len()));
-            let what = || format!("{} quantize of {what}: {:?}", table.name, &x[..x.len().min(BLOCK)]);
-            assert_eq!(got.q, expected.q, "{}", what());
-            assert_eq!(got.s, expected.s, "{}", what());
-            assert_same(&got.d, &expected.d, what);
-            assert_same(&got.m, &expected.m, what);
+            let (mut got, mut expected) = (Owned::new(table, x, 1, x.len()), Owned::new(portable(), x, 1, x.len()));
+            for b in 0..got.n_block {
+                let (got, expected) = (got.block(0, b), expected.block(0, b));
+                let what = || format!("{} quantize of {what}, block {b} of {x:?}", table.name);
+                assert_eq!((got.q, got.s), (expected.q, expected.s), "{}", what());
+                assert_same(&[got.d, got.m], &[expected.d, expected.m], what);
+            }
         };
         for round in 0..300 {
             for kind in X_KINDS {
@@ -164,6 +165,31 @@ fn column_counts(format: Format) -> Vec<usize> {
     }
 }
 
+/// A matrix and activations for every table: the weights once, the activations in each table's own layout.
+struct Product {
+    format: Format,
+    n_col: usize,
+    panels: Vec<u8>,
+    x: Vec<f32>,
+}
+
+impl Product {
+    fn new(format: Format, (n_row, n_col): (usize, usize), w: W, kind: X, n_token: usize, random: &mut Random) -> Product {
+        let rows = weights(w, format, n_row, n_col, random);
+        let panels = panels(format, &rows, n_row, n_col);
+        Product { format, n_col, panels, x: activations(kind, n_token * n_col, random) }
+    }
+
+    /// Activations that the table quantised, for the first `n_token` rows.
+    fn owned(&self, table: &Kernels, n_token: usize) -> Owned {
+        Owned::new(table, &self.x[..n_token * self.n_col], n_token, self.n_col)
+    }
+
+    fn run(&self, table: &Kernels, n_token: usize) -> Vec<f32> {
+        product(table, self.format, &self.panels, self.n_col, &mut self.owned(table, n_token))
+    }
+}
+
 #[test]
 fn multiply_every_width() {
     for_each_table(|table| {
@@ -172,16 +198,11 @@ fn multiply_every_width() {
             for n_col in column_counts(format) {
                 for w in W_KINDS {
                     for kind in X_KINDS {
-                        let n_row = 1 + random.below(3);
-                        let rows = weights(w, format, 16, n_col, &mut random);
-                        let panels = panels(format, &rows, 16, n_col);
-                        let x = activations(kind, n_row * n_col, &mut random);
-                        let x = Activations::new(portable(), &x, n_row, n_col);
-                        assert_same(
-                            &product(table, format, &panels, n_col, &x, n_row),
-                            &product(portable(), format, &panels, n_col, &x, n_row),
-                            || format!("{} multiply {} {w:?} by {kind:?}: {n_col} columns, {n_row} rows", table.name, format.name()),
-                        );
+                        let n_token = 1 + random.below(3);
+                        let product = Product::new(format, (16, n_col), w, kind, n_token, &mut random);
+                        assert_same(&product.run(table, n_token), &product.run(portable(), n_token), || {
+                            format!("{} {} {w:?} by {kind:?}: {n_col} columns, {n_token} tokens", table.name, format.name())
+                        });
                     }
                 }
             }
@@ -195,33 +216,44 @@ fn multiply_every_batch() {
         let mut random = Random(6);
         for format in Format::ALL {
             let n_col = if format.is_quantized() { 512 + 256 } else { 70 };
-            let rows = weights(W::Random, format, 21, n_col, &mut random);
-            let panels = panels(format, &rows, 21, n_col);
-            let x = activations(X::Normal, 65 * n_col, &mut random);
-            let x = Activations::new(portable(), &x, 65, n_col);
-            let expected = product(portable(), format, &panels, n_col, &x, 65);
-            for n_row in 1..=65 {
-                assert_same(&product(table, format, &panels, n_col, &x, n_row), &expected[..n_row * 32], || {
-                    format!("{} multiply {} with {n_row} rows", table.name, format.name())
+            let product = Product::new(format, (21, n_col), W::Random, X::Normal, 65, &mut random);
+            let expected = product.run(portable(), 65);
+            for n_token in 1..=65 {
+                assert_same(&product.run(table, n_token), &expected[..n_token * 32], || {
+                    format!("{} multiply {} with {n_token} tokens", table.name, format.name())
                 });
             }
         }
     });
 }
 
+/// A thread takes some tiles of the batch: its output is theirs alone, and the tiles are where `Activations::tile` says.
 #[test]
-fn portable_gives_one_row_the_bits_of_a_batch() {
-    let mut random = Random(7);
-    for format in Format::ALL {
-        let n_col = 256;
-        let rows = weights(W::Random, format, 16, n_col, &mut random);
-        let panels = panels(format, &rows, 16, n_col);
-        let x = activations(X::Normal, 9 * n_col, &mut random);
-        let batch = product(portable(), format, &panels, n_col, &Activations::new(portable(), &x, 9, n_col), 9);
-        for t in 0..9 {
-            let one = Activations::new(portable(), &x[t * n_col..][..n_col], 1, n_col);
-            let one = product(portable(), format, &panels, n_col, &one, 1);
-            assert_same(&one, &batch[16 * t..][..16], || format!("portable multiply {} row {t}", format.name()));
+fn multiply_every_share_of_a_batch() {
+    for table in usable_tables() {
+        let mut random = Random(7);
+        for format in Format::ALL {
+            let product = Product::new(format, (16, 256), W::Random, X::Normal, 65, &mut random);
+            let expected = product.run(portable(), 65);
+            for n_token in [1, 2, 3, 5, 7, 8, 15, 16, 17, 23, 31, 33, 40, 65] {
+                let mut x = product.owned(table, n_token);
+                let mut boundaries = vec![0];
+                while *boundaries.last().unwrap() < n_token {
+                    let (first, n) = x.activations().tile(*boundaries.last().unwrap());
+                    assert_eq!(first, *boundaries.last().unwrap(), "{} tiles of {n_token}", table.name);
+                    assert!((first..first + n).all(|row| x.activations().tile(row) == (first, n)));
+                    boundaries.push(first + n);
+                }
+                assert_eq!(boundaries.last(), Some(&n_token));
+                for (i, &start) in boundaries.iter().enumerate() {
+                    for &end in &boundaries[i..] {
+                        let got = product_of_rows(table, format, &product.panels, 256, &mut x, (start, end));
+                        assert_same(&got, &expected[16 * start..16 * end], || {
+                            format!("{} multiply {} tokens {start} … {end} of {n_token}", table.name, format.name())
+                        });
+                    }
+                }
+            }
         }
     }
 }

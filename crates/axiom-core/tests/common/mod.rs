@@ -3,7 +3,7 @@
 #![allow(dead_code)] // each test program uses a part
 
 use axiom_core::arithmetic::BLOCK;
-use axiom_core::arithmetic::activation::Row;
+use axiom_core::arithmetic::activation::{Activations, Block};
 use axiom_core::format::Format;
 use axiom_core::format::pack::pack_panel;
 use axiom_core::kernels::{CpuFeatures, Kernels};
@@ -126,46 +126,55 @@ pub fn activations(kind: X, n: usize, random: &mut Random) -> Vec<f32> {
         .collect()
 }
 
-/// Rows of activations in memory of their own, quantised by a table.
-pub struct Activations {
+/// Rows of activations in memory of their own, quantised by a table and laid out in its tiles.
+pub struct Owned {
     pub n_row: usize,
     pub n_block: usize,
-    pub x: Vec<f32>,
-    pub q: Vec<i8>,
-    pub d: Vec<f32>,
-    pub s: Vec<[i32; 2]>,
-    pub m: Vec<f32>,
+    widest: usize,
+    x: Vec<f32>,
+    blocks: Vec<Block>,
 }
 
-impl Activations {
-    /// Pads each row of `n_col` to whole blocks and quantises it.
-    pub fn new(table: &Kernels, x: &[f32], n_row: usize, n_col: usize) -> Activations {
+impl Owned {
+    /// Pads each row of `n_col` to whole blocks and quantises it, in pieces of up to three blocks.
+    pub fn new(table: &Kernels, x: &[f32], n_row: usize, n_col: usize) -> Owned {
         let n_block = n_col.div_ceil(BLOCK);
         let mut padded = vec![0f32; n_row * n_block * BLOCK];
         for t in 0..n_row {
             padded[t * n_block * BLOCK..][..n_col].copy_from_slice(&x[t * n_col..][..n_col]);
         }
-        let n = n_row * n_block;
-        let mut rows =
-            Activations { n_row, n_block, x: padded, q: vec![99; n * BLOCK], d: vec![9.0; n], s: vec![[9; 2]; n], m: vec![9.0; n] };
-        let row = rows.row_mut();
-        // SAFETY: the table is usable; the arrays have room for every block.
-        unsafe { (table.quantize)(row, n) };
-        rows
+        let unwritten = Block { q: [99; BLOCK], d: 9.0, m: 9.0, s: [9; 2] };
+        let mut owned = Owned { n_row, n_block, widest: table.tile, x: padded, blocks: vec![unwritten; n_row * n_block] };
+        let activations = owned.activations();
+        for row in 0..n_row {
+            for start in (0..n_block).step_by(3) {
+                // SAFETY: the table is usable; the row exists and has that many blocks.
+                unsafe { (table.quantize)(&activations, row, start, n_block.min(start + 3)) };
+            }
+        }
+        owned
     }
 
-    fn row_mut(&mut self) -> Row {
-        Row {
-            x: self.x.as_ptr(),
-            q: self.q.as_mut_ptr(),
-            d: self.d.as_mut_ptr(),
-            s: self.s.as_mut_ptr(),
-            m: self.m.as_mut_ptr(),
+    pub fn activations(&mut self) -> Activations {
+        Activations {
+            x: self.x.as_mut_ptr(),
+            blocks: self.blocks.as_mut_ptr(),
+            n_block: self.n_block,
+            n_row: self.n_row,
+            widest: self.widest,
         }
     }
 
-    pub fn row(&self) -> Row {
-        Row { x: self.x.as_ptr(), q: self.q.as_ptr(), d: self.d.as_ptr(), s: self.s.as_ptr(), m: self.m.as_ptr() }
+    /// Block `b` of `row`, wherever the layout has it.
+    pub fn block(&mut self, row: usize, b: usize) -> Block {
+        assert!(row < self.n_row && b < self.n_block);
+        let n_all = self.blocks.len();
+        // SAFETY: the row and the block exist; the assertion sees that the layout keeps to the array.
+        unsafe {
+            let block = self.activations().block(row, b);
+            assert!((block.offset_from(self.blocks.as_ptr()) as usize) < n_all);
+            *block
+        }
     }
 }
 
@@ -251,15 +260,27 @@ pub fn panels(format: Format, rows: &[u8], n_row: usize, n_col: usize) -> Vec<u8
 }
 
 /// Product of all panels with all rows of `x`: `[n_row of x][n_row of the matrix, rounded up to 16]`.
-pub fn product(table: &Kernels, format: Format, panels: &[u8], n_col: usize, x: &Activations, n_row: usize) -> Vec<f32> {
+pub fn product(table: &Kernels, format: Format, panels: &[u8], n_col: usize, x: &mut Owned) -> Vec<f32> {
+    product_of_rows(table, format, panels, n_col, x, (0, x.n_row))
+}
+
+/// The same for rows `start` … `end − 1`, which are at tile boundaries.
+pub fn product_of_rows(
+    table: &Kernels,
+    format: Format,
+    panels: &[u8],
+    n_col: usize,
+    x: &mut Owned,
+    (start, end): (usize, usize),
+) -> Vec<f32> {
     let bytes_panel = format.bytes_panel(n_col).unwrap();
     let stride = panels.len() / bytes_panel * 16;
-    let mut out = vec![f32::NAN; n_row * stride];
+    let mut out = vec![f32::NAN; (end - start) * stride];
     for (i, panel) in panels.chunks_exact(bytes_panel).enumerate() {
-        // SAFETY: the table is usable; the panel is whole, `x` has n_row rows, `out` has 16 values for each panel and row.
+        // SAFETY: the table is usable and laid out `x`; the panel is whole, `out` has 16 values for each panel and row.
         unsafe {
             let out = out.as_mut_ptr().add(16 * i);
-            table.multiply(format, panel.as_ptr(), x.n_block, x.row(), n_row, out, stride);
+            table.multiply(format, panel.as_ptr(), &x.activations(), (start, end), out, stride);
         }
     }
     out
