@@ -2,10 +2,10 @@
 
     python3 tests/peers/environment.py --axiom dist
 
-`.venv-peers` gets axiom's wheel (if one is given), llama-cpp-python built from its source package for this very processor, Hugging Face
-tokenizers, and what the tests and benches need. The source package and its build are kept in `target/peers`; the
-build is named by what it depends on, processor features included, so a cache that travels to another machine is not
-run there by mistake. Only the standard library is used.
+`.venv-peers` gets axiom's wheel (if one is given), llama-cpp-python built from its source package for this very
+processor, Hugging Face tokenizers, and what the tests and benches need. The source package and its build are kept in
+`target/peers`; the build is named by what it depends on, processor features included, so a cache that travels to
+another machine is not run there by mistake. Only the standard library is used.
 """
 
 from __future__ import annotations
