@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from axiom.gguf_file import GGUFFile
-
 from benches.peers import machine, report
 from benches.peers.engines import ENGINES
 from benches.peers.measure import Case, compare

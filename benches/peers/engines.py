@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
 
 import numpy as np
+
 from axiom.engine import Backend, open_engine
 from axiom.gguf_file import GGUFFile
 from axiom.model_config import KVFormat, ModelConfig

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from axiom.reference.format import format_named
 
+from axiom.reference.format import format_named
 from tests.blocks import FORMATS, dequantize, random_blocks, wild_blocks
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-import axiom
 import llama_cpp
 import pytest
+
+import axiom
 
 N_TOKENS = 64
 PROMPTS = (
