@@ -1,1 +1,18 @@
-//! The `Platform` of an operating system.
+//! The [`Platform`](axiom_core::platform::Platform) of an operating system, and what an engine asks of it once, at start.
+//!
+//! - [`Host`]: clock and worker threads; [`workers`] is how they join a job, [`float_mode`] how they compute alike.
+//! - [`Region`]: the one reservation of memory that an engine lives in, on huge pages where there are any.
+//! - [`limits`]: how many processors and how much memory this process may use, read from files of the system.
+//! - [`bandwidth`]: how fast this machine reads memory, the yardstick of every decoding speed.
+//!
+//! Nothing here prints, reads the environment, or runs while no job does.
+
+pub mod bandwidth;
+pub mod float_mode;
+mod host;
+pub mod limits;
+pub mod region;
+pub mod workers;
+
+pub use crate::host::Host;
+pub use crate::region::{Region, RegionError};
