@@ -24,6 +24,121 @@ pub enum Error {
         /// The tables that run here, separated by commas.
         usable: String,
     },
+    /// A number of a model's configuration that cannot be.
+    Config {
+        /// The field.
+        name: &'static str,
+        /// What would have been right.
+        expected: &'static str,
+        /// What it is.
+        got: f64,
+    },
+    /// A tensor whose shape, type or size is not the model's.
+    Shape {
+        /// The tensor.
+        name: String,
+        /// What the model needs.
+        expected: String,
+        /// What the file has.
+        got: String,
+    },
+    /// A tensor that the model needs is not there.
+    MissingTensor {
+        /// The tensor.
+        name: String,
+    },
+    /// A tensor that the forward pass would not read.
+    UnknownTensor {
+        /// The tensor.
+        name: String,
+    },
+    /// The region has no room for what is carved from it.
+    Region {
+        /// Bytes of the region.
+        len: usize,
+        /// Bytes carved before.
+        used: usize,
+        /// Values asked for.
+        n: usize,
+        /// Bytes of each.
+        bytes_each: usize,
+    },
+    /// Every sequence is taken.
+    NoSequence {
+        /// How many there are.
+        n_seq_max: usize,
+    },
+    /// A sequence that is not open.
+    UnknownSequence {
+        /// Its number.
+        seq: usize,
+        /// How many are open.
+        open: usize,
+    },
+    /// A sequence in a pass twice.
+    SequenceTwice {
+        /// Its number.
+        seq: usize,
+    },
+    /// A sequence without new tokens in a pass.
+    NoTokens {
+        /// The sequence.
+        seq: usize,
+    },
+    /// A token that the vocabulary does not have, in a pass.
+    Token {
+        /// The sequence.
+        seq: usize,
+        /// The token.
+        token: u32,
+        /// Tokens of the vocabulary.
+        n_vocab: usize,
+    },
+    /// More positions than the context has.
+    ContextLength {
+        /// The sequence.
+        seq: usize,
+        /// Positions it has.
+        n_pos: usize,
+        /// Positions to be appended.
+        n_new: usize,
+        /// Positions of the context.
+        n_ctx: usize,
+    },
+    /// A rewind to a position beyond the end.
+    Rewind {
+        /// The sequence.
+        seq: usize,
+        /// The position.
+        n_pos: usize,
+        /// The sequence's length.
+        len: usize,
+    },
+    /// Saved state that is damaged, or of another model or cache type.
+    SavedSequence {
+        /// What does not fit.
+        what: &'static str,
+        /// What would.
+        expected: usize,
+        /// What is there.
+        got: usize,
+    },
+    /// The room for logits has another size than the logits.
+    OutputSize {
+        /// Values expected.
+        expected: usize,
+        /// Values there is room for.
+        got: usize,
+    },
+    /// Logits that are not finite.
+    NotFinite {
+        /// The sequence.
+        seq: usize,
+        /// The position.
+        pos: usize,
+    },
+    /// The caller asked to stop.
+    Cancelled,
 }
 
 impl fmt::Display for Error {
@@ -35,6 +150,58 @@ impl fmt::Display for Error {
             Error::UnsupportedKernels { name, missing, usable } => {
                 write!(f, "kernel table {name} needs {missing}, which this machine lacks; use one of {usable}")
             }
+            Error::Config { name, expected, got } => {
+                write!(f, "{name}: expected {expected}, got {got}; the model's file is damaged or of another kind")
+            }
+            Error::Shape { name, expected, got } => {
+                write!(f, "{name}: expected {expected}, got {got}; convert or download the model again")
+            }
+            Error::MissingTensor { name } => {
+                write!(f, "{name}: the model has no such tensor; convert or download it again")
+            }
+            Error::UnknownTensor { name } => {
+                write!(f, "{name}: the model has a tensor that would be ignored; use a model without it")
+            }
+            Error::Region { len, used, n, bytes_each } => write!(
+                f,
+                "{n} values of {bytes_each} bytes do not fit behind {used} bytes in a region of {len}; use a smaller \
+                 n_ctx or fewer sequences"
+            ),
+            Error::NoSequence { n_seq_max } => {
+                write!(f, "all {n_seq_max} sequences are taken; free one, or open the engine with a larger n_seq_max")
+            }
+            Error::UnknownSequence { seq, open } => {
+                write!(f, "sequence {seq} is not open ({open} are); use the number that opening it returned")
+            }
+            Error::SequenceTwice { seq } => {
+                write!(f, "sequence {seq} is in the pass twice; give all its tokens in one list")
+            }
+            Error::NoTokens { seq } => write!(f, "sequence {seq} has no new tokens; leave it out of the pass"),
+            Error::Token { seq, token, n_vocab } => {
+                write!(f, "sequence {seq}: expected tokens in 0 ... {}, got {token}", n_vocab - 1)
+            }
+            Error::ContextLength { seq, n_pos, n_new, n_ctx } => write!(
+                f,
+                "sequence {seq} has {n_pos} positions and {n_new} more make {}, but n_ctx is {n_ctx}; use a larger \
+                 n_ctx or a shorter prompt",
+                n_pos.saturating_add(*n_new)
+            ),
+            Error::Rewind { seq, n_pos, len } => {
+                write!(f, "sequence {seq}: expected n_pos in 0 ... {len}, its length, got {n_pos}")
+            }
+            Error::SavedSequence { what, expected, got } => write!(
+                f,
+                "saved sequence: {what}: expected {expected}, got {got}; load it with the model and kv that saved it"
+            ),
+            Error::OutputSize { expected, got } => {
+                write!(f, "out: expected room for {expected} values, got {got}")
+            }
+            Error::NotFinite { seq, pos } => write!(
+                f,
+                "sequence {seq}: the logits at position {pos} are not finite; the model is damaged, or its values \
+                 overflow the cache: try kv='f32'"
+            ),
+            Error::Cancelled => write!(f, "stopped before the end, as the caller asked"),
         }
     }
 }

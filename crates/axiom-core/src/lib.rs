@@ -8,6 +8,14 @@ pub mod platform;
 pub mod arithmetic;
 pub mod format;
 pub mod kernels;
+
+pub mod memory;
+pub mod schedule;
+
+pub mod model;
+
 pub mod sample;
 
 pub mod receipt;
+pub mod runtime;
+pub mod telemetry;

@@ -1,0 +1,9 @@
+//! Memory: one contiguous region from outside, carved once into weights, key-value slabs and activations.
+
+mod activations;
+mod kv_cache;
+mod region;
+
+pub use self::activations::{QUERIES, ROW_GROUP, ROWS_PER_PASS, Rows, Scratch, Work};
+pub use self::kv_cache::{KVCachePool, KVFormat};
+pub use self::region::TensorRegion;

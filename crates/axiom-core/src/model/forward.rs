@@ -1,0 +1,236 @@
+//! The forward pass: rows of tokens in, rows of logits out. Every worker runs [`Pass::run`]; phases share out the work.
+
+use super::config::ModelConfig;
+use super::matrix::Matrix;
+use super::rope::Rope;
+use super::weights::Weights;
+use crate::arithmetic::LANES;
+use crate::arithmetic::activation::Activations;
+use crate::kernels::Kernels;
+use crate::memory::{KVCachePool, Rows, Work};
+use crate::platform::Platform;
+use crate::schedule::{Cancelled, Member, Phases};
+use crate::telemetry::{LayerClock, Part};
+
+/// Which positions get logits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogitRows {
+    /// The last new position of each sequence.
+    Last,
+    /// Every new position.
+    All,
+    /// None.
+    None,
+}
+
+/// Consecutive rows of a pass that belong to one sequence.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// The sequence.
+    pub seq: usize,
+    /// Its first row in the pass.
+    pub first_row: usize,
+    /// Rows.
+    pub n_row: usize,
+    /// Position of the first row in the sequence.
+    pub first_pos: usize,
+}
+
+/// One pass over the weights, for up to `ROWS_PER_PASS` rows.
+pub struct Pass<'a> {
+    /// The shape of the model.
+    pub config: &'a ModelConfig,
+    /// Its weights.
+    pub weights: &'a Weights,
+    /// Its rotation.
+    pub rope: &'a Rope,
+    /// 1 ÷ sqrt(head_dim).
+    pub attention_scale: f32,
+    /// Keys and values; positions of the spans are reserved.
+    pub cache: &'a KVCachePool,
+    /// Buffers.
+    pub work: &'a Work,
+    /// The table to compute with.
+    pub kernels: &'a Kernels,
+    /// The machine.
+    pub platform: &'a dyn Platform,
+    /// Shared by the workers; fresh.
+    pub phases: &'a Phases,
+    /// Tokens of the rows.
+    pub tokens: &'a [u32],
+    /// The rows' sequences, in order, without gaps.
+    pub spans: &'a [Span],
+    /// Rows that attention takes together: pieces of the spans.
+    pub pieces: &'a [Span],
+    /// Rows that get logits.
+    pub logit_rows: &'a [u32],
+    /// f32 `[logit_rows][n_vocab]`.
+    pub logits: *mut f32,
+    /// Asked on worker 0 at layer boundaries: whether to stop.
+    pub stop: &'a dyn Fn() -> bool,
+    /// Where the time went; written by worker 0.
+    pub clock: &'a LayerClock<'a>,
+}
+
+// SAFETY: what the pointers reach is shared out by phases: each chunk writes what no other chunk of the phase touches.
+// `stop` and `clock` are used by worker 0 alone, which is the thread that made the pass.
+unsafe impl Sync for Pass<'_> {}
+
+/// Rows that a chunk of row-wise work takes.
+const ROWS_PER_CHUNK: usize = 4;
+/// Bytes of weights that a chunk of a product reads, when there are few rows.
+const BYTES_PER_CHUNK: usize = 96 * 1024;
+/// Panels that a chunk of a product takes, when there are many rows.
+const PANELS_PER_CHUNK: usize = 4;
+
+impl Pass<'_> {
+    /// One worker's part of the pass.
+    ///
+    /// # Errors
+    ///
+    /// [`Cancelled`] if `stop` said so; the cache then holds nothing new that counts.
+    pub fn run(&self, worker: usize) -> Result<(), Cancelled> {
+        let mut member = self.phases.join(self.platform);
+        self.embed(&mut member)?;
+        for layer in 0..self.config.n_layer {
+            if worker == 0 && (self.stop)() {
+                self.phases.cancel();
+            }
+            self.layer(&mut member, worker, layer)?;
+        }
+        if self.logit_rows.is_empty() {
+            return Ok(());
+        }
+        self.output(&mut member, worker)
+    }
+
+    /// Rows of the pass.
+    pub(super) fn n_row(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// The rows of a buffer that this pass uses.
+    pub(super) fn view(&self, rows: &Rows, n_row: usize) -> Activations {
+        rows.view(n_row, self.kernels.tile)
+    }
+
+    /// The span that a row belongs to.
+    pub(super) fn span(&self, row: usize) -> &Span {
+        let at = self.spans.partition_point(|span| span.first_row + span.n_row <= row);
+        &self.spans[at]
+    }
+
+    /// Row-wise work: `body(row)` for rows below `n_row`, a few to a chunk.
+    pub(super) fn each_row(
+        &self,
+        member: &mut Member<'_>,
+        n_row: usize,
+        mut body: impl FnMut(usize),
+    ) -> Result<(), Cancelled> {
+        member.phase(n_row.div_ceil(ROWS_PER_CHUNK), |chunk| {
+            (chunk * ROWS_PER_CHUNK..((chunk + 1) * ROWS_PER_CHUNK).min(n_row)).for_each(&mut body);
+        })
+    }
+
+    /// How many of `n` equal pieces, of `bytes` each, a chunk takes: little enough that workers finish together.
+    pub(super) fn pieces_per_chunk(&self, n: usize, bytes: usize, n_row: usize, many_rows: usize) -> usize {
+        let wanted = if n_row <= ROWS_PER_CHUNK { BYTES_PER_CHUNK / bytes.max(1) } else { many_rows };
+        wanted.min(n / (4 * self.platform.n_worker())).max(1)
+    }
+
+    /// Products of several matrices with the same rows, in one phase. Each output has its own rows, `stride` apart.
+    pub(super) fn products<const N: usize>(
+        &self,
+        member: &mut Member<'_>,
+        x: &Activations,
+        outputs: [(&Matrix, *mut f32, usize); N],
+    ) -> Result<(), Cancelled> {
+        let n_panel: usize = outputs.iter().map(|(matrix, ..)| matrix.n_panel()).sum();
+        let per_chunk = self.pieces_per_chunk(n_panel, outputs[0].0.bytes_panel(), x.n_row, PANELS_PER_CHUNK);
+        let n_chunk = |matrix: &Matrix| matrix.n_panel().div_ceil(per_chunk);
+        member.phase(outputs.iter().map(|(matrix, ..)| n_chunk(matrix)).sum(), |mut chunk| {
+            for &(matrix, out, stride) in &outputs {
+                if chunk >= n_chunk(matrix) {
+                    chunk -= n_chunk(matrix);
+                    continue;
+                }
+                let panels = chunk * per_chunk..((chunk + 1) * per_chunk).min(matrix.n_panel());
+                for start in (0..x.n_row).step_by(crate::memory::ROW_GROUP) {
+                    let end = (start + crate::memory::ROW_GROUP).min(x.n_row);
+                    for panel in panels.clone() {
+                        // SAFETY: `out` has rows of `stride` ≥ the matrix's outputs; each panel is in one chunk.
+                        unsafe {
+                            let out = out.add(start * stride + panel * LANES);
+                            matrix.multiply(self.kernels, panel, x, (start, end), out, stride);
+                        }
+                    }
+                }
+                return;
+            }
+        })
+    }
+
+    /// Embedding rows and rotation angles of every row.
+    fn embed(&self, member: &mut Member<'_>) -> Result<(), Cancelled> {
+        let n_embd = self.config.n_embd;
+        self.each_row(member, self.n_row(), |row| {
+            let span = self.span(row);
+            // SAFETY: each row is in one chunk; the buffers have ROWS_PER_PASS rows. The GGUF bytes of a row are at most
+            // 4 for each column: the row of `delta` is room for them, and not in use yet.
+            unsafe {
+                let embedding = &self.weights.token_embd;
+                let bytes = embedding.format.bytes_row(n_embd).expect("checked when carved");
+                let bytes = core::slice::from_raw_parts_mut(
+                    self.work.delta.add(row * self.work.embd_stride).cast::<u8>(),
+                    bytes,
+                );
+                let h = core::slice::from_raw_parts_mut(self.work.h.add(row * n_embd), n_embd);
+                embedding.row(self.tokens[row] as usize, bytes, h);
+                let n_pair = self.rope.n_pair();
+                let pos = span.first_pos + (row - span.first_row);
+                self.rope.write(pos, self.work.cos.add(row * n_pair), self.work.sin.add(row * n_pair));
+            }
+        })
+    }
+
+    /// `h + delta` (after the first layer's start), normed by `w`, quantised: `normed` row `to` from row `row`.
+    ///
+    /// # Safety
+    ///
+    /// The caller's chunk alone uses these rows.
+    pub(super) unsafe fn norm_row(&self, row: usize, to: usize, w: *const f32, add_delta: bool, normed: &Activations) {
+        let n_embd = self.config.n_embd;
+        // SAFETY: the caller's duty; rows and columns are within the buffers.
+        unsafe {
+            let h = self.work.h.add(row * n_embd);
+            if add_delta {
+                (self.kernels.add)(h, self.work.delta.add(row * self.work.embd_stride), n_embd);
+            }
+            let x = normed.x.add(to * normed.n_block * crate::arithmetic::BLOCK);
+            (self.kernels.rms_norm)(h, w, n_embd, self.config.rms_eps, x);
+            (self.kernels.quantize)(normed, to, 0, normed.n_block);
+        }
+    }
+
+    /// Logits of the rows that get them.
+    fn output(&self, member: &mut Member<'_>, worker: usize) -> Result<(), Cancelled> {
+        let n_row = self.logit_rows.len();
+        let normed = self.view(&self.work.normed, n_row);
+        self.each_row(member, n_row, |i| {
+            // SAFETY: each logit row is in one chunk, and no two are the same row.
+            unsafe { self.norm_row(self.logit_rows[i] as usize, i, self.weights.output_norm, true, &normed) }
+        })?;
+        self.products(member, &normed, [(&self.weights.output, self.logits, self.config.n_vocab)])?;
+        if worker == 0 {
+            self.clock.output();
+        }
+        Ok(())
+    }
+
+    /// Notes, on worker 0, what the time since the last note went to.
+    pub(super) fn note(&self, worker: usize, layer: usize, part: Part) {
+        if worker == 0 {
+            self.clock.note(layer, part);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! One layer: attention and feed-forward, each added to the residual stream (`docs/arithmetic.md`, section 5).
+
+use super::config::RopePairing;
+use super::forward::Pass;
+use crate::arithmetic::{BLOCK, LANES};
+use crate::memory::ROW_GROUP;
+use crate::schedule::{Cancelled, Member};
+use crate::telemetry::Part;
+
+/// Blocks of the feed-forward that a chunk takes, when there are many rows.
+const BLOCKS_PER_CHUNK: usize = 2;
+
+impl Pass<'_> {
+    /// Takes the residual stream of all rows through one layer. What `ffn_down` adds stays in `delta` for the next norm.
+    pub(super) fn layer(&self, member: &mut Member<'_>, worker: usize, layer: usize) -> Result<(), Cancelled> {
+        let (weights, work, n_row) = (&self.weights.layers[layer], self.work, self.n_row());
+        let normed = self.view(&work.normed, n_row);
+        let attended = self.view(&work.attended, n_row);
+        let gated = self.view(&work.gated, n_row);
+
+        self.each_row(member, n_row, |row| {
+            // SAFETY: each row is in one chunk.
+            unsafe { self.norm_row(row, row, weights.attn_norm, layer > 0, &normed) }
+        })?;
+        self.note(worker, layer, Part::Rms);
+
+        self.products(
+            member,
+            &normed,
+            [
+                (&weights.attn_q, work.q, work.q_stride),
+                (&weights.attn_k, work.k, work.kv_stride),
+                (&weights.attn_v, work.v, work.kv_stride),
+            ],
+        )?;
+        self.each_row(member, n_row, |row| {
+            // SAFETY: each row is in one chunk, and no two rows are the same position of a sequence.
+            unsafe { self.rotate_and_store(row, layer, worker) }
+        })?;
+        self.attention(member, worker, layer, &attended)?;
+        self.each_row(member, n_row, |row| {
+            // SAFETY: each row is in one chunk.
+            unsafe { (self.kernels.quantize)(&attended, row, 0, attended.n_block) }
+        })?;
+        self.products(member, &attended, [(&weights.attn_output, work.delta, work.embd_stride)])?;
+        self.note(worker, layer, Part::Attention);
+
+        self.each_row(member, n_row, |row| {
+            // SAFETY: each row is in one chunk.
+            unsafe { self.norm_row(row, row, weights.ffn_norm, true, &normed) }
+        })?;
+        self.note(worker, layer, Part::Rms);
+
+        self.gate_and_up(member, worker, layer)?;
+        self.note(worker, layer, Part::FfnProjection);
+        self.products(member, &gated, [(&weights.ffn_down, work.delta, work.embd_stride)])?;
+        self.note(worker, layer, Part::FfnDown);
+        Ok(())
+    }
+
+    /// Norms the heads of q and k where the model does, turns them, and stores k and v in the cache.
+    ///
+    /// # Safety
+    ///
+    /// The caller's chunk alone uses this row.
+    unsafe fn rotate_and_store(&self, row: usize, layer: usize, worker: usize) {
+        let (config, work, kernels) = (self.config, self.work, self.kernels);
+        let weights = &self.weights.layers[layer];
+        let span = self.span(row);
+        let pos = span.first_pos + (row - span.first_row);
+        let adjacent = config.rope_pairing == RopePairing::Norm;
+        let n_pair = self.rope.n_pair();
+        // SAFETY: the caller's duty; heads are within the row, the position is reserved.
+        unsafe {
+            let (cos, sin) = (work.cos.add(row * n_pair), work.sin.add(row * n_pair));
+            let turn = |head: *mut f32, norm: *const f32| {
+                if !norm.is_null() {
+                    (kernels.rms_norm)(head, norm, config.head_dim, config.rms_eps, head);
+                }
+                (kernels.rope)(head, cos, sin, n_pair, adjacent);
+            };
+            for head in 0..config.n_head {
+                turn(work.q.add(row * work.q_stride + head * config.head_dim), weights.attn_q_norm);
+            }
+            let half = work.scratch(worker).half;
+            for head in 0..config.n_head_kv {
+                let k = work.k.add(row * work.kv_stride + head * config.head_dim);
+                turn(k, weights.attn_k_norm);
+                let v = work.v.add(row * work.kv_stride + head * config.head_dim);
+                self.cache.store(kernels, span.seq, pos, layer, head, k, v, half);
+            }
+        }
+    }
+
+    /// silu(gate) × up, block of 32 by block: both products, the gate, and the quantisation of what `ffn_down` reads.
+    fn gate_and_up(&self, member: &mut Member<'_>, worker: usize, layer: usize) -> Result<(), Cancelled> {
+        let (weights, n_row) = (&self.weights.layers[layer], self.n_row());
+        let normed = self.view(&self.work.normed, n_row);
+        let gated = self.view(&self.work.gated, n_row);
+        let bytes_block = 4 * weights.ffn_gate.bytes_panel();
+        let per_chunk = self.pieces_per_chunk(gated.n_block, bytes_block, n_row, BLOCKS_PER_CHUNK);
+        member.phase(gated.n_block.div_ceil(per_chunk), |chunk| {
+            for block in chunk * per_chunk..((chunk + 1) * per_chunk).min(gated.n_block) {
+                for start in (0..n_row).step_by(ROW_GROUP) {
+                    let rows = (start, (start + ROW_GROUP).min(n_row));
+                    // SAFETY: the scratch is this worker's; each block of the gated rows is in one chunk.
+                    unsafe {
+                        let gate = self.work.scratch(worker).gate_up;
+                        let up = gate.add(ROW_GROUP * BLOCK);
+                        for (matrix, out) in [(&weights.ffn_gate, gate), (&weights.ffn_up, up)] {
+                            if (block + 1) * BLOCK > matrix.n_row {
+                                // Columns past the last feed-forward unit are zeros.
+                                core::slice::from_raw_parts_mut(out, ROW_GROUP * BLOCK).fill(0.0);
+                            }
+                            for panel in (2 * block..2 * block + 2).take_while(|panel| *panel < matrix.n_panel()) {
+                                let out = out.add(panel % 2 * LANES);
+                                matrix.multiply(self.kernels, panel, &normed, rows, out, BLOCK);
+                            }
+                        }
+                        for row in rows.0..rows.1 {
+                            let at = (row - start) * BLOCK;
+                            let out = gated.x.add((row * gated.n_block + block) * BLOCK);
+                            (self.kernels.silu_mul)(gate.add(at), up.add(at), BLOCK, out);
+                            (self.kernels.quantize)(&gated, row, block, block + 1);
+                        }
+                    }
+                }
+            }
+        })
+    }
+}

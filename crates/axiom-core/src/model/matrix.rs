@@ -1,0 +1,140 @@
+//! `Matrix`: a weight matrix in panels, and its product with rows of activations.
+
+use crate::arithmetic::activation::Activations;
+use crate::arithmetic::{BLOCK, LANES};
+use crate::error::Error;
+use crate::format::{Format, pack};
+use crate::kernels::Kernels;
+use crate::memory::TensorRegion;
+
+/// A matrix `[n_row, n_col]`: a row makes one output.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix {
+    /// How weights are stored.
+    pub format: Format,
+    /// Outputs.
+    pub n_row: usize,
+    /// Inputs.
+    pub n_col: usize,
+    bytes_panel: usize,
+    panels: *mut u8,
+    /// f32 `[n_row]`, or null.
+    bias: *const f32,
+}
+
+// SAFETY: after loading, a matrix is only read.
+unsafe impl Send for Matrix {}
+// SAFETY: as above.
+unsafe impl Sync for Matrix {}
+
+impl Matrix {
+    /// Carves room for a matrix, without weights yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] if its columns are not whole blocks, [`Error::Region`] if there is no room.
+    pub fn carve(
+        region: &mut TensorRegion,
+        name: &str,
+        format: Format,
+        n_row: usize,
+        n_col: usize,
+    ) -> Result<Matrix, Error> {
+        let sizes = format.bytes_panel(n_col).zip(format.bytes_matrix(n_row, n_col));
+        let Some((bytes_panel, bytes)) = sizes else {
+            return Err(Error::Shape {
+                name: name.into(),
+                expected: alloc::format!("columns in whole blocks of {}", format.columns_per_block()),
+                got: alloc::format!("{n_col}"),
+            });
+        };
+        let panels = region.carve(bytes)?;
+        Ok(Matrix { format, n_row, n_col, bytes_panel, panels, bias: core::ptr::null() })
+    }
+
+    /// Gives the matrix a bias of `n_row` values.
+    pub fn set_bias(&mut self, bias: *const f32) {
+        self.bias = bias;
+    }
+
+    /// Panels of 16 rows.
+    pub fn n_panel(&self) -> usize {
+        self.n_row.div_ceil(LANES)
+    }
+
+    /// Bytes of a panel.
+    pub fn bytes_panel(&self) -> usize {
+        self.bytes_panel
+    }
+
+    fn panel(&self, panel: usize) -> *mut u8 {
+        debug_assert!(panel < self.n_panel());
+        // SAFETY: inside what was carved.
+        unsafe { self.panels.add(panel * self.bytes_panel) }
+    }
+
+    /// Packs one panel from the matrix's GGUF bytes.
+    ///
+    /// # Safety
+    ///
+    /// The region is real memory, and nobody else uses this panel meanwhile.
+    pub unsafe fn pack(&self, panel: usize, bytes: &[u8]) {
+        let bytes_row = self.format.bytes_row(self.n_col).expect("checked when carved");
+        let first = panel * LANES;
+        let rows = &bytes[first * bytes_row..(first + LANES).min(self.n_row) * bytes_row];
+        // SAFETY: the caller's duty.
+        let packed = unsafe { core::slice::from_raw_parts_mut(self.panel(panel), self.bytes_panel) };
+        pack::pack_panel(self.format, rows, self.n_col, packed);
+    }
+
+    /// One row as f32, as an embedding reads it. `bytes` is room for a row in GGUF.
+    pub fn row(&self, row: usize, bytes: &mut [u8], out: &mut [f32]) {
+        assert!(row < self.n_row, "row {row} of {}", self.n_row);
+        // SAFETY: a whole panel, which nobody writes after loading.
+        let panel = unsafe { core::slice::from_raw_parts(self.panel(row / LANES), self.bytes_panel) };
+        pack::unpack_row(self.format, panel, row % LANES, self.n_col, bytes);
+        self.format.dequantize_row(bytes, out);
+    }
+
+    /// Outputs of panel `panel` for rows `start` … `end − 1` of `x`, bias added. Row `start` goes to `out`, rows lie `stride`
+    /// apart; exactly the panel's outputs are written, 16 or fewer.
+    ///
+    /// # Safety
+    ///
+    /// `x` is as `Kernels::multiply` wants it, with the matrix's columns; `out` is writable for those outputs.
+    pub unsafe fn multiply(
+        &self,
+        kernels: &Kernels,
+        panel: usize,
+        x: &Activations,
+        (start, end): (usize, usize),
+        out: *mut f32,
+        stride: usize,
+    ) {
+        debug_assert_eq!(x.n_block, self.n_col.div_ceil(BLOCK));
+        let n_out = (self.n_row - panel * LANES).min(LANES);
+        // SAFETY: the caller's duty; a part of a panel goes through a buffer of whole rows, 16 at a time.
+        unsafe {
+            if n_out == LANES {
+                kernels.multiply(self.format, self.panel(panel), x, (start, end), out, stride);
+            } else {
+                let mut whole = [0f32; LANES * LANES];
+                let mut row = start;
+                while row < end {
+                    let next = (row + LANES).min(end);
+                    kernels.multiply(self.format, self.panel(panel), x, (row, next), whole.as_mut_ptr(), LANES);
+                    for r in row..next {
+                        let from = whole.as_ptr().add((r - row) * LANES);
+                        core::ptr::copy_nonoverlapping(from, out.add((r - start) * stride), n_out);
+                    }
+                    row = next;
+                }
+            }
+            if !self.bias.is_null() {
+                for row in 0..end - start {
+                    (kernels.add)(out.add(row * stride), self.bias.add(panel * LANES), n_out);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! `Engine`: a model in memory, its sequences, and `forward`, which appends to them.
+
+use crate::arithmetic::portable::sqrt_f32;
+use crate::error::Error;
+use crate::kernels::Kernels;
+use crate::memory::{KVCachePool, KVFormat, ROWS_PER_PASS, TensorRegion, Work};
+use crate::model::{LogitRows, ModelConfig, Pass, Rope, Span, TensorSource, Weights, rows_per_item};
+use crate::platform::Platform;
+use crate::schedule::Phases;
+use crate::telemetry::{LayerClock, Telemetry};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::ptr::NonNull;
+
+/// What an engine is opened for.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Most positions of a sequence.
+    pub n_ctx: usize,
+    /// Most sequences at a time.
+    pub n_seq_max: usize,
+    /// Type of keys and values.
+    pub kv: KVFormat,
+}
+
+/// Bytes of the parts of an engine's region.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RegionBytes {
+    /// Weights in panels.
+    pub weights: usize,
+    /// Key-value slabs.
+    pub kv: usize,
+    /// Activations.
+    pub activations: usize,
+}
+
+impl RegionBytes {
+    /// All of it.
+    pub fn total(&self) -> usize {
+        self.weights + self.kv + self.activations
+    }
+}
+
+/// A model in memory.
+pub struct Engine {
+    config: ModelConfig,
+    weights: Weights,
+    rope: Rope,
+    attention_scale: f32,
+    cache: KVCachePool,
+    work: Work,
+    kernels: &'static Kernels,
+    platform: Box<dyn Platform>,
+    phases: Phases,
+    telemetry: Telemetry,
+    bytes: RegionBytes,
+    pass: PassRows,
+}
+
+/// The rows of the pass in work; room for them is made once.
+struct PassRows {
+    tokens: Vec<u32>,
+    spans: Vec<Span>,
+    pieces: Vec<Span>,
+    logit_rows: Vec<u32>,
+}
+
+impl PassRows {
+    fn clear(&mut self) {
+        self.tokens.clear();
+        self.spans.clear();
+        self.pieces.clear();
+        self.logit_rows.clear();
+    }
+}
+
+impl Engine {
+    /// Loads a model. `memory(n)` gives `n` zeroed bytes, aligned to 64, that outlive the engine and are its own; it is called
+    /// once. `progress(done, total)` counts the bytes of weights packed, on the calling thread, and stops the load with `false`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with configuration or tensors, [`Error::Cancelled`], and what `memory` says.
+    ///
+    /// # Safety
+    ///
+    /// `memory` keeps what it promises, and `kernels` runs on this processor.
+    pub unsafe fn new(
+        config: ModelConfig,
+        tensors: &[TensorSource<'_>],
+        options: Options,
+        kernels: &'static Kernels,
+        platform: Box<dyn Platform>,
+        memory: impl FnOnce(usize) -> Result<NonNull<u8>, Error>,
+        progress: &mut dyn FnMut(usize, usize) -> bool,
+    ) -> Result<Engine, Error> {
+        config.check()?;
+        for (name, got) in [("n_ctx", options.n_ctx), ("n_seq_max", options.n_seq_max)] {
+            if got == 0 || got > 1 << 30 {
+                return Err(Error::Config { name, expected: "a count from 1 to 2^30", got: got as f64 });
+            }
+        }
+        let n_worker = platform.n_worker();
+        let carve = |region: &mut TensorRegion| {
+            let weights = Weights::carve(region, &config, tensors)?;
+            let bytes_weights = region.used();
+            let cache = KVCachePool::carve(region, &config, options.n_ctx, options.n_seq_max, options.kv)?;
+            let bytes_kv = region.used() - bytes_weights;
+            let work = Work::carve(region, &config, n_worker)?;
+            let activations = region.used() - bytes_weights - bytes_kv;
+            Ok::<_, Error>((weights, cache, work, RegionBytes { weights: bytes_weights, kv: bytes_kv, activations }))
+        };
+        let mut measure = TensorRegion::measure();
+        carve(&mut measure)?;
+        // SAFETY: the caller's duty: zeroed, aligned, the engine's own.
+        let mut region = unsafe { TensorRegion::new(memory(measure.used())?, measure.used()) };
+        let (carved, cache, work, bytes) = carve(&mut region)?;
+        // SAFETY: carved from real memory, for this.
+        let weights = unsafe { carved.pack(&*platform, progress)? };
+        Ok(Engine {
+            rope: Rope::new(&config, weights.rope_freqs.as_deref()),
+            attention_scale: 1.0 / sqrt_f32(config.head_dim as f32),
+            telemetry: Telemetry::new(config.n_layer),
+            config,
+            weights,
+            cache,
+            work,
+            kernels,
+            platform,
+            phases: Phases::new(),
+            bytes,
+            pass: PassRows {
+                tokens: Vec::with_capacity(ROWS_PER_PASS),
+                spans: Vec::with_capacity(ROWS_PER_PASS),
+                pieces: Vec::with_capacity(ROWS_PER_PASS),
+                logit_rows: Vec::with_capacity(ROWS_PER_PASS),
+            },
+        })
+    }
+
+    /// The sequences: open, close, fork, rewind, save, load.
+    pub fn sequences(&mut self) -> &mut KVCachePool {
+        &mut self.cache
+    }
+
+    /// The model's shape.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The table in use.
+    pub fn kernels(&self) -> &'static Kernels {
+        self.kernels
+    }
+
+    /// The machine.
+    pub fn platform(&self) -> &dyn Platform {
+        &*self.platform
+    }
+
+    /// Sizes of the region's parts.
+    pub fn bytes(&self) -> RegionBytes {
+        self.bytes
+    }
+
+    /// Times and counts since the start.
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    /// Rows of logits that a batch gets.
+    pub fn n_logit_row(batch: &[(usize, &[u32])], rows: LogitRows) -> usize {
+        match rows {
+            LogitRows::Last => batch.len(),
+            LogitRows::All => batch.iter().map(|(_, tokens)| tokens.len()).sum(),
+            LogitRows::None => 0,
+        }
+    }
+
+    /// Appends each list of tokens to its sequence, all in the same passes; writes logits f32 `[n_logit_row, n_vocab]`, in the
+    /// order of the batch. The bits of a row do not depend on what else is in the batch, nor on how a prompt is cut up.
+    /// `stop` is asked at layer boundaries. Allocates nothing.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the batch, [`Error::NotFinite`], [`Error::Cancelled`]. Every sequence then has the positions it had.
+    pub fn forward(
+        &mut self,
+        batch: &[(usize, &[u32])],
+        rows: LogitRows,
+        out: &mut [f32],
+        stop: &dyn Fn() -> bool,
+    ) -> Result<(), Error> {
+        self.check(batch, rows, out)?;
+        let mut n_reserved = 0;
+        let mut result = Ok(());
+        for (seq, tokens) in batch {
+            result = self.cache.reserve(*seq, tokens.len());
+            n_reserved += 1; // a reservation that failed half-way is given back too
+            if result.is_err() {
+                break;
+            }
+        }
+        if result.is_ok() {
+            result = self.passes(batch, rows, out, stop);
+        }
+        for (seq, tokens) in &batch[..n_reserved] {
+            match result {
+                Ok(()) => self.cache.commit(*seq, tokens.len()),
+                Err(_) => self.cache.abandon(*seq),
+            }
+        }
+        result
+    }
+
+    fn check(&self, batch: &[(usize, &[u32])], rows: LogitRows, out: &[f32]) -> Result<(), Error> {
+        for (i, (seq, tokens)) in batch.iter().enumerate() {
+            self.cache.len(*seq)?;
+            if batch[..i].iter().any(|(other, _)| other == seq) {
+                return Err(Error::SequenceTwice { seq: *seq });
+            }
+            if tokens.is_empty() {
+                return Err(Error::NoTokens { seq: *seq });
+            }
+            if let Some(&token) = tokens.iter().find(|token| **token as usize >= self.config.n_vocab) {
+                return Err(Error::Token { seq: *seq, token, n_vocab: self.config.n_vocab });
+            }
+        }
+        let expected = Engine::n_logit_row(batch, rows) * self.config.n_vocab;
+        if out.len() != expected {
+            return Err(Error::OutputSize { expected, got: out.len() });
+        }
+        Ok(())
+    }
+
+    /// The batch in passes of up to `ROWS_PER_PASS` rows.
+    fn passes(
+        &mut self,
+        batch: &[(usize, &[u32])],
+        rows: LogitRows,
+        out: &mut [f32],
+        stop: &dyn Fn() -> bool,
+    ) -> Result<(), Error> {
+        let mut out = out;
+        self.pass.clear();
+        for (i, (seq, tokens)) in batch.iter().enumerate() {
+            let n_pos = self.cache.len(*seq)?;
+            let mut taken = 0;
+            while taken < tokens.len() {
+                let first_row = self.pass.tokens.len();
+                let n_row = (tokens.len() - taken).min(ROWS_PER_PASS - first_row);
+                self.add_span(Span { seq: *seq, first_row, n_row, first_pos: n_pos + taken });
+                self.pass.tokens.extend_from_slice(&tokens[taken..taken + n_row]);
+                taken += n_row;
+                let end = first_row + n_row;
+                match rows {
+                    LogitRows::All => self.pass.logit_rows.extend(first_row as u32..end as u32),
+                    LogitRows::Last if taken == tokens.len() => self.pass.logit_rows.push(end as u32 - 1),
+                    _ => {}
+                }
+                if end == ROWS_PER_PASS || (taken == tokens.len() && i + 1 == batch.len()) {
+                    let (now, later) = out.split_at_mut(self.pass.logit_rows.len() * self.config.n_vocab);
+                    self.one_pass(now, stop)?;
+                    self.pass.clear();
+                    out = later;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds rows of one sequence, cut into the pieces that attention takes.
+    fn add_span(&mut self, span: Span) {
+        self.pass.spans.push(span);
+        let most = rows_per_item(self.config.n_head / self.config.n_head_kv);
+        for start in (0..span.n_row).step_by(most) {
+            self.pass.pieces.push(Span {
+                first_row: span.first_row + start,
+                n_row: most.min(span.n_row - start),
+                first_pos: span.first_pos + start,
+                ..span
+            });
+        }
+    }
+
+    fn one_pass(&mut self, logits: &mut [f32], stop: &dyn Fn() -> bool) -> Result<(), Error> {
+        let start = self.platform.now_us();
+        self.phases.reset();
+        let clock = LayerClock::new(&*self.platform, &mut self.telemetry);
+        let pass = Pass {
+            config: &self.config,
+            weights: &self.weights,
+            rope: &self.rope,
+            attention_scale: self.attention_scale,
+            cache: &self.cache,
+            work: &self.work,
+            kernels: self.kernels,
+            platform: &*self.platform,
+            phases: &self.phases,
+            tokens: &self.pass.tokens,
+            spans: &self.pass.spans,
+            pieces: &self.pass.pieces,
+            logit_rows: &self.pass.logit_rows,
+            logits: logits.as_mut_ptr(),
+            stop,
+            clock: &clock,
+        };
+        let cancelled = core::sync::atomic::AtomicBool::new(false);
+        self.platform.run(&|worker| {
+            if pass.run(worker).is_err() {
+                cancelled.store(true, core::sync::atomic::Ordering::Relaxed);
+            }
+        });
+        if cancelled.into_inner() {
+            return Err(Error::Cancelled);
+        }
+        self.telemetry.n_pass += 1;
+        self.telemetry.n_token += self.pass.tokens.len() as u64;
+        self.telemetry.pass_us += self.platform.now_us() - start;
+        self.check_finite(logits)
+    }
+
+    /// A row that is not finite is an error, never a token.
+    fn check_finite(&self, logits: &[f32]) -> Result<(), Error> {
+        let infinite = |x: &f32| x.to_bits() & 0x7F80_0000 == 0x7F80_0000;
+        for (row, logits) in self.pass.logit_rows.iter().zip(logits.chunks_exact(self.config.n_vocab)) {
+            // Without a branch in the loop, so that it becomes vector code.
+            if logits.iter().fold(false, |any, x| any | infinite(x)) {
+                let row = *row as usize;
+                let span = self.pass.spans.iter().find(|s| row < s.first_row + s.n_row).expect("rows are in spans");
+                return Err(Error::NotFinite { seq: span.seq, pos: span.first_pos + row - span.first_row });
+            }
+        }
+        Ok(())
+    }
+}
