@@ -1,8 +1,7 @@
 //! AVX2 with F16C: sixteen lanes are two registers. (FMA is on such processors too; the contract has no use for it.)
 
-use super::simd::{Simd, simd_ops};
+use super::simd::{Simd, simd_ops, unrolled};
 use core::arch::x86_64::*;
-use core::array::from_fn;
 
 /// AVX2 and F16C.
 #[derive(Clone, Copy)]
@@ -27,14 +26,14 @@ unsafe impl Simd for Avx2 {
 
     simd_ops! {
         fn splat(x: f32) -> Self::F { [_mm256_set1_ps(x); 2] }
-        fn load(p: *const f32) -> Self::F { from_fn(|h| _mm256_loadu_ps(p.add(8 * h))) }
+        fn load(p: *const f32) -> Self::F { unrolled!(2, |h| _mm256_loadu_ps(p.add(8 * h))) }
         fn store(p: *mut f32, x: Self::F) {
             _mm256_storeu_ps(p, x[0]);
             _mm256_storeu_ps(p.add(8), x[1]);
         }
-        fn load_f16(p: *const u16) -> Self::F { from_fn(|h| _mm256_cvtph_ps(_mm_loadu_si128(p.add(8 * h).cast()))) }
+        fn load_f16(p: *const u16) -> Self::F { unrolled!(2, |h| _mm256_cvtph_ps(_mm_loadu_si128(p.add(8 * h).cast()))) }
         fn load_bf16(p: *const u16) -> Self::F {
-            from_fn(|h| {
+            unrolled!(2, |h| {
                 let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.add(8 * h).cast()));
                 _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
             })
@@ -43,17 +42,17 @@ unsafe impl Simd for Avx2 {
             _mm_storeu_si128(p.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x[0]));
             _mm_storeu_si128(p.add(8).cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x[1]));
         }
-        fn add(a: Self::F, b: Self::F) -> Self::F { from_fn(|h| _mm256_add_ps(a[h], b[h])) }
-        fn sub(a: Self::F, b: Self::F) -> Self::F { from_fn(|h| _mm256_sub_ps(a[h], b[h])) }
-        fn mul(a: Self::F, b: Self::F) -> Self::F { from_fn(|h| _mm256_mul_ps(a[h], b[h])) }
-        fn div(a: Self::F, b: Self::F) -> Self::F { from_fn(|h| _mm256_div_ps(a[h], b[h])) }
-        fn sqrt(a: Self::F) -> Self::F { from_fn(|h| _mm256_sqrt_ps(a[h])) }
-        fn max(a: Self::F, b: Self::F) -> Self::F { from_fn(|h| _mm256_max_ps(a[h], b[h])) }
+        fn add(a: Self::F, b: Self::F) -> Self::F { unrolled!(2, |h| _mm256_add_ps(a[h], b[h])) }
+        fn sub(a: Self::F, b: Self::F) -> Self::F { unrolled!(2, |h| _mm256_sub_ps(a[h], b[h])) }
+        fn mul(a: Self::F, b: Self::F) -> Self::F { unrolled!(2, |h| _mm256_mul_ps(a[h], b[h])) }
+        fn div(a: Self::F, b: Self::F) -> Self::F { unrolled!(2, |h| _mm256_div_ps(a[h], b[h])) }
+        fn sqrt(a: Self::F) -> Self::F { unrolled!(2, |h| _mm256_sqrt_ps(a[h])) }
+        fn max(a: Self::F, b: Self::F) -> Self::F { unrolled!(2, |h| _mm256_max_ps(a[h], b[h])) }
         fn select_lt(a: Self::F, b: Self::F, x: Self::F, y: Self::F) -> Self::F {
-            from_fn(|h| _mm256_blendv_ps(y[h], x[h], _mm256_cmp_ps::<_CMP_LT_OQ>(a[h], b[h])))
+            unrolled!(2, |h| _mm256_blendv_ps(y[h], x[h], _mm256_cmp_ps::<_CMP_LT_OQ>(a[h], b[h])))
         }
         fn keep_nan(a: Self::F, y: Self::F) -> Self::F {
-            from_fn(|h| _mm256_blendv_ps(y[h], a[h], _mm256_cmp_ps::<_CMP_UNORD_Q>(a[h], a[h])))
+            unrolled!(2, |h| _mm256_blendv_ps(y[h], a[h], _mm256_cmp_ps::<_CMP_UNORD_Q>(a[h], a[h])))
         }
         fn tree_sum(a: Self::F) -> f32 {
             let a = _mm256_add_ps(a[0], a[1]);
@@ -69,16 +68,16 @@ unsafe impl Simd for Avx2 {
         }
 
         fn splat_i(x: i32) -> Self::I { [_mm256_set1_epi32(x); 2] }
-        fn add_i(a: Self::I, b: Self::I) -> Self::I { from_fn(|h| _mm256_add_epi32(a[h], b[h])) }
-        fn sub_i(a: Self::I, b: Self::I) -> Self::I { from_fn(|h| _mm256_sub_epi32(a[h], b[h])) }
-        fn mul_i(a: Self::I, b: Self::I) -> Self::I { from_fn(|h| _mm256_mullo_epi32(a[h], b[h])) }
-        fn shl_i<const N: i32>(a: Self::I) -> Self::I { from_fn(|h| _mm256_slli_epi32::<N>(a[h])) }
-        fn max_i(a: Self::I, b: Self::I) -> Self::I { from_fn(|h| _mm256_max_epi32(a[h], b[h])) }
-        fn and_i(a: Self::I, b: Self::I) -> Self::I { from_fn(|h| _mm256_and_si256(a[h], b[h])) }
-        fn to_f(a: Self::I) -> Self::F { from_fn(|h| _mm256_cvtepi32_ps(a[h])) }
-        fn round_to_i(a: Self::F) -> Self::I { from_fn(|h| _mm256_cvtps_epi32(a[h])) }
-        fn bits(a: Self::F) -> Self::I { from_fn(|h| _mm256_castps_si256(a[h])) }
-        fn from_bits(a: Self::I) -> Self::F { from_fn(|h| _mm256_castsi256_ps(a[h])) }
+        fn add_i(a: Self::I, b: Self::I) -> Self::I { unrolled!(2, |h| _mm256_add_epi32(a[h], b[h])) }
+        fn sub_i(a: Self::I, b: Self::I) -> Self::I { unrolled!(2, |h| _mm256_sub_epi32(a[h], b[h])) }
+        fn mul_i(a: Self::I, b: Self::I) -> Self::I { unrolled!(2, |h| _mm256_mullo_epi32(a[h], b[h])) }
+        fn shl_i<const N: i32>(a: Self::I) -> Self::I { unrolled!(2, |h| _mm256_slli_epi32::<N>(a[h])) }
+        fn max_i(a: Self::I, b: Self::I) -> Self::I { unrolled!(2, |h| _mm256_max_epi32(a[h], b[h])) }
+        fn and_i(a: Self::I, b: Self::I) -> Self::I { unrolled!(2, |h| _mm256_and_si256(a[h], b[h])) }
+        fn to_f(a: Self::I) -> Self::F { unrolled!(2, |h| _mm256_cvtepi32_ps(a[h])) }
+        fn round_to_i(a: Self::F) -> Self::I { unrolled!(2, |h| _mm256_cvtps_epi32(a[h])) }
+        fn bits(a: Self::F) -> Self::I { unrolled!(2, |h| _mm256_castps_si256(a[h])) }
+        fn from_bits(a: Self::I) -> Self::F { unrolled!(2, |h| _mm256_castsi256_ps(a[h])) }
         fn store_i8(p: *mut i8, a: Self::I) {
             // Packing works within 128-bit halves; the permutation puts the rows back in order.
             let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(a[0], a[1]));
@@ -98,11 +97,11 @@ unsafe impl Simd for Avx2 {
             _mm_cvtsi128_si32(_mm_max_epi32(a, _mm_shuffle_epi32::<1>(a)))
         }
 
-        fn load_b(p: *const u8) -> Self::B { from_fn(|h| _mm256_loadu_si256(p.add(32 * h).cast())) }
-        fn and_b(a: Self::B, m: u8) -> Self::B { from_fn(|h| _mm256_and_si256(a[h], _mm256_set1_epi8(m as i8))) }
-        fn or_b(a: Self::B, b: Self::B) -> Self::B { from_fn(|h| _mm256_or_si256(a[h], b[h])) }
-        fn shr_b<const N: i32>(a: Self::B) -> Self::B { from_fn(|h| _mm256_srli_epi16::<N>(a[h])) }
-        fn shl_b<const N: i32>(a: Self::B) -> Self::B { from_fn(|h| _mm256_slli_epi16::<N>(a[h])) }
+        fn load_b(p: *const u8) -> Self::B { unrolled!(2, |h| _mm256_loadu_si256(p.add(32 * h).cast())) }
+        fn and_b(a: Self::B, m: u8) -> Self::B { unrolled!(2, |h| _mm256_and_si256(a[h], _mm256_set1_epi8(m as i8))) }
+        fn or_b(a: Self::B, b: Self::B) -> Self::B { unrolled!(2, |h| _mm256_or_si256(a[h], b[h])) }
+        fn shr_b<const N: i32>(a: Self::B) -> Self::B { unrolled!(2, |h| _mm256_srli_epi16::<N>(a[h])) }
+        fn shl_b<const N: i32>(a: Self::B) -> Self::B { unrolled!(2, |h| _mm256_slli_epi16::<N>(a[h])) }
         fn dot<const N: usize, const MAX: i32>(w: &[Self::B; N], x: *const i8) -> Self::I {
             // `vpmaddubsw` sums pairs in 16 bits: 2 × MAX × 127 at most. `run` of them fit before widening.
             let run = const {

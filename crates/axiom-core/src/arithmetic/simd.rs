@@ -146,3 +146,12 @@ macro_rules! simd_ops {
     )* };
 }
 pub(crate) use simd_ops;
+
+/// `[f(0), f(1), …]` written out: a closure would be a function of its own, without the instruction set.
+macro_rules! unrolled {
+    (2, |$i:ident| $f:expr) => { $crate::arithmetic::simd::unrolled!(@ $i, $f, 0 1) };
+    (4, |$i:ident| $f:expr) => { $crate::arithmetic::simd::unrolled!(@ $i, $f, 0 1 2 3) };
+    (8, |$i:ident| $f:expr) => { $crate::arithmetic::simd::unrolled!(@ $i, $f, 0 1 2 3 4 5 6 7) };
+    (@ $i:ident, $f:expr, $($n:literal)+) => { [$({ let $i = $n; $f }),+] };
+}
+pub(crate) use unrolled;

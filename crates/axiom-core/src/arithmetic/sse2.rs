@@ -1,9 +1,8 @@
 //! SSE2: what every x86-64 processor has. Sixteen lanes are four registers; bytes are widened to 16 bits to be multiplied.
 
 use super::half::f32_to_f16;
-use super::simd::{Simd, simd_ops};
+use super::simd::{Simd, simd_ops, unrolled};
 use core::arch::x86_64::*;
-use core::array::from_fn;
 
 /// SSE2.
 #[derive(Clone, Copy)]
@@ -16,13 +15,9 @@ fn blend(mask: __m128i, x: __m128i, y: __m128i) -> __m128i {
     unsafe { _mm_or_si128(_mm_and_si128(mask, x), _mm_andnot_si128(mask, y)) }
 }
 
-/// `Σ w × x` where `widen` turns 16 bytes of weights (four rows) into two registers of i16.
+/// `Σ w × x`, the bytes of `w` widened to 16 bits: as they are, or `SIGNED` after their top bit is flipped.
 #[inline(always)]
-unsafe fn dot_widened<const N: usize>(
-    w: &[[__m128i; 4]; N],
-    x: *const i8,
-    widen: impl Fn(__m128i) -> [__m128i; 2],
-) -> [__m128i; 4] {
+unsafe fn dot_widened<const N: usize, const SIGNED: bool>(w: &[[__m128i; 4]; N], x: *const i8) -> [__m128i; 4] {
     // SAFETY: SSE2 is part of x86-64; `x` points to 4N bytes (contract of `Simd::dot`).
     unsafe {
         let zero = _mm_setzero_si128();
@@ -33,14 +28,21 @@ unsafe fn dot_widened<const N: usize>(
             let x = _mm_srai_epi16::<8>(_mm_unpacklo_epi8(x, x)); // sign-extended
             let x = _mm_unpacklo_epi64(x, x);
             for quarter in 0..4 {
-                let wide = widen(w[g][quarter]);
+                let w = w[g][quarter];
+                let wide = if SIGNED {
+                    let w = _mm_xor_si128(w, _mm_set1_epi8(-128));
+                    [_mm_srai_epi16::<8>(_mm_unpacklo_epi8(w, w)), _mm_srai_epi16::<8>(_mm_unpackhi_epi8(w, w))]
+                } else {
+                    [_mm_unpacklo_epi8(w, zero), _mm_unpackhi_epi8(w, zero)]
+                };
                 for half in 0..2 {
                     pairs[quarter][half] = _mm_add_epi32(pairs[quarter][half], _mm_madd_epi16(wide[half], x));
                 }
             }
         }
-        pairs.map(|[a, b]| {
-            let (a, b) = (_mm_castsi128_ps(a), _mm_castsi128_ps(b));
+        unrolled!(4, |quarter| {
+            let a = _mm_castsi128_ps(pairs[quarter][0]);
+            let b = _mm_castsi128_ps(pairs[quarter][1]);
             let even = _mm_castps_si128(_mm_shuffle_ps::<0b10_00_10_00>(a, b));
             let odd = _mm_castps_si128(_mm_shuffle_ps::<0b11_01_11_01>(a, b));
             _mm_add_epi32(even, odd)
@@ -59,7 +61,7 @@ unsafe impl Simd for Sse2 {
 
     simd_ops! {
         fn splat(x: f32) -> Self::F { [_mm_set1_ps(x); 4] }
-        fn load(p: *const f32) -> Self::F { from_fn(|i| _mm_loadu_ps(p.add(4 * i))) }
+        fn load(p: *const f32) -> Self::F { unrolled!(4, |i| _mm_loadu_ps(p.add(4 * i))) }
         fn store(p: *mut f32, x: Self::F) {
             for (i, x) in x.into_iter().enumerate() {
                 _mm_storeu_ps(p.add(4 * i), x);
@@ -68,7 +70,7 @@ unsafe impl Simd for Sse2 {
         fn load_f16(p: *const u16) -> Self::F {
             // Exponent and mantissa moved into place as an f32 that is 2^112 too small (exact for subnormals too),
             // the exponent of infinities and NaNs filled up, the sign put back.
-            from_fn(|i| {
+            unrolled!(4, |i| {
                 let h = _mm_unpacklo_epi16(_mm_loadl_epi64(p.add(4 * i).cast()), _mm_setzero_si128());
                 let magnitude = _mm_and_si128(h, _mm_set1_epi32(0x7FFF));
                 let scaled = _mm_mul_ps(
@@ -82,7 +84,7 @@ unsafe impl Simd for Sse2 {
             })
         }
         fn load_bf16(p: *const u16) -> Self::F {
-            from_fn(|i| {
+            unrolled!(4, |i| {
                 let h = _mm_loadl_epi64(p.add(4 * i).cast());
                 _mm_castsi128_ps(_mm_unpacklo_epi16(_mm_setzero_si128(), h))
             })
@@ -92,20 +94,20 @@ unsafe impl Simd for Sse2 {
             Self::store(lanes.as_mut_ptr(), x);
             p.cast::<[u16; 16]>().write_unaligned(lanes.map(f32_to_f16))
         }
-        fn add(a: Self::F, b: Self::F) -> Self::F { from_fn(|i| _mm_add_ps(a[i], b[i])) }
-        fn sub(a: Self::F, b: Self::F) -> Self::F { from_fn(|i| _mm_sub_ps(a[i], b[i])) }
-        fn mul(a: Self::F, b: Self::F) -> Self::F { from_fn(|i| _mm_mul_ps(a[i], b[i])) }
-        fn div(a: Self::F, b: Self::F) -> Self::F { from_fn(|i| _mm_div_ps(a[i], b[i])) }
-        fn sqrt(a: Self::F) -> Self::F { from_fn(|i| _mm_sqrt_ps(a[i])) }
-        fn max(a: Self::F, b: Self::F) -> Self::F { from_fn(|i| _mm_max_ps(a[i], b[i])) }
+        fn add(a: Self::F, b: Self::F) -> Self::F { unrolled!(4, |i| _mm_add_ps(a[i], b[i])) }
+        fn sub(a: Self::F, b: Self::F) -> Self::F { unrolled!(4, |i| _mm_sub_ps(a[i], b[i])) }
+        fn mul(a: Self::F, b: Self::F) -> Self::F { unrolled!(4, |i| _mm_mul_ps(a[i], b[i])) }
+        fn div(a: Self::F, b: Self::F) -> Self::F { unrolled!(4, |i| _mm_div_ps(a[i], b[i])) }
+        fn sqrt(a: Self::F) -> Self::F { unrolled!(4, |i| _mm_sqrt_ps(a[i])) }
+        fn max(a: Self::F, b: Self::F) -> Self::F { unrolled!(4, |i| _mm_max_ps(a[i], b[i])) }
         fn select_lt(a: Self::F, b: Self::F, x: Self::F, y: Self::F) -> Self::F {
-            from_fn(|i| {
+            unrolled!(4, |i| {
                 let mask = _mm_castps_si128(_mm_cmplt_ps(a[i], b[i]));
                 _mm_castsi128_ps(blend(mask, _mm_castps_si128(x[i]), _mm_castps_si128(y[i])))
             })
         }
         fn keep_nan(a: Self::F, y: Self::F) -> Self::F {
-            from_fn(|i| {
+            unrolled!(4, |i| {
                 let mask = _mm_castps_si128(_mm_cmpunord_ps(a[i], a[i]));
                 _mm_castsi128_ps(blend(mask, _mm_castps_si128(a[i]), _mm_castps_si128(y[i])))
             })
@@ -123,11 +125,11 @@ unsafe impl Simd for Sse2 {
         }
 
         fn splat_i(x: i32) -> Self::I { [_mm_set1_epi32(x); 4] }
-        fn add_i(a: Self::I, b: Self::I) -> Self::I { from_fn(|i| _mm_add_epi32(a[i], b[i])) }
-        fn sub_i(a: Self::I, b: Self::I) -> Self::I { from_fn(|i| _mm_sub_epi32(a[i], b[i])) }
+        fn add_i(a: Self::I, b: Self::I) -> Self::I { unrolled!(4, |i| _mm_add_epi32(a[i], b[i])) }
+        fn sub_i(a: Self::I, b: Self::I) -> Self::I { unrolled!(4, |i| _mm_sub_epi32(a[i], b[i])) }
         fn mul_i(a: Self::I, b: Self::I) -> Self::I {
             // SSE2 multiplies lanes 0 and 2 only, to 64 bits; the low halves are right for signed numbers too.
-            from_fn(|i| {
+            unrolled!(4, |i| {
                 let even = _mm_mul_epu32(a[i], b[i]);
                 let odd = _mm_mul_epu32(_mm_srli_si128::<4>(a[i]), _mm_srli_si128::<4>(b[i]));
                 let even = _mm_shuffle_epi32::<0b00_00_10_00>(even);
@@ -135,13 +137,13 @@ unsafe impl Simd for Sse2 {
                 _mm_unpacklo_epi32(even, odd)
             })
         }
-        fn shl_i<const N: i32>(a: Self::I) -> Self::I { from_fn(|i| _mm_slli_epi32::<N>(a[i])) }
-        fn max_i(a: Self::I, b: Self::I) -> Self::I { from_fn(|i| blend(_mm_cmpgt_epi32(a[i], b[i]), a[i], b[i])) }
-        fn and_i(a: Self::I, b: Self::I) -> Self::I { from_fn(|i| _mm_and_si128(a[i], b[i])) }
-        fn to_f(a: Self::I) -> Self::F { from_fn(|i| _mm_cvtepi32_ps(a[i])) }
-        fn round_to_i(a: Self::F) -> Self::I { from_fn(|i| _mm_cvtps_epi32(a[i])) }
-        fn bits(a: Self::F) -> Self::I { from_fn(|i| _mm_castps_si128(a[i])) }
-        fn from_bits(a: Self::I) -> Self::F { from_fn(|i| _mm_castsi128_ps(a[i])) }
+        fn shl_i<const N: i32>(a: Self::I) -> Self::I { unrolled!(4, |i| _mm_slli_epi32::<N>(a[i])) }
+        fn max_i(a: Self::I, b: Self::I) -> Self::I { unrolled!(4, |i| blend(_mm_cmpgt_epi32(a[i], b[i]), a[i], b[i])) }
+        fn and_i(a: Self::I, b: Self::I) -> Self::I { unrolled!(4, |i| _mm_and_si128(a[i], b[i])) }
+        fn to_f(a: Self::I) -> Self::F { unrolled!(4, |i| _mm_cvtepi32_ps(a[i])) }
+        fn round_to_i(a: Self::F) -> Self::I { unrolled!(4, |i| _mm_cvtps_epi32(a[i])) }
+        fn bits(a: Self::F) -> Self::I { unrolled!(4, |i| _mm_castps_si128(a[i])) }
+        fn from_bits(a: Self::I) -> Self::F { unrolled!(4, |i| _mm_castsi128_ps(a[i])) }
         fn store_i8(p: *mut i8, a: Self::I) {
             let bytes = _mm_packs_epi16(_mm_packs_epi32(a[0], a[1]), _mm_packs_epi32(a[2], a[3]));
             _mm_storeu_si128(p.cast(), bytes)
@@ -159,21 +161,16 @@ unsafe impl Simd for Sse2 {
             lanes.into_iter().fold(i32::MIN, i32::max)
         }
 
-        fn load_b(p: *const u8) -> Self::B { from_fn(|i| _mm_loadu_si128(p.add(16 * i).cast())) }
-        fn and_b(a: Self::B, m: u8) -> Self::B { from_fn(|i| _mm_and_si128(a[i], _mm_set1_epi8(m as i8))) }
-        fn or_b(a: Self::B, b: Self::B) -> Self::B { from_fn(|i| _mm_or_si128(a[i], b[i])) }
-        fn shr_b<const N: i32>(a: Self::B) -> Self::B { from_fn(|i| _mm_srli_epi16::<N>(a[i])) }
-        fn shl_b<const N: i32>(a: Self::B) -> Self::B { from_fn(|i| _mm_slli_epi16::<N>(a[i])) }
+        fn load_b(p: *const u8) -> Self::B { unrolled!(4, |i| _mm_loadu_si128(p.add(16 * i).cast())) }
+        fn and_b(a: Self::B, m: u8) -> Self::B { unrolled!(4, |i| _mm_and_si128(a[i], _mm_set1_epi8(m as i8))) }
+        fn or_b(a: Self::B, b: Self::B) -> Self::B { unrolled!(4, |i| _mm_or_si128(a[i], b[i])) }
+        fn shr_b<const N: i32>(a: Self::B) -> Self::B { unrolled!(4, |i| _mm_srli_epi16::<N>(a[i])) }
+        fn shl_b<const N: i32>(a: Self::B) -> Self::B { unrolled!(4, |i| _mm_slli_epi16::<N>(a[i])) }
         fn dot<const N: usize, const MAX: i32>(w: &[Self::B; N], x: *const i8) -> Self::I {
-            let zero = _mm_setzero_si128();
-            dot_widened(w, x, |w| [_mm_unpacklo_epi8(w, zero), _mm_unpackhi_epi8(w, zero)])
+            dot_widened::<N, false>(w, x)
         }
         fn dot_signed<const N: usize>(w: &[Self::B; N], x: *const i8, _sum_x: i32) -> Self::I {
-            let flip = _mm_set1_epi8(-128);
-            dot_widened(w, x, |w| {
-                let w = _mm_xor_si128(w, flip);
-                [_mm_srai_epi16::<8>(_mm_unpacklo_epi8(w, w)), _mm_srai_epi16::<8>(_mm_unpackhi_epi8(w, w))]
-            })
+            dot_widened::<N, true>(w, x)
         }
 
         fn load_q(p: *const u8) -> Self::Q { _mm_loadu_si128(p.cast()) }

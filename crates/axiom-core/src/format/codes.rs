@@ -4,7 +4,7 @@
 //! of 64 bytes holds columns 4g … 4g + 3 of rows 0 … 15 (byte `row × 4 + t`); narrower codes share bytes so that a shift and
 //! a mask bring out one group. `put` and `get` move one row's 32 codes in and out; `unpack` gives all eight groups.
 
-use crate::arithmetic::simd::Simd;
+use crate::arithmetic::simd::{Simd, unrolled};
 
 /// A layout of 32 columns × 16 rows of unsigned codes.
 pub trait Codes {
@@ -54,7 +54,7 @@ impl Codes for Bytes {
     #[inline(always)]
     unsafe fn unpack<S: Simd>(block: *const u8) -> [S::B; 8] {
         // SAFETY: the caller's duty; eight groups of 64 bytes.
-        unsafe { core::array::from_fn(|g| S::load_b(block.add(64 * g))) }
+        unsafe { unrolled!(8, |g| S::load_b(block.add(64 * g))) }
     }
 }
 
@@ -83,9 +83,11 @@ impl Codes for Nibbles {
     unsafe fn unpack<S: Simd>(block: *const u8) -> [S::B; 8] {
         // SAFETY: the caller's duty; four groups of 64 bytes.
         unsafe {
-            let packed: [S::B; 4] = core::array::from_fn(|g| S::load_b(block.add(64 * g)));
-            core::array::from_fn(|g| {
-                if g < 4 { S::and_b(packed[g], 15) } else { S::and_b(S::shr_b::<4>(packed[g - 4]), 15) }
+            let packed: [S::B; 4] = unrolled!(4, |g| S::load_b(block.add(64 * g)));
+            unrolled!(8, |g| if g < 4 {
+                S::and_b(packed[g % 4], 15)
+            } else {
+                S::and_b(S::shr_b::<4>(packed[g % 4]), 15)
             })
         }
     }
@@ -116,7 +118,7 @@ impl Codes for Crumbs {
     unsafe fn unpack<S: Simd>(block: *const u8) -> [S::B; 8] {
         // SAFETY: the caller's duty; two groups of 64 bytes.
         unsafe {
-            let packed: [S::B; 2] = core::array::from_fn(|h| S::load_b(block.add(64 * h)));
+            let packed: [S::B; 2] = unrolled!(2, |h| S::load_b(block.add(64 * h)));
             [
                 S::and_b(packed[0], 3),
                 S::and_b(S::shr_b::<2>(packed[0]), 3),
@@ -213,7 +215,7 @@ impl Codes for Fives {
         unsafe {
             let low = Nibbles::unpack::<S>(block);
             let high = Bits::unpack_at::<S, 4>(block.add(Nibbles::BYTES));
-            core::array::from_fn(|g| S::or_b(low[g], high[g]))
+            unrolled!(8, |g| S::or_b(low[g], high[g]))
         }
     }
 }
@@ -241,7 +243,7 @@ impl Codes for Sixes {
         unsafe {
             let low = Nibbles::unpack::<S>(block);
             let high = block.add(Nibbles::BYTES);
-            let high: [S::B; 2] = core::array::from_fn(|h| S::load_b(high.add(64 * h)));
+            let high: [S::B; 2] = unrolled!(2, |h| S::load_b(high.add(64 * h)));
             [
                 S::or_b(low[0], S::and_b(S::shl_b::<4>(high[0]), 0x30)),
                 S::or_b(low[1], S::and_b(S::shl_b::<2>(high[0]), 0x30)),
@@ -279,7 +281,7 @@ impl Codes for Threes {
         unsafe {
             let low = Crumbs::unpack::<S>(block);
             let high = Bits::unpack_at::<S, 2>(block.add(Crumbs::BYTES));
-            core::array::from_fn(|g| S::or_b(low[g], high[g]))
+            unrolled!(8, |g| S::or_b(low[g], high[g]))
         }
     }
 }

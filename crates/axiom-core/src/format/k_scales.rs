@@ -21,13 +21,13 @@ pub fn scale_min(bytes: &[u8], i: usize) -> (u8, u8) {
 pub unsafe fn scales<S: Simd>(meta: *const u8, i: usize) -> ScaleMin<S> {
     // SAFETY: the caller's duty; bytes 0 … 11 of each row.
     unsafe {
-        let byte = |j: usize| S::load_q(meta.add(64 + 16 * j));
+        let bytes = meta.add(64 + 16 * i);
         let (scale, min) = if i < 4 {
-            (S::and_q(byte(i), 63), S::and_q(byte(i + 4), 63))
+            (S::and_q(S::load_q(bytes), 63), S::and_q(S::load_q(bytes.add(64)), 63))
         } else {
-            let low = byte(i + 4);
-            let scale_top = S::and_q(S::shr_q::<2>(byte(i - 4)), 0x30);
-            let min_top = S::and_q(S::shr_q::<2>(byte(i)), 0x30);
+            let low = S::load_q(bytes.add(64));
+            let scale_top = S::and_q(S::shr_q::<2>(S::load_q(bytes.sub(64))), 0x30);
+            let min_top = S::and_q(S::shr_q::<2>(S::load_q(bytes)), 0x30);
             (S::or_q(S::and_q(low, 15), scale_top), S::or_q(S::and_q(S::shr_q::<4>(low), 15), min_top))
         };
         let d = S::load_f16(meta.cast());

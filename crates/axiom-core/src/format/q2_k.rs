@@ -3,7 +3,7 @@
 //! GGUF block: 16 bytes, scale in the low and min in the high half; 64 bytes of bit pairs; f16 D; f16 Dmin. Each 128 weights
 //! share 32 bytes: block i of 32 in bit pair i.
 
-use crate::arithmetic::simd::Simd;
+use crate::arithmetic::simd::{Simd, unrolled};
 use super::codes::Crumbs;
 use super::panel::Quantized;
 use super::scales::HalvesMin;
@@ -25,12 +25,12 @@ impl Quantized for Q2K {
     unsafe fn scales<S: Simd>(meta: *const u8, i: usize) -> Self::Scales<S> {
         // SAFETY: the caller's duty; scale bytes 2i and 2i + 1 of 16.
         unsafe {
-            let byte = |h: usize| S::load_q(meta.add(64 + 16 * (2 * i + h)));
+            let bytes: [S::Q; 2] = unrolled!(2, |h| S::load_q(meta.add(64 + 16 * (2 * i + h))));
             HalvesMin {
                 d: S::load_f16(meta.cast()),
                 d_min: S::load_f16(meta.add(32).cast()),
-                scale: core::array::from_fn(|h| S::unsigned_q(S::and_q(byte(h), 15))),
-                min: core::array::from_fn(|h| S::unsigned_q(S::and_q(S::shr_q::<4>(byte(h)), 15))),
+                scale: unrolled!(2, |h| S::unsigned_q(S::and_q(bytes[h], 15))),
+                min: unrolled!(2, |h| S::unsigned_q(S::and_q(S::shr_q::<4>(bytes[h]), 15))),
             }
         }
     }

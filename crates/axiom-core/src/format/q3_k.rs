@@ -3,7 +3,7 @@
 //! GGUF block: 32 bytes, bit i of byte c being the third bit of code 32i + c; 64 bytes of bit pairs as in Q2_K; 12 bytes of 6-bit
 //! scales: low halves of scales 0 … 7 and then 8 … 15 in the halves of the first 8 bytes, upper bit pairs in the last 4; f16 D.
 
-use crate::arithmetic::simd::Simd;
+use crate::arithmetic::simd::{Simd, unrolled};
 use super::codes::Threes;
 use super::panel::Quantized;
 use super::scales::Halves;
@@ -25,10 +25,12 @@ impl Quantized for Q3K {
     unsafe fn scales<S: Simd>(meta: *const u8, i: usize) -> Self::Scales<S> {
         // SAFETY: the caller's duty; scales 2i and 2i + 1 of 16, in bytes 0 … 11.
         unsafe {
-            let byte = |j: usize| S::load_q(meta.add(32 + 16 * j));
-            let scale = |j: usize| {
-                let low = if j < 8 { S::and_q(byte(j), 15) } else { S::and_q(S::shr_q::<4>(byte(j - 8)), 15) };
-                let pairs = byte(8 + j % 4);
+            let bytes = meta.add(32);
+            let scale = unrolled!(2, |h| {
+                let j = 2 * i + h;
+                let low = S::load_q(bytes.add(16 * (j % 8)));
+                let low = S::and_q(if j < 8 { low } else { S::shr_q::<4>(low) }, 15);
+                let pairs = S::load_q(bytes.add(16 * (8 + j % 4)));
                 let high = match j / 4 {
                     0 => S::shl_q::<4>(pairs),
                     1 => S::shl_q::<2>(pairs),
@@ -36,8 +38,8 @@ impl Quantized for Q3K {
                     _ => S::shr_q::<2>(pairs),
                 };
                 S::sub_i(S::unsigned_q(S::or_q(low, S::and_q(high, 0x30))), S::splat_i(32))
-            };
-            Halves { d: S::load_f16(meta.cast()), scale: [scale(2 * i), scale(2 * i + 1)] }
+            });
+            Halves { d: S::load_f16(meta.cast()), scale }
         }
     }
 }

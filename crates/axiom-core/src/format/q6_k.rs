@@ -3,7 +3,7 @@
 //! GGUF block: 128 bytes of low halves; 64 bytes of upper bit pairs; 16 × i8 scales; f16 D. Each 128 weights share 64 of the
 //! first and 32 of the second: blocks 0, 1 of 32 in the low halves, blocks 2, 3 in the high halves; block i in bit pair i.
 
-use crate::arithmetic::simd::Simd;
+use crate::arithmetic::simd::{Simd, unrolled};
 use super::codes::Sixes;
 use super::panel::Quantized;
 use super::scales::Halves;
@@ -25,8 +25,8 @@ impl Quantized for Q6K {
     unsafe fn scales<S: Simd>(meta: *const u8, i: usize) -> Self::Scales<S> {
         // SAFETY: the caller's duty; scales 2i and 2i + 1 of 16.
         unsafe {
-            let scale = |j: usize| S::signed_q(S::load_q(meta.add(32 + 16 * j)));
-            Halves { d: S::load_f16(meta.cast()), scale: [scale(2 * i), scale(2 * i + 1)] }
+            let scales = meta.add(32 + 32 * i);
+            Halves { d: S::load_f16(meta.cast()), scale: unrolled!(2, |h| S::signed_q(S::load_q(scales.add(16 * h)))) }
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::codes::Codes;
 use crate::arithmetic::activation::Block;
-use crate::arithmetic::simd::Simd;
+use crate::arithmetic::simd::{Simd, unrolled};
 
 /// `Σ (w − ZERO) q`, in each row.
 ///
@@ -117,7 +117,7 @@ impl<S: Simd, const ZERO: i32> Scales<S> for Halves<S, ZERO> {
     unsafe fn accumulate<C: Codes>(&self, acc: S::F, w: &[S::B; 8], x: &Block) -> S::F {
         // SAFETY: the caller's duty.
         unsafe {
-            let halves: [S::I; 2] = core::array::from_fn(|h| {
+            let halves: [S::I; 2] = unrolled!(2, |h| {
                 let dot = S::sub_i(dot4::<S, C>(w, h, x.q.as_ptr()), S::splat_i(ZERO * x.s[h]));
                 S::mul_i(self.scale[h], dot)
             });
@@ -147,8 +147,8 @@ impl<S: Simd> Scales<S> for HalvesMin<S> {
         // SAFETY: the caller's duty.
         unsafe {
             let d = S::splat(x.d);
-            let scaled: [S::I; 2] = core::array::from_fn(|h| S::mul_i(self.scale[h], dot4::<S, C>(w, h, x.q.as_ptr())));
-            let minima: [S::I; 2] = core::array::from_fn(|h| S::mul_i(self.min[h], S::splat_i(x.s[h])));
+            let scaled: [S::I; 2] = unrolled!(2, |h| S::mul_i(self.scale[h], dot4::<S, C>(w, h, x.q.as_ptr())));
+            let minima: [S::I; 2] = unrolled!(2, |h| S::mul_i(self.min[h], S::splat_i(x.s[h])));
             let sum = S::to_f(S::add_i(scaled[0], scaled[1]));
             let min = S::to_f(S::add_i(minima[0], minima[1]));
             let acc = S::add(acc, S::mul(S::mul(self.d, d), sum));
