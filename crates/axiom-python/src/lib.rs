@@ -5,6 +5,7 @@ mod arguments;
 mod receipt;
 mod sampler;
 mod testing_float64;
+mod testing_kernels;
 
 #[pymodule]
 mod _native {
@@ -20,5 +21,7 @@ mod _native {
     mod testing {
         #[pymodule_export]
         use crate::testing_float64::float64;
+        #[pymodule_export]
+        use crate::testing_kernels::kernels;
     }
 }

@@ -30,10 +30,10 @@ def to_panels(rows: np.ndarray) -> np.ndarray:
 
 def pack(fmt: CodeFormat, blocks: np.ndarray) -> bytes:
     """GGUF blocks of a matrix, uint8 [n_rows, n_blocks, bytes_per_block], as its panels."""
-    blocks = to_panels(blocks)
-    n_panels, _, n_gguf_blocks, _ = blocks.shape
-    scales = _weave_scales(fmt, blocks)
-    w = fmt.codes(blocks).reshape(n_panels, ROWS, -1, COLUMNS_PER_BLOCK)
+    n_rows, n_gguf_blocks, _ = blocks.shape
+    scales = _weave_scales(fmt, to_panels(blocks))
+    w = to_panels(fmt.codes(blocks).reshape(n_rows, -1, COLUMNS_PER_BLOCK))
+    n_panels = len(w)
     codes = np.concatenate([piece.pack(w >> bit) for piece, bit in fmt.pieces], axis=-1)
 
     chunks = []
