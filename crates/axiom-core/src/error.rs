@@ -1,7 +1,7 @@
 //! One error enum for the whole core. Each variant carries what, where, expected and got; its text is one lower-case
 //! sentence that ends with what to do.
 
-use alloc::string::String;
+use alloc::{borrow::Cow, string::String};
 use core::fmt;
 
 /// What went wrong.
@@ -139,6 +139,45 @@ pub enum Error {
     },
     /// The caller asked to stop.
     Cancelled,
+    /// A value in the metadata of a model file cannot be true.
+    Metadata {
+        /// The metadata key.
+        key: &'static str,
+        /// Index into the array, if the value is one.
+        index: Option<usize>,
+        /// What would have been right.
+        expected: Cow<'static, str>,
+        /// What the file says.
+        got: String,
+    },
+    /// A model file asks for a tokenizer that is not among those built in.
+    UnsupportedTokenizer {
+        /// The metadata key.
+        key: &'static str,
+        /// What the file says.
+        got: String,
+        /// The values that are supported, separated by commas.
+        supported: String,
+    },
+    /// A token id that the vocabulary does not have.
+    TokenId {
+        /// The id.
+        id: i64,
+        /// Number of tokens.
+        n_vocab: usize,
+    },
+    /// The vocabulary has no way to write a byte of the text.
+    NoTokenForByte {
+        /// The byte.
+        byte: u8,
+    },
+    /// A text is longer than positions in it can be counted.
+    TextTooLong {
+        /// Its length in UTF-8.
+        n_bytes: usize,
+        /// The longest that can be encoded in one call.
+        n_bytes_max: usize,
+    },
 }
 
 impl fmt::Display for Error {
@@ -202,6 +241,28 @@ impl fmt::Display for Error {
                  overflow the cache: try kv='f32'"
             ),
             Error::Cancelled => write!(f, "stopped before the end, as the caller asked"),
+            Error::Metadata { key, index, expected, got } => {
+                write!(f, "{key}")?;
+                if let Some(index) = index {
+                    write!(f, "[{index}]")?;
+                }
+                write!(f, ": expected {expected}, got {got}; the file is damaged or was converted wrongly, convert it again")
+            }
+            Error::UnsupportedTokenizer { key, got, supported } => {
+                write!(f, "{key}: {got} is not supported; supported are {supported}")
+            }
+            Error::TokenId { id, n_vocab } => {
+                write!(f, "token id {id} is outside the vocabulary; ids go from 0 to {}", n_vocab.saturating_sub(1))
+            }
+            Error::NoTokenForByte { byte } => write!(
+                f,
+                "the vocabulary has no token for byte 0x{byte:02X} of the text, and no unknown token; remove the \
+                 character or use a model whose vocabulary has it"
+            ),
+            Error::TextTooLong { n_bytes, n_bytes_max } => write!(
+                f,
+                "the text has {n_bytes} bytes, at most {n_bytes_max} can be encoded in one call; encode it in parts"
+            ),
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod schedule;
 pub mod model;
 
 pub mod sample;
+pub mod text;
 
 pub mod receipt;
 pub mod runtime;

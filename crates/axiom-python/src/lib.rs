@@ -2,10 +2,13 @@
 use pyo3::prelude::*;
 
 mod arguments;
+mod error;
+mod metadata;
 mod receipt;
 mod sampler;
 mod testing_float64;
 mod testing_kernels;
+mod tokenizer;
 
 #[pymodule]
 mod _native {
@@ -15,6 +18,8 @@ mod _native {
     use crate::receipt::ReceiptChain;
     #[pymodule_export]
     use crate::sampler::Sampler;
+    #[pymodule_export]
+    use crate::tokenizer::{TextDecoder, Tokenizer};
 
     /// Single functions of the core, for tests that compare them with the reference.
     #[pymodule]

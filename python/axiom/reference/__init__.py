@@ -5,5 +5,6 @@ from __future__ import annotations
 from .engine import Engine
 from .receipt import ReceiptChain
 from .sample import Sampler
+from .text import Tokenizer
 
-__all__ = ["Engine", "ReceiptChain", "Sampler"]
+__all__ = ["Engine", "ReceiptChain", "Sampler", "Tokenizer"]

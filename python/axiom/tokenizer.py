@@ -1,0 +1,196 @@
+"""The tokenizer of a model, from the header of its file alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Protocol
+
+from axiom.gguf_file import GGUFFile
+
+__all__ = ["TextDecoder", "Tokenizer"]
+
+
+class TextDecoder(Protocol):
+    """Decodes tokens that come one at a time; what it returns never holds a broken character."""
+
+    def push(self, id: int) -> str:
+        """Take token `id`; return the characters that are complete with it."""
+
+    def finish(self) -> str:
+        """End of the text; return U+FFFD if a character is not complete."""
+
+
+class _Body(Protocol):
+    """What `axiom._native.Tokenizer` and `axiom.reference.Tokenizer` have in common."""
+
+    n_vocab: int
+    model: str
+    pre: str | None
+    bos_id: int | None
+    eos_id: int | None
+    eot_id: int | None
+    eom_id: int | None
+    unk_id: int | None
+    sep_id: int | None
+    pad_id: int | None
+    eog_ids: list[int]
+    add_bos: bool
+    add_eos: bool
+    add_space_prefix: bool
+
+    def encode(self, text: str, add_special: bool, parse_special: bool) -> list[int]: ...
+    def decode(self, ids: Iterable[int], at_start: bool, special: bool) -> str: ...
+    def decoder(self, at_start: bool, special: bool) -> TextDecoder: ...
+    def token_bytes(self, id: int) -> bytes: ...
+    def token_text(self, id: int) -> str: ...
+    def token_kind(self, id: int) -> str: ...
+    def token_id(self, text: str) -> int | None: ...
+
+
+class Tokenizer:
+    """Encodes texts and decodes tokens by the vocabulary of a GGUF model.
+
+    The header is all that is read, so a file that holds a vocabulary and no weights serves as well.
+
+        tokenizer = axiom.Tokenizer("model.gguf")
+        tokens = tokenizer.encode("Once upon a time")
+        text = tokenizer.decode(tokens)
+
+    Raises `ModelFormatError` if the vocabulary is not sound, `UnsupportedModelError` if it asks for an algorithm or a
+    pre-tokenizer that is not built in; the message lists those that are.
+    """
+
+    def __init__(self, gguf: str | os.PathLike[str] | GGUFFile, backend: str = "native"):
+        """Read the vocabulary of `gguf`, a path or an open header; `backend` is "native" or "reference"."""
+        if backend not in ("native", "reference"):
+            raise ValueError(f"backend must be 'native' or 'reference', got {backend!r}")
+        header = gguf if isinstance(gguf, GGUFFile) else GGUFFile(gguf)
+        self.backend = backend
+        self._body: _Body
+        if backend == "native":
+            from axiom import _native
+
+            self._body = _native.Tokenizer(header.metadata)
+        else:
+            from axiom.reference.text import Tokenizer as Reference
+
+            self._body = Reference(header.metadata)
+
+    def __repr__(self) -> str:
+        """Show the algorithm and the size of the vocabulary."""
+        pre = f", pre {self.pre!r}" if self.pre is not None else ""
+        return f"Tokenizer({self.model!r}{pre}, {self.n_vocab} tokens)"
+
+    def encode(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
+        """Return the tokens of `text`.
+
+        `add_special` adds the begin- and end-of-text tokens that the model asks for. `parse_special` makes tokens of the
+        texts of control tokens, such as `<|im_end|>`; without it no text becomes one, so leave it off for what users type.
+
+        Raises `ValueError` for a text with lone surrogates.
+        """
+        return self._body.encode(text, add_special, parse_special)
+
+    def decode(self, ids: Iterable[int], at_start: bool = True, special: bool = False) -> str:
+        """Return the text of `ids`; bytes that are no text become U+FFFD.
+
+        SentencePiece vocabularies put a space before a text. `at_start` says that `ids` begin a text, so that the space is
+        taken away again; give False for tokens that continue a text. `special` shows control tokens by their text.
+
+        Raises `ValueError` for an id that is not in the vocabulary.
+        """
+        return self._body.decode(ids, at_start, special)
+
+    def decoder(self, at_start: bool = True, special: bool = False) -> TextDecoder:
+        """Return a decoder for tokens that come one at a time; the arguments are those of `decode`.
+
+        What its `push` returns for each token, and its `finish` at the end, are together what `decode` returns.
+        """
+        return self._body.decoder(at_start, special)
+
+    def token_bytes(self, id: int) -> bytes:
+        """Return the bytes that token `id` stands for."""
+        return self._body.token_bytes(id)
+
+    def token_text(self, id: int) -> str:
+        """Return the text of token `id` as the model file writes it."""
+        return self._body.token_text(id)
+
+    def token_kind(self, id: int) -> str:
+        """Return what token `id` is for: normal, unknown, control, user_defined, unused or byte."""
+        return self._body.token_kind(id)
+
+    def token_id(self, text: str) -> int | None:
+        """Return the token whose text in the model file is `text`, or None."""
+        return self._body.token_id(text)
+
+    @property
+    def n_vocab(self) -> int:
+        """Number of tokens."""
+        return self._body.n_vocab
+
+    @property
+    def model(self) -> str:
+        """The algorithm, as `tokenizer.ggml.model` names it."""
+        return self._body.model
+
+    @property
+    def pre(self) -> str | None:
+        """The pre-tokenizer's name, or None where the algorithm has no such step."""
+        return self._body.pre
+
+    @property
+    def bos_id(self) -> int | None:
+        """The token that begins a text, or None."""
+        return self._body.bos_id
+
+    @property
+    def eos_id(self) -> int | None:
+        """The token that ends a text, or None."""
+        return self._body.eos_id
+
+    @property
+    def eot_id(self) -> int | None:
+        """The token that ends a turn, or None."""
+        return self._body.eot_id
+
+    @property
+    def eom_id(self) -> int | None:
+        """The token that ends a message inside a turn, or None."""
+        return self._body.eom_id
+
+    @property
+    def unk_id(self) -> int | None:
+        """The token for what the vocabulary cannot write, or None."""
+        return self._body.unk_id
+
+    @property
+    def sep_id(self) -> int | None:
+        """The token that separates two texts, or None."""
+        return self._body.sep_id
+
+    @property
+    def pad_id(self) -> int | None:
+        """The token that fills a batch, or None."""
+        return self._body.pad_id
+
+    @property
+    def eog_ids(self) -> list[int]:
+        """All tokens that end a generation, ascending."""
+        return self._body.eog_ids
+
+    @property
+    def add_bos(self) -> bool:
+        """Whether `encode` puts the begin-of-text token first when asked for special tokens."""
+        return self._body.add_bos
+
+    @property
+    def add_eos(self) -> bool:
+        """Whether `encode` puts the end-of-text token last when asked for special tokens."""
+        return self._body.add_eos
+
+    @property
+    def add_space_prefix(self) -> bool:
+        """Whether a text is encoded with a space before it."""
+        return self._body.add_space_prefix
