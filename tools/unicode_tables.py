@@ -4,7 +4,7 @@ The tables are pinned to Unicode 16.0.0, the version that the regular expression
 (Oniguruma 6.9.10): a text must split the same way here and there, and a letter of a later version is not a letter to
 either. `tests/peers/test_tokenizer_unicode.py` compares every code point with an installed `tokenizers`.
 
-A Python whose own `unicodedata` is 16.0.0 (3.14) runs this as it is; any other needs `pip install unicodedata2==16.0.0`.
+A Python whose own `unicodedata` is 16.0.0 (3.14) runs this as it is; any other needs the package unicodedata2, 16.0.0.
 
     python tools/unicode_tables.py            # write both files
     python tools/unicode_tables.py --check    # exit 1 if a file differs from what would be written
@@ -39,7 +39,8 @@ def database() -> ModuleType:
         unicodedata2 = None
     if unicodedata2 is None or unicodedata2.unidata_version != VERSION:
         sys.exit(
-            f"needs Unicode {VERSION}, this Python has {unicodedata.unidata_version}; pip install unicodedata2=={VERSION}"
+            f"needs Unicode {VERSION}, this Python has {unicodedata.unidata_version}; "
+            f"pip install unicodedata2=={VERSION}"
         )
     return unicodedata2
 
@@ -69,7 +70,7 @@ def rust(entries: list[tuple[int, int]]) -> str:
         "/// The Unicode version of these tables.",
         f'pub const UNICODE_VERSION: &str = "{VERSION}";',
         "",
-        "/// The first code point of each run of one class, shifted left by 4, and the class in the low 4 bits; ascending.",
+        "/// The first code point of each run of one class, shifted left by 4, with the class in the low 4 bits.",
         "#[rustfmt::skip]",
         f"pub(super) static RUNS: [u32; {len(entries)}] = [",
     ]
@@ -83,7 +84,7 @@ def python(entries: list[tuple[int, int]]) -> str:
         "",
         f'UNICODE_VERSION = "{VERSION}"',
         "",
-        "# The first code point of each run of one class, shifted left by 4, and the class in the low 4 bits; ascending.",
+        "# The first code point of each run of one class, shifted left by 4, with the class in the low 4 bits.",
         "# fmt: off",
         "RUNS = (",
     ]

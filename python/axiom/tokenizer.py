@@ -4,48 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, cast
 
+from axiom.body import Backend, TextDecoder
+from axiom.errors import AxiomError
 from axiom.gguf_file import GGUFFile
 
-__all__ = ["TextDecoder", "Tokenizer"]
+if TYPE_CHECKING:
+    from axiom.reference.text import Tokenizer as TokenizerBody
 
-
-class TextDecoder(Protocol):
-    """Decodes tokens that come one at a time; what it returns never holds a broken character."""
-
-    def push(self, id: int) -> str:
-        """Take token `id`; return the characters that are complete with it."""
-
-    def finish(self) -> str:
-        """End of the text; return U+FFFD if a character is not complete."""
-
-
-class _Body(Protocol):
-    """What `axiom._native.Tokenizer` and `axiom.reference.Tokenizer` have in common."""
-
-    n_vocab: int
-    model: str
-    pre: str | None
-    bos_id: int | None
-    eos_id: int | None
-    eot_id: int | None
-    eom_id: int | None
-    unk_id: int | None
-    sep_id: int | None
-    pad_id: int | None
-    eog_ids: list[int]
-    add_bos: bool
-    add_eos: bool
-    add_space_prefix: bool
-
-    def encode(self, text: str, add_special: bool, parse_special: bool) -> list[int]: ...
-    def decode(self, ids: Iterable[int], at_start: bool, special: bool) -> str: ...
-    def decoder(self, at_start: bool, special: bool) -> TextDecoder: ...
-    def token_bytes(self, id: int) -> bytes: ...
-    def token_text(self, id: int) -> str: ...
-    def token_kind(self, id: int) -> str: ...
-    def token_id(self, text: str) -> int | None: ...
+__all__ = ["Tokenizer"]
 
 
 class Tokenizer:
@@ -61,21 +29,11 @@ class Tokenizer:
     pre-tokenizer that is not built in; the message lists those that are.
     """
 
-    def __init__(self, gguf: str | os.PathLike[str] | GGUFFile, backend: str = "native"):
-        """Read the vocabulary of `gguf`, a path or an open header; `backend` is "native" or "reference"."""
-        if backend not in ("native", "reference"):
-            raise ValueError(f"backend must be 'native' or 'reference', got {backend!r}")
+    def __init__(self, gguf: str | os.PathLike[str] | GGUFFile, backend: Backend = "native"):
+        """Read the vocabulary of `gguf`, a path or an open header."""
+        self.backend: Backend = backend
         header = gguf if isinstance(gguf, GGUFFile) else GGUFFile(gguf)
-        self.backend = backend
-        self._body: _Body
-        if backend == "native":
-            from axiom import _native
-
-            self._body = _native.Tokenizer(header.metadata)
-        else:
-            from axiom.reference.text import Tokenizer as Reference
-
-            self._body = Reference(header.metadata)
+        self._body = _load_body(backend)(header.metadata)
 
     def __repr__(self) -> str:
         """Show the algorithm and the size of the vocabulary."""
@@ -85,8 +43,9 @@ class Tokenizer:
     def encode(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
         """Return the tokens of `text`.
 
-        `add_special` adds the begin- and end-of-text tokens that the model asks for. `parse_special` makes tokens of the
-        texts of control tokens, such as `<|im_end|>`; without it no text becomes one, so leave it off for what users type.
+        `add_special` adds the begin- and end-of-text tokens that the model asks for. `parse_special` makes tokens of
+        the texts of control tokens, such as `<|im_end|>`; without it no text becomes one, so leave it off for what
+        users type.
 
         Raises `ValueError` for a text with lone surrogates.
         """
@@ -95,8 +54,9 @@ class Tokenizer:
     def decode(self, ids: Iterable[int], at_start: bool = True, special: bool = False) -> str:
         """Return the text of `ids`; bytes that are no text become U+FFFD.
 
-        SentencePiece vocabularies put a space before a text. `at_start` says that `ids` begin a text, so that the space is
-        taken away again; give False for tokens that continue a text. `special` shows control tokens by their text.
+        SentencePiece vocabularies put a space before a text. `at_start` says that `ids` begin a text, so that the
+        space is taken away again; give False for tokens that continue a text. `special` shows control tokens by their
+        text.
 
         Raises `ValueError` for an id that is not in the vocabulary.
         """
@@ -194,3 +154,21 @@ class Tokenizer:
     def add_space_prefix(self) -> bool:
         """Whether a text is encoded with a space before it."""
         return self._body.add_space_prefix
+
+
+def _load_body(backend: str) -> type[TokenizerBody]:
+    """Import the tokenizer of a body. Both have the interface of the reference, so that is its type here."""
+    if backend == "reference":
+        from axiom.reference.text import Tokenizer
+
+        return Tokenizer
+    if backend != "native":
+        raise ValueError(f"backend: expected 'native' or 'reference', got {backend!r}")
+    try:
+        from axiom import _native
+    except ImportError as error:
+        raise AxiomError(
+            f"the extension axiom._native cannot be imported ({error}); "
+            "install the package with pip, or use backend='reference'"
+        ) from error
+    return cast("type[TokenizerBody]", _native.Tokenizer)

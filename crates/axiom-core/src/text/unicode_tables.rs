@@ -3,7 +3,7 @@
 /// The Unicode version of these tables.
 pub const UNICODE_VERSION: &str = "16.0.0";
 
-/// The first code point of each run of one class, shifted left by 4, and the class in the low 4 bits; ascending.
+/// The first code point of each run of one class, shifted left by 4, with the class in the low 4 bits.
 #[rustfmt::skip]
 pub(super) static RUNS: [u32; 3569] = [
     0x0000000, 0x000020A, 0x0000218, 0x0000249, 0x0000258, 0x00002B9, 0x00002C8, 0x0000307, 0x00003A8, 0x00003C9,

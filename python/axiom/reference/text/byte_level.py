@@ -10,7 +10,7 @@ from __future__ import annotations
 def _alphabet() -> list[str]:
     chars, following = [], 0x100
     for byte in range(256):
-        if 0x21 <= byte <= 0x7E or 0xA1 <= byte <= 0xAC or 0xAE <= byte:
+        if 0x21 <= byte <= 0x7E or 0xA1 <= byte <= 0xAC or byte >= 0xAE:
             chars.append(chr(byte))
         else:
             chars.append(chr(following))

@@ -1,8 +1,8 @@
 """The loop that both algorithms share: join the adjacent pair of symbols that comes first, until none can be joined.
 
-"First" is the lowest key, and among equal keys the leftmost. A linked list of symbols and a heap of (key, position) give
-O(n log n) for any text. Entries of the heap are never removed when a join makes them stale; an entry counts only while
-its position still begins a pair with its key.
+"First" is the lowest key, and among equal keys the leftmost. A linked list of symbols and a heap of (key, position)
+give O(n log n) for any text. Entries of the heap are never removed when a join makes them stale; an entry counts only
+while its position still begins a pair with its key.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """Tokens with a role: which they are, which of them end a generation, and how they are cut out of a text.
 
 Model files name some roles by id and leave others to be known by their text, so the texts in use are listed here; the
-lists are those that llama.cpp recognises (`llama-vocab.cpp`), so that a model ends its turn in both alike. A token in such
-a list counts as a control token, whatever the file calls it, unless merges make it of ordinary letters.
+lists are those that llama.cpp recognises (`llama-vocab.cpp`), so that a model ends its turn in both alike. A token in
+such a list counts as a control token, whatever the file calls it, unless merges make it of ordinary letters.
 """
+
+# ruff: noqa: RUF001
 
 from __future__ import annotations
 
@@ -101,8 +103,9 @@ class SpecialIds:
         def named(text: str) -> int | None:
             """Return the token of this text, unless it is an ordinary word.
 
-            Some vocabularies have `</s>` as a piece of HTML: a normal token that merges make of its letters. Such a token
-            has no role, whatever its text; without this a model would end its turn where it strikes something out.
+            Some vocabularies have `</s>` as a piece of HTML: a normal token that merges make of its letters. Such a
+            token has no role, whatever its text; without this a model would end its turn where it strikes something
+            out.
             """
             id = vocab.find(text.encode())
             return None if id is not None and vocab.kinds[id] == NORMAL and text.encode() in words else id

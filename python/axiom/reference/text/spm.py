@@ -64,7 +64,7 @@ def byte_token(byte_ids: dict[int, int], unk: int | None, byte: int) -> int:
     id = byte_ids.get(byte, unk)
     if id is None:
         raise ValueError(
-            f"the vocabulary has no token for byte 0x{byte:02X} of the text, and no unknown token; remove the character "
-            "or use a model whose vocabulary has it"
+            f"the vocabulary has no token for byte 0x{byte:02X} of the text, and no unknown token; remove the "
+            "character or use a model whose vocabulary has it"
         )
     return id

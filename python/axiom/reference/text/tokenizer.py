@@ -54,8 +54,8 @@ class Tokenizer:
     def encode(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
         """Return the tokens of `text`.
 
-        `add_special` adds the begin- and end-of-text tokens that the model asks for. `parse_special` makes tokens of the
-        texts of control tokens; without it no text becomes one.
+        `add_special` adds the begin- and end-of-text tokens that the model asks for. `parse_special` makes tokens of
+        the texts of control tokens; without it no text becomes one.
         """
         _check_text(text)
         out: list[int] = []
@@ -82,8 +82,8 @@ class Tokenizer:
     def decode(self, ids: Iterable[int], at_start: bool = True, special: bool = False) -> str:
         """Return the text of `ids`.
 
-        `at_start` says that they begin a text, so that the space that `encode` puts there is taken away again; `special`
-        shows control tokens by their text. Bytes that are no text become U+FFFD.
+        `at_start` says that they begin a text, so that the space that `encode` puts there is taken away again;
+        `special` shows control tokens by their text. Bytes that are no text become U+FFFD.
         """
         decoder = self.decoder(at_start, special)
         return "".join([decoder.push(id) for id in ids]) + decoder.finish()
@@ -206,8 +206,8 @@ def _check_text(text: str) -> None:
         n_bytes = len(text.encode())
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"the text has a lone surrogate, U+{ord(text[error.start]):04X}, at index {error.start}, which no UTF-8 can "
-            "hold; decode its source with errors='replace'"
+            f"the text has a lone surrogate, U+{ord(text[error.start]):04X}, at index {error.start}, which no UTF-8 "
+            "can hold; decode its source with errors='replace'"
         ) from None
     if n_bytes > _TEXT_BYTES_MAX:
         raise ValueError(

@@ -2,7 +2,7 @@
 
 UNICODE_VERSION = "16.0.0"
 
-# The first code point of each run of one class, shifted left by 4, and the class in the low 4 bits; ascending.
+# The first code point of each run of one class, shifted left by 4, with the class in the low 4 bits.
 # fmt: off
 RUNS = (
     0x0000000, 0x000020A, 0x0000218, 0x0000249, 0x0000258, 0x00002B9, 0x00002C8, 0x0000307, 0x00003A8, 0x00003C9,

@@ -1,9 +1,9 @@
 """Cutting a text into words before byte-level BPE, as `tokenizer.ggml.pre` names it.
 
 Each pre-tokenizer is a sequence of steps. A step finds matches from left to right and cuts before and after each; what
-lies between two matches stays whole (the `isolated` behaviour of Hugging Face `tokenizers`), and the next step cuts each
-piece anew, seeing nothing beyond it. The steps are written by hand and equal the regular expressions in the original
-tokenizer.json files, backtracking and all; `docs/tokenizers.md` lists expressions and sources.
+lies between two matches stays whole (the `isolated` behaviour of Hugging Face `tokenizers`), and the next step cuts
+each piece anew, seeing nothing beyond it. The steps are written by hand and equal the regular expressions in the
+original tokenizer.json files, backtracking and all; `docs/tokenizers.md` lists expressions and sources.
 """
 
 from __future__ import annotations

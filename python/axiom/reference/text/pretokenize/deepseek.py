@@ -7,7 +7,7 @@
 Source: tokenizer.json of deepseek-llm-7b-base, deepseek-coder-6.7b-base and DeepSeek-V3.
 """
 
-# ruff: noqa: RUF001, RUF002, RUF003
+# ruff: noqa: RUF001, RUF002
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def llm_letters(text: str, at: int) -> Range | None:
 
 def llm_punctuation(text: str, at: int) -> Range | None:
     """`\\s?[!-/:-~！-／：-～‘-‟　-。]+`."""
-    pairs = ("!/", ":~", "！／", "：～", "\u2018\u201f", "\u3000\u3002")
-    return _spaced_run(text, at, lambda c: any(first <= c <= last for first, last in pairs))
+    ranges = (("!", "/"), (":", "~"), ("！", "／"), ("：", "～"), ("\u2018", "\u201f"), ("\u3000", "\u3002"))
+    return _spaced_run(text, at, lambda c: any(first <= c <= last for first, last in ranges))
 
 
 def trailing_space(text: str, at: int) -> Range | None:

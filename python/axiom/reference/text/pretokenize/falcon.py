@@ -1,11 +1,9 @@
 """Falcon: runs of punctuation, then the expression of GPT-2, then numbers, then groups of three ASCII digits.
 
-Source: tokenizer.json of falcon-7b: `Punctuation` (contiguous), `ByteLevel`, `Digits` (contiguous), `[0-9][0-9][0-9]`. The
-last two come after `ByteLevel`, so they see one character for each *byte* of the text, and six bytes beyond ASCII are
-written as characters that count as numbers: the Cyrillic м, D0 BC, is cut before its BC, which is written ¼.
+Source: tokenizer.json of falcon-7b: `Punctuation` (contiguous), `ByteLevel`, `Digits` (contiguous), `[0-9][0-9][0-9]`.
+The last two come after `ByteLevel`, so they see one character for each *byte* of the text, and six bytes beyond ASCII
+are written as characters that count as numbers: the Cyrillic м, D0 BC, is cut before its BC, which is written ¼.
 """
-
-# ruff: noqa: RUF002
 
 from __future__ import annotations
 

@@ -3,8 +3,9 @@
     (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*
     |\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+
 
-Source: tokenizer.json of Meta-Llama-3-8B. Qwen 2 has `\\p{N}` for `\\p{N}{1,3}`; Qwen 3.5 moreover has `[\\p{L}\\p{M}]` for
-the second `\\p{L}` of the letters' branch and adds `\\p{M}` to the classes that the fourth branch leaves out.
+Source: tokenizer.json of Meta-Llama-3-8B. Qwen 2 has `\\p{N}` for `\\p{N}{1,3}`; Qwen 3.5 moreover has
+`[\\p{L}\\p{M}]` for the second `\\p{L}` of the letters' branch and adds `\\p{M}` to the classes that the fourth branch
+leaves out.
 """
 
 from __future__ import annotations
