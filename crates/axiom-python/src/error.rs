@@ -11,10 +11,7 @@ pub fn to_py(py: Python<'_>, error: &Error) -> PyErr {
         Error::UnsupportedTokenizer { .. } => "UnsupportedModelError",
         _ => return PyValueError::new_err(error.to_string()),
     };
-    match py
-        .import("axiom.errors")
-        .and_then(|errors| errors.getattr(class))
-        .and_then(|c| c.call1((error.to_string(),)))
+    match py.import("axiom.errors").and_then(|errors| errors.getattr(class)).and_then(|c| c.call1((error.to_string(),)))
     {
         Ok(exception) => PyErr::from_value(exception),
         Err(failure) => failure,

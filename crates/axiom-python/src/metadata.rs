@@ -9,33 +9,12 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyString};
 
 /// The error for a key that must be there.
 pub fn missing(key: &'static str, expected: &'static str) -> Error {
-    Error::Metadata {
-        key,
-        index: None,
-        expected: expected.into(),
-        got: "no such key".into(),
-    }
+    Error::Metadata { key, index: None, expected: expected.into(), got: "no such key".into() }
 }
 
-fn wrong_type(
-    key: &'static str,
-    index: Option<usize>,
-    expected: &'static str,
-    value: &Bound<'_, PyAny>,
-) -> PyErr {
-    let got = value
-        .get_type()
-        .name()
-        .map_or_else(|_| "something else".into(), |name| name.to_string());
-    to_py(
-        value.py(),
-        &Error::Metadata {
-            key,
-            index,
-            expected: expected.into(),
-            got,
-        },
-    )
+fn wrong_type(key: &'static str, index: Option<usize>, expected: &'static str, value: &Bound<'_, PyAny>) -> PyErr {
+    let got = value.get_type().name().map_or_else(|_| "something else".into(), |name| name.to_string());
+    to_py(value.py(), &Error::Metadata { key, index, expected: expected.into(), got })
 }
 
 /// A string; bytes count where they are UTF-8.
@@ -47,8 +26,7 @@ pub fn text(metadata: &Bound<'_, PyDict>, key: &'static str) -> PyResult<Option<
         Ok(bytes) => String::from_utf8(bytes.as_bytes().to_vec()).ok(),
         Err(_) => value.extract::<String>().ok(),
     };
-    text.map(Some)
-        .ok_or_else(|| wrong_type(key, None, "a string", &value))
+    text.map(Some).ok_or_else(|| wrong_type(key, None, "a string", &value))
 }
 
 /// True or false.
@@ -56,10 +34,7 @@ pub fn flag(metadata: &Bound<'_, PyDict>, key: &'static str) -> PyResult<Option<
     let Some(value) = metadata.get_item(key)? else {
         return Ok(None);
     };
-    value
-        .extract::<bool>()
-        .map(Some)
-        .map_err(|_| wrong_type(key, None, "a bool", &value))
+    value.extract::<bool>().map(Some).map_err(|_| wrong_type(key, None, "a bool", &value))
 }
 
 /// A whole number.
@@ -95,20 +70,14 @@ fn array<T: numpy::Element + Copy>(
         return Ok(None);
     };
     let refuse = |_| wrong_type(key, None, expected, &value);
-    let array = metadata
-        .py()
-        .import("numpy")?
-        .call_method1("asarray", (&value,))
-        .map_err(refuse)?;
+    let array = metadata.py().import("numpy")?.call_method1("asarray", (&value,)).map_err(refuse)?;
     let kind: String = array.getattr("dtype")?.getattr("kind")?.extract()?;
     let n_items: usize = array.getattr("size")?.extract()?;
     if n_items > 0 && !kinds.contains(&kind) {
         return Err(wrong_type(key, None, expected, &value));
     }
     let converted = array.call_method1("astype", (dtype,)).map_err(refuse)?;
-    let view = converted
-        .extract::<PyReadonlyArray1<'_, T>>()
-        .map_err(|_| wrong_type(key, None, expected, &value))?;
+    let view = converted.extract::<PyReadonlyArray1<'_, T>>().map_err(|_| wrong_type(key, None, expected, &value))?;
     Ok(Some(view.as_array().to_vec()))
 }
 
@@ -140,58 +109,34 @@ impl<'py> StringsBuffer<'py> {
         let Some(value) = metadata.get_item(key)? else {
             return Ok(None);
         };
-        let parts = (
-            part(&value, "raw"),
-            part(&value, "starts"),
-            part(&value, "lengths"),
-        );
+        let parts = (part(&value, "raw"), part(&value, "starts"), part(&value, "lengths"));
         if let (Some(raw), Some(starts), Some(lengths)) = parts {
-            return Ok(Some(StringsBuffer::Mapped {
-                raw,
-                starts,
-                lengths,
-            }));
+            return Ok(Some(StringsBuffer::Mapped { raw, starts, lengths }));
         }
         let expected = "an array of strings";
         if value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>() {
             return Err(wrong_type(key, None, expected, &value));
         }
         let (mut all, mut starts, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, item) in value
-            .try_iter()
-            .map_err(|_| wrong_type(key, None, expected, &value))?
-            .enumerate()
-        {
+        for (index, item) in value.try_iter().map_err(|_| wrong_type(key, None, expected, &value))?.enumerate() {
             let item = item?;
             starts.push(all.len() as i64);
             if let Ok(bytes) = item.cast::<PyBytes>() {
                 all.extend_from_slice(bytes.as_bytes());
-            } else if let Some(text) = item
-                .cast::<PyString>()
-                .ok()
-                .and_then(|text| text.to_str().ok())
-            {
+            } else if let Some(text) = item.cast::<PyString>().ok().and_then(|text| text.to_str().ok()) {
                 all.extend_from_slice(text.as_bytes());
             } else {
                 return Err(wrong_type(key, Some(index), "a string", &item));
             }
             lengths.push(all.len() as i64 - starts[index]);
         }
-        Ok(Some(StringsBuffer::Collected {
-            raw: all,
-            starts,
-            lengths,
-        }))
+        Ok(Some(StringsBuffer::Collected { raw: all, starts, lengths }))
     }
 
     /// The strings, checked to lie where they should.
     pub fn view(&self, key: &'static str) -> Result<Strings<'_>, Error> {
         match self {
-            StringsBuffer::Mapped {
-                raw,
-                starts,
-                lengths,
-            } => {
+            StringsBuffer::Mapped { raw, starts, lengths } => {
                 let apart = || missing(key, "contiguous arrays");
                 Strings::new(
                     key,
@@ -200,20 +145,13 @@ impl<'py> StringsBuffer<'py> {
                     lengths.as_slice().map_err(|_| apart())?,
                 )
             }
-            StringsBuffer::Collected {
-                raw,
-                starts,
-                lengths,
-            } => Strings::new(key, raw, starts, lengths),
+            StringsBuffer::Collected { raw, starts, lengths } => Strings::new(key, raw, starts, lengths),
         }
     }
 }
 
 /// An attribute that is an array with its items side by side.
-fn part<'py, T: numpy::Element>(
-    value: &Bound<'py, PyAny>,
-    name: &str,
-) -> Option<PyReadonlyArray1<'py, T>> {
+fn part<'py, T: numpy::Element>(value: &Bound<'py, PyAny>, name: &str) -> Option<PyReadonlyArray1<'py, T>> {
     let array: PyReadonlyArray1<'py, T> = value.getattr(name).ok()?.extract().ok()?;
     array.is_contiguous().then_some(array)
 }

@@ -27,10 +27,7 @@ impl Tokenizer {
                 id.str()?,
                 vocab.n_vocab() - 1
             ))),
-            Err(_) => Err(PyTypeError::new_err(format!(
-                "a token id must be an int, not {}",
-                id.get_type().name()?
-            ))),
+            Err(_) => Err(PyTypeError::new_err(format!("a token id must be an int, not {}", id.get_type().name()?))),
         }
     }
 }
@@ -42,10 +39,7 @@ impl Tokenizer {
     fn new(py: Python<'_>, metadata: &Bound<'_, PyDict>) -> PyResult<Self> {
         let fail = |error: Error| to_py(py, &error);
         let Some(model) = metadata::text(metadata, "tokenizer.ggml.model")? else {
-            return Err(fail(metadata::missing(
-                "tokenizer.ggml.model",
-                "the name of a tokenizer",
-            )));
+            return Err(fail(metadata::missing("tokenizer.ggml.model", "the name of a tokenizer")));
         };
         let Some(tokens) = StringsBuffer::read(metadata, KEY_TOKENS)? else {
             return Err(fail(metadata::missing(KEY_TOKENS, "an array of strings")));
@@ -66,20 +60,14 @@ impl Tokenizer {
             tokens: tokens.view(KEY_TOKENS).map_err(fail)?,
             types: types.as_deref(),
             scores: scores.as_deref(),
-            merges: merges
-                .as_ref()
-                .map(|merges| merges.view(KEY_MERGES))
-                .transpose()
-                .map_err(fail)?,
+            merges: merges.as_ref().map(|merges| merges.view(KEY_MERGES)).transpose().map_err(fail)?,
             ids,
             add_bos: metadata::flag(metadata, "tokenizer.ggml.add_bos_token")?,
             add_eos: metadata::flag(metadata, "tokenizer.ggml.add_eos_token")?,
             add_space_prefix: metadata::flag(metadata, "tokenizer.ggml.add_space_prefix")?,
         };
         let core = py.detach(|| text::Tokenizer::new(&source)).map_err(fail)?;
-        Ok(Tokenizer {
-            core: Arc::new(core),
-        })
+        Ok(Tokenizer { core: Arc::new(core) })
     }
 
     /// The tokens of `text`.
@@ -94,11 +82,8 @@ impl Tokenizer {
         add_special: bool,
         parse_special: bool,
     ) -> PyResult<Vec<u32>> {
-        let text = text
-            .to_str()
-            .map_err(|error| lone_surrogate(text).unwrap_or(error))?;
-        py.detach(|| self.core.encode(text, add_special, parse_special))
-            .map_err(|error| to_py(py, &error))
+        let text = text.to_str().map_err(|error| lone_surrogate(text).unwrap_or(error))?;
+        py.detach(|| self.core.encode(text, add_special, parse_special)).map_err(|error| to_py(py, &error))
     }
 
     /// The text of `ids`.
@@ -106,17 +91,8 @@ impl Tokenizer {
     /// `at_start` says that they begin a text, so that the space that `encode` puts there is taken away again; `special`
     /// shows control tokens by their text. Bytes that are no text become U+FFFD.
     #[pyo3(signature = (ids, at_start=true, special=false))]
-    fn decode(
-        &self,
-        py: Python<'_>,
-        ids: &Bound<'_, PyAny>,
-        at_start: bool,
-        special: bool,
-    ) -> PyResult<String> {
-        let ids = ids
-            .try_iter()?
-            .map(|id| self.checked_id(py, &id?))
-            .collect::<PyResult<Vec<u32>>>()?;
+    fn decode(&self, py: Python<'_>, ids: &Bound<'_, PyAny>, at_start: bool, special: bool) -> PyResult<String> {
+        let ids = ids.try_iter()?.map(|id| self.checked_id(py, &id?)).collect::<PyResult<Vec<u32>>>()?;
         Ok(py.detach(|| self.core.decode(&ids, at_start, special)))
     }
 
@@ -124,18 +100,11 @@ impl Tokenizer {
     #[pyo3(signature = (at_start=true, special=false))]
     fn decoder(slf: Bound<'_, Self>, at_start: bool, special: bool) -> TextDecoder {
         let core = slf.get().core.decoder(at_start, special);
-        TextDecoder {
-            tokenizer: slf.unbind(),
-            core,
-        }
+        TextDecoder { tokenizer: slf.unbind(), core }
     }
 
     /// The bytes that token `id` stands for.
-    fn token_bytes<'py>(
-        &self,
-        py: Python<'py>,
-        id: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyBytes>> {
+    fn token_bytes<'py>(&self, py: Python<'py>, id: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         let id = self.checked_id(py, id)?;
         Ok(PyBytes::new(py, self.core.vocab().piece(id)))
     }
@@ -155,10 +124,7 @@ impl Tokenizer {
     /// The token whose text in the model file is `text`, or None.
     fn token_id(&self, text: &Bound<'_, PyString>) -> Option<u32> {
         let text = text.to_str().ok()?;
-        self.core
-            .vocab()
-            .find(text.bytes())
-            .filter(|_| !text.is_empty())
+        self.core.vocab().find(text.bytes()).filter(|_| !text.is_empty())
     }
 
     /// Number of tokens.
@@ -260,8 +226,7 @@ impl TextDecoder {
         let tokenizer = self.tokenizer.get();
         let id = tokenizer.checked_id(py, id)?;
         let mut text = String::new();
-        self.core
-            .push(tokenizer.core.vocab(), id, &mut |c| text.push(c));
+        self.core.push(tokenizer.core.vocab(), id, &mut |c| text.push(c));
         Ok(text)
     }
 
@@ -275,17 +240,9 @@ impl TextDecoder {
 
 /// The error that names the first lone surrogate of `text`.
 fn lone_surrogate(text: &Bound<'_, PyString>) -> Option<PyErr> {
-    let utf32 = text
-        .call_method1("encode", ("utf-32-le", "surrogatepass"))
-        .ok()?
-        .extract::<Vec<u8>>()
-        .ok()?;
-    let codes = utf32
-        .chunks_exact(4)
-        .map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]]));
-    let (index, code) = codes
-        .enumerate()
-        .find(|(_, code)| (0xD800..0xE000).contains(code))?;
+    let utf32 = text.call_method1("encode", ("utf-32-le", "surrogatepass")).ok()?.extract::<Vec<u8>>().ok()?;
+    let codes = utf32.chunks_exact(4).map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]]));
+    let (index, code) = codes.enumerate().find(|(_, code)| (0xD800..0xE000).contains(code))?;
     Some(PyValueError::new_err(format!(
         "the text has a lone surrogate, U+{code:04X}, at index {index}, which no UTF-8 can hold; decode its source with \
          errors='replace'"

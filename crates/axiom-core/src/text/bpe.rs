@@ -32,74 +32,38 @@ impl Bpe {
         ignore_merges: bool,
         unk: Option<u32>,
     ) -> Result<Bpe, Error> {
-        let wrong = |index, expected, got| Error::Metadata {
-            key: KEY_MERGES,
-            index,
-            expected: Cow::Borrowed(expected),
-            got,
-        };
+        let wrong =
+            |index, expected, got| Error::Metadata { key: KEY_MERGES, index, expected: Cow::Borrowed(expected), got };
         let merges = merges.ok_or_else(|| wrong(None, "a list of merges", String::from("none")))?;
         if merges.len() >= NONE as usize {
-            return Err(wrong(
-                None,
-                "fewer than 2^32 - 1 merges",
-                alloc::format!("{}", merges.len()),
-            ));
+            return Err(wrong(None, "fewer than 2^32 - 1 merges", alloc::format!("{}", merges.len())));
         }
         let mut pairs = PairTable::with_capacity(merges.len());
         for (rank, merge) in merges.iter().enumerate() {
             // The first part may itself begin with a space, in vocabularies that are not byte-level throughout.
-            let split = merge
-                .iter()
-                .skip(1)
-                .position(|&byte| byte == b' ')
-                .map(|at| at + 1);
-            let parts = split
-                .map(|at| (&merge[..at], &merge[at + 1..]))
-                .filter(|(_, right)| !right.is_empty());
+            let split = merge.iter().skip(1).position(|&byte| byte == b' ').map(|at| at + 1);
+            let parts = split.map(|at| (&merge[..at], &merge[at + 1..])).filter(|(_, right)| !right.is_empty());
             let Some((left, right)) = parts else {
-                return Err(wrong(
-                    Some(rank),
-                    "two tokens with a space between",
-                    quoted(merge),
-                ));
+                return Err(wrong(Some(rank), "two tokens with a space between", quoted(merge)));
             };
             let named = |text: &[u8]| vocab.find(text.iter().copied());
             let joined = vocab.find(left.iter().chain(right).copied());
-            let (Some(left), Some(right), Some(joined)) = (named(left), named(right), joined)
-            else {
-                return Err(wrong(
-                    Some(rank),
-                    "two tokens that together are a token",
-                    quoted(merge),
-                ));
+            let (Some(left), Some(right), Some(joined)) = (named(left), named(right), joined) else {
+                return Err(wrong(Some(rank), "two tokens that together are a token", quoted(merge)));
             };
             if vocab.kind(joined).is_text() {
                 let crowded = |_| {
-                    wrong(
-                        Some(rank),
-                        "pairs that a hash spreads out",
-                        String::from("thousands that fall together"),
-                    )
+                    wrong(Some(rank), "pairs that a hash spreads out", String::from("thousands that fall together"))
                 };
-                pairs
-                    .insert(left, right, rank as u32, joined)
-                    .map_err(crowded)?;
+                pairs.insert(left, right, rank as u32, joined).map_err(crowded)?;
             }
         }
         let mut byte_ids = [NONE; 256];
         for byte in 0..=255u8 {
-            let id = vocab
-                .find(byte_level::written(&[byte]))
-                .filter(|&id| vocab.kind(id).is_text());
+            let id = vocab.find(byte_level::written(&[byte])).filter(|&id| vocab.kind(id).is_text());
             byte_ids[usize::from(byte)] = id.unwrap_or(NONE);
         }
-        Ok(Bpe {
-            pairs,
-            byte_ids,
-            unk,
-            ignore_merges,
-        })
+        Ok(Bpe { pairs, byte_ids, unk, ignore_merges })
     }
 
     /// Append the tokens of one word.
@@ -111,9 +75,7 @@ impl Bpe {
         ids: &mut Vec<u32>,
     ) -> Result<(), Error> {
         if self.ignore_merges {
-            let whole = vocab
-                .find(byte_level::written(word))
-                .filter(|&id| vocab.kind(id).is_text());
+            let whole = vocab.find(byte_level::written(word)).filter(|&id| vocab.kind(id).is_text());
             if let Some(id) = whole {
                 ids.push(id);
                 return Ok(());
@@ -121,9 +83,7 @@ impl Bpe {
         }
         merger.clear();
         for (at, &byte) in word.iter().enumerate() {
-            let id = Some(self.byte_ids[usize::from(byte)])
-                .filter(|&id| id != NONE)
-                .or(self.unk);
+            let id = Some(self.byte_ids[usize::from(byte)]).filter(|&id| id != NONE).or(self.unk);
             let at = at as u32;
             merger.push(id.ok_or(Error::NoTokenForByte { byte })?, at, at + 1);
         }

@@ -48,11 +48,7 @@ pub fn written(bytes: &[u8]) -> impl Iterator<Item = u8> + Clone {
         // Every character of the alphabet is below U+0144, so it takes one byte or two.
         let two = [0xC0 | (code >> 6) as u8, 0x80 | (code & 0x3F) as u8];
         let one = [code as u8, 0];
-        if code < 0x80 {
-            one.into_iter().take(1)
-        } else {
-            two.into_iter().take(2)
-        }
+        if code < 0x80 { one.into_iter().take(1) } else { two.into_iter().take(2) }
     })
 }
 
@@ -64,14 +60,8 @@ mod tests {
     #[test]
     fn every_byte_comes_back_and_is_written_as_its_character() {
         let bytes: Vec<u8> = (0..=255).collect();
-        let text: String = bytes
-            .iter()
-            .map(|&b| CHAR_OF_BYTE[usize::from(b)])
-            .collect();
-        assert_eq!(
-            text.chars().map(byte_of).collect::<Option<Vec<u8>>>(),
-            Some(bytes.clone())
-        );
+        let text: String = bytes.iter().map(|&b| CHAR_OF_BYTE[usize::from(b)]).collect();
+        assert_eq!(text.chars().map(byte_of).collect::<Option<Vec<u8>>>(), Some(bytes.clone()));
         assert_eq!(written(&bytes).collect::<Vec<u8>>(), text.as_bytes());
         assert_eq!(CHAR_OF_BYTE[usize::from(b' ')], 'Ġ');
         assert_eq!(CHAR_OF_BYTE[0xAD], '\u{143}');

@@ -73,11 +73,7 @@ pub struct TextDecoder {
 impl TextDecoder {
     /// `strip_space` is for the beginning of a text in a vocabulary that puts a space there.
     pub fn new(strip_space: bool, special: bool) -> Self {
-        TextDecoder {
-            utf8: Utf8Decoder::default(),
-            strip_space,
-            special,
-        }
+        TextDecoder { utf8: Utf8Decoder::default(), strip_space, special }
     }
 
     /// Take one token, which must be in the vocabulary; `emit` is called for each character that is complete with it.
@@ -121,8 +117,8 @@ mod tests {
     fn agrees_with_the_standard_library_on_every_short_sequence_of_edge_bytes() {
         // The first and last byte of every range of the table above, and their neighbours.
         const EDGES: [u8; 26] = [
-            0x00, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0,
-            0xE1, 0xEC, 0xED, 0xEE, 0xEF, 0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xFE, 0xFF,
+            0x00, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1, 0xEC, 0xED, 0xEE,
+            0xEF, 0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xFE, 0xFF,
         ];
         for n in 0..=4u32 {
             for mut number in 0..EDGES.len().pow(n) {
@@ -133,11 +129,7 @@ mod tests {
                         byte
                     })
                     .collect();
-                assert_eq!(
-                    decoded(&bytes),
-                    String::from_utf8_lossy(&bytes),
-                    "{bytes:02X?}"
-                );
+                assert_eq!(decoded(&bytes), String::from_utf8_lossy(&bytes), "{bytes:02X?}");
             }
         }
     }

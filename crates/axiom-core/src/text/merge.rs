@@ -56,15 +56,7 @@ impl Merger {
         if let Some(last) = self.symbols.last_mut() {
             last.next = idx;
         }
-        self.symbols.push(Symbol {
-            id,
-            start,
-            end,
-            prev,
-            next: NONE,
-            key: 0,
-            joined: NONE,
-        });
+        self.symbols.push(Symbol { id, start, end, prev, next: NONE, key: 0, joined: NONE });
     }
 
     /// Join pairs until none can be; `join` says what two neighbours become.
@@ -98,18 +90,13 @@ impl Merger {
     /// Note what symbol `idx` and its right neighbour become.
     fn consider(&mut self, idx: u32, join: &impl Fn(&Symbol, &Symbol) -> Option<Join>) {
         let left = self.symbols[idx as usize];
-        let found = if left.next == NONE {
-            None
-        } else {
-            join(&left, &self.symbols[left.next as usize])
-        };
+        let found = if left.next == NONE { None } else { join(&left, &self.symbols[left.next as usize]) };
         let symbol = &mut self.symbols[idx as usize];
         symbol.joined = NONE;
         if let Some(Join { key, id }) = found {
             symbol.key = key;
             symbol.joined = id;
-            self.queue
-                .push(Reverse(u64::from(key) << 32 | u64::from(idx)));
+            self.queue.push(Reverse(u64::from(key) << 32 | u64::from(idx)));
         }
     }
 

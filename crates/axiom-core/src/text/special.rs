@@ -39,13 +39,7 @@ const EOT_TEXTS: [&str; 11] = [
 ];
 const EOM_TEXTS: [&str; 1] = ["<|eom_id|>"];
 const FIM_PAD_TEXTS: [&str; 5] = ["<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"];
-const FIM_REP_TEXTS: [&str; 5] = [
-    "<|fim_repo|>",
-    "<|repo_name|>",
-    "<fim-repo>",
-    "<REPO>",
-    "<reponame>",
-];
+const FIM_REP_TEXTS: [&str; 5] = ["<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"];
 const FIM_SEP_TEXTS: [&str; 1] = ["<|file_sep|>"];
 /// All that end a generation by their text.
 const END_TEXTS: [&str; 22] = [
@@ -101,18 +95,7 @@ impl SpecialIds {
         for (role, key) in ROLES.iter().enumerate() {
             ids[role] = checked(source.ids[role], key, vocab.n_vocab())?;
         }
-        let [
-            mut bos,
-            mut eos,
-            mut eot,
-            mut eom,
-            mut unk,
-            sep,
-            pad,
-            mut fim_pad,
-            mut fim_rep,
-            mut fim_sep,
-        ] = ids;
+        let [mut bos, mut eos, mut eot, mut eom, mut unk, sep, pad, mut fim_pad, mut fim_rep, mut fim_sep] = ids;
         if source.model == "llama" {
             // SentencePiece's own defaults, where the file says nothing and the vocabulary is large enough.
             let default = |role: usize, id: u32| match source.ids[role] {
@@ -145,16 +128,7 @@ impl SpecialIds {
         eog.extend(eos);
         eog.sort_unstable();
         eog.dedup();
-        let mut ids = SpecialIds {
-            bos,
-            eos,
-            eot,
-            eom,
-            unk,
-            sep,
-            pad,
-            eog,
-        };
+        let mut ids = SpecialIds { bos, eos, eot, eom, unk, sep, pad, eog };
         ids.take_back_end(vocab);
         Ok(ids)
     }
@@ -191,12 +165,7 @@ fn checked(id: Option<i64>, key: &'static str, n_vocab: usize) -> Result<Option<
         Some(id) if id >= 0 && (id as u64) < n_vocab as u64 => Ok(Some(id as u32)),
         Some(id) => {
             let expected = format!("an id from 0 to {}, or -1 for none", n_vocab - 1).into();
-            Err(Error::Metadata {
-                key,
-                index: None,
-                expected,
-                got: format!("{id}"),
-            })
+            Err(Error::Metadata { key, index: None, expected, got: format!("{id}") })
         }
     }
 }
@@ -225,10 +194,7 @@ impl Matcher {
     /// Collect the special tokens of the vocabulary. `name` is the name of the model.
     pub fn new(vocab: &Vocab, name: Option<&str>) -> Matcher {
         let special = |&id: &u32| {
-            matches!(
-                vocab.kind(id),
-                Kind::Control | Kind::UserDefined | Kind::Unknown
-            ) && !vocab.text(id).is_empty()
+            matches!(vocab.kind(id), Kind::Control | Kind::UserDefined | Kind::Unknown) && !vocab.text(id).is_empty()
         };
         let mut sorted: Vec<u32> = (0..vocab.n_vocab() as u32).filter(special).collect();
         let mut begins = [false; 256];
@@ -243,11 +209,7 @@ impl Matcher {
             false => Vec::new(),
         };
         sorted.sort_unstable_by_key(|&id| vocab.text(id));
-        Matcher {
-            sorted,
-            begins,
-            strip_right,
-        }
+        Matcher { sorted, begins, strip_right }
     }
 
     /// The parts of `text` in order. Control and unknown tokens count only if `parse_special`.
@@ -268,16 +230,14 @@ impl Matcher {
                 return None;
             }
             let start = at;
-            found = self
-                .next(vocab, text, at, parse_special)
-                .map(|(token_start, mut end, id)| {
-                    at = token_start;
-                    if self.strip_right.binary_search(&id).is_ok() {
-                        let rest = &text[end..];
-                        end = text.len() - rest.trim_start_matches(|c| class(c) & SPACE != 0).len();
-                    }
-                    (end, id)
-                });
+            found = self.next(vocab, text, at, parse_special).map(|(token_start, mut end, id)| {
+                at = token_start;
+                if self.strip_right.binary_search(&id).is_ok() {
+                    let rest = &text[end..];
+                    end = text.len() - rest.trim_start_matches(|c| class(c) & SPACE != 0).len();
+                }
+                (end, id)
+            });
             match found {
                 None => at = text.len(),
                 Some((end, id)) if at == start => {
@@ -292,20 +252,12 @@ impl Matcher {
     }
 
     /// The first special token at or after `from`: where it starts, where it ends, and which it is.
-    fn next(
-        &self,
-        vocab: &Vocab,
-        text: &str,
-        from: usize,
-        parse_special: bool,
-    ) -> Option<(usize, usize, u32)> {
+    fn next(&self, vocab: &Vocab, text: &str, from: usize, parse_special: bool) -> Option<(usize, usize, u32)> {
         let bytes = text.as_bytes();
-        (from..bytes.len())
-            .filter(|&at| self.begins[usize::from(bytes[at])])
-            .find_map(|at| {
-                let id = self.longest_at(vocab, &bytes[at..], parse_special)?;
-                Some((at, at + vocab.text(id).len(), id))
-            })
+        (from..bytes.len()).filter(|&at| self.begins[usize::from(bytes[at])]).find_map(|at| {
+            let id = self.longest_at(vocab, &bytes[at..], parse_special)?;
+            Some((at, at + vocab.text(id).len(), id))
+        })
     }
 
     /// The longest special token that `bytes` begins with.

@@ -42,12 +42,7 @@ impl Spm {
         for (index, &score) in scores.iter().enumerate() {
             if !score.is_finite() {
                 let expected = Cow::Borrowed("a finite score");
-                return Err(Error::Metadata {
-                    key: KEY_SCORES,
-                    index: Some(index),
-                    expected,
-                    got: format!("{score}"),
-                });
+                return Err(Error::Metadata { key: KEY_SCORES, index: Some(index), expected, got: format!("{score}") });
             }
             keys.push(key_of(score));
         }
@@ -59,12 +54,7 @@ impl Spm {
                 byte_ids[usize::from(vocab.piece(id)[0])] = id;
             }
         }
-        Ok(Spm {
-            keys,
-            byte_ids,
-            unk,
-            bytes_max,
-        })
+        Ok(Spm { keys, byte_ids, unk, bytes_max })
     }
 
     /// Append the tokens of `text`, in which spaces are escaped already.
@@ -81,9 +71,7 @@ impl Spm {
             if word.len() > self.bytes_max {
                 return None;
             }
-            vocab
-                .find(word.iter().copied())
-                .filter(|&id| vocab.kind(id).is_text())
+            vocab.find(word.iter().copied()).filter(|&id| vocab.kind(id).is_text())
         };
         merger.clear();
         for (start, c) in text.char_indices() {
@@ -92,10 +80,7 @@ impl Spm {
         }
         merger.run(|left, right| {
             let id = token_of(left.start, right.end)?;
-            Some(Join {
-                key: self.keys[id as usize],
-                id,
-            })
+            Some(Join { key: self.keys[id as usize], id })
         });
         for symbol in merger.symbols() {
             if symbol.id != NONE {
@@ -103,9 +88,7 @@ impl Spm {
                 continue;
             }
             for &byte in &bytes[symbol.start as usize..symbol.end as usize] {
-                let id = Some(self.byte_ids[usize::from(byte)])
-                    .filter(|&id| id != NONE)
-                    .or(self.unk);
+                let id = Some(self.byte_ids[usize::from(byte)]).filter(|&id| id != NONE).or(self.unk);
                 ids.push(id.ok_or(Error::NoTokenForByte { byte })?);
             }
         }
@@ -116,11 +99,7 @@ impl Spm {
 /// A number that orders finite scores from high to low; both zeros are one.
 fn key_of(score: f32) -> u32 {
     let bits = (score + 0.0).to_bits();
-    let ascending = if bits >> 31 == 1 {
-        !bits
-    } else {
-        bits | 1 << 31
-    };
+    let ascending = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
     !ascending
 }
 
@@ -130,18 +109,7 @@ mod tests {
 
     #[test]
     fn keys_order_scores_from_high_to_low() {
-        let scores = [
-            f32::MAX,
-            3.5,
-            1.0,
-            1e-40,
-            0.0,
-            -1e-40,
-            -1.0,
-            -2.0,
-            -1e9,
-            f32::MIN,
-        ];
+        let scores = [f32::MAX, 3.5, 1.0, 1e-40, 0.0, -1e-40, -1.0, -2.0, -1e9, f32::MIN];
         for pair in scores.windows(2) {
             assert!(key_of(pair[0]) < key_of(pair[1]), "{pair:?}");
         }

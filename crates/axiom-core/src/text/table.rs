@@ -25,9 +25,8 @@ pub(super) enum Insertion {
 
 /// Hash of bytes that need not be contiguous: FNV-1a, then mixed, since its low bits alone are weak.
 fn hash_bytes(bytes: impl Iterator<Item = u8>) -> u64 {
-    let fnv = bytes.fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
-    });
+    let fnv = bytes
+        .fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3));
     mix(fnv)
 }
 
@@ -52,17 +51,11 @@ pub(super) struct WordTable {
 impl WordTable {
     /// A table for up to `n` words.
     pub fn with_capacity(n: usize) -> Self {
-        WordTable {
-            slots: vec![(0, 0); capacity_for(n)],
-        }
+        WordTable { slots: vec![(0, 0); capacity_for(n)] }
     }
 
     /// Add word `id`, unless an equal word is there.
-    pub fn insert<'a>(
-        &mut self,
-        id: u32,
-        word_of: impl Fn(u32) -> &'a [u8],
-    ) -> Result<Insertion, Crowded> {
+    pub fn insert<'a>(&mut self, id: u32, word_of: impl Fn(u32) -> &'a [u8]) -> Result<Insertion, Crowded> {
         let word = word_of(id);
         let hash = hash_bytes(word.iter().copied());
         let tag = (hash >> 32) as u32;
@@ -81,11 +74,7 @@ impl WordTable {
     }
 
     /// The id of the word with these bytes.
-    pub fn find<'a>(
-        &self,
-        bytes: impl Iterator<Item = u8> + Clone,
-        word_of: impl Fn(u32) -> &'a [u8],
-    ) -> Option<u32> {
+    pub fn find<'a>(&self, bytes: impl Iterator<Item = u8> + Clone, word_of: impl Fn(u32) -> &'a [u8]) -> Option<u32> {
         let hash = hash_bytes(bytes.clone());
         let tag = (hash >> 32) as u32;
         let mask = self.slots.len() - 1;
@@ -112,9 +101,7 @@ pub(super) struct PairTable {
 impl PairTable {
     /// A table for up to `n` pairs.
     pub fn with_capacity(n: usize) -> Self {
-        PairTable {
-            slots: vec![[0; 4]; capacity_for(n)],
-        }
+        PairTable { slots: vec![[0; 4]; capacity_for(n)] }
     }
 
     fn start(left: u32, right: u32) -> usize {
@@ -122,13 +109,7 @@ impl PairTable {
     }
 
     /// Add a pair, unless it is there.
-    pub fn insert(
-        &mut self,
-        left: u32,
-        right: u32,
-        rank: u32,
-        joined: u32,
-    ) -> Result<Insertion, Crowded> {
+    pub fn insert(&mut self, left: u32, right: u32, rank: u32, joined: u32) -> Result<Insertion, Crowded> {
         let mask = self.slots.len() - 1;
         let start = Self::start(left, right);
         for step in 0..MAX_PROBES.min(self.slots.len()) {
@@ -195,10 +176,7 @@ mod tests {
     #[test]
     fn an_empty_table_finds_nothing() {
         assert_eq!(PairTable::with_capacity(0).find(1, 2), None);
-        assert_eq!(
-            WordTable::with_capacity(0).find([].into_iter(), |_| &[]),
-            None
-        );
+        assert_eq!(WordTable::with_capacity(0).find([].into_iter(), |_| &[]), None);
     }
 
     #[test]
@@ -207,9 +185,7 @@ mod tests {
         let mut table = PairTable::with_capacity(10_000);
         let mask = table.slots.len() - 1;
         let aimed = (0..u32::MAX).filter(|&right| PairTable::start(1, right) & mask == 0);
-        let outcome = aimed
-            .take(5000)
-            .try_for_each(|right| table.insert(1, right, 0, 0).map(|_| ()));
+        let outcome = aimed.take(5000).try_for_each(|right| table.insert(1, right, 0, 0).map(|_| ()));
         assert!(outcome.is_err());
     }
 }

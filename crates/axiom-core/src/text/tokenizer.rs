@@ -45,8 +45,7 @@ impl Tokenizer {
                 (Method::Bpe(bpe, pre), pre.add_bos)
             }
         };
-        let asks = |flag: Option<bool>, id: Option<u32>, key, id_key: &'static str| match (flag, id)
-        {
+        let asks = |flag: Option<bool>, id: Option<u32>, key, id_key: &'static str| match (flag, id) {
             (Some(true), None) => Err(Error::Metadata {
                 key,
                 index: None,
@@ -55,23 +54,14 @@ impl Tokenizer {
             }),
             (flag, id) => Ok((flag, id.is_some())),
         };
-        let (add_bos, has_bos) = asks(
-            source.add_bos,
-            ids.bos,
-            "tokenizer.ggml.add_bos_token",
-            "tokenizer.ggml.bos_token_id",
-        )?;
-        let (add_eos, _) = asks(
-            source.add_eos,
-            ids.eos,
-            "tokenizer.ggml.add_eos_token",
-            "tokenizer.ggml.eos_token_id",
-        )?;
+        let (add_bos, has_bos) =
+            asks(source.add_bos, ids.bos, "tokenizer.ggml.add_bos_token", "tokenizer.ggml.bos_token_id")?;
+        let (add_eos, _) =
+            asks(source.add_eos, ids.eos, "tokenizer.ggml.add_eos_token", "tokenizer.ggml.eos_token_id")?;
         Ok(Tokenizer {
             add_bos: add_bos.unwrap_or(bos_by_default && has_bos),
             add_eos: add_eos.unwrap_or(false),
-            add_space_prefix: source.add_space_prefix.unwrap_or(true)
-                && vocab.algorithm() == Algorithm::Spm,
+            add_space_prefix: source.add_space_prefix.unwrap_or(true) && vocab.algorithm() == Algorithm::Spm,
             vocab,
             method,
             ids,
@@ -116,17 +106,9 @@ impl Tokenizer {
     ///
     /// `add_special` adds the begin- and end-of-text tokens that the model asks for. `parse_special` makes tokens of the
     /// texts of control tokens; without it no text becomes one.
-    pub fn encode(
-        &self,
-        text: &str,
-        add_special: bool,
-        parse_special: bool,
-    ) -> Result<Vec<u32>, Error> {
+    pub fn encode(&self, text: &str, add_special: bool, parse_special: bool) -> Result<Vec<u32>, Error> {
         if text.len() > TEXT_BYTES_MAX {
-            return Err(Error::TextTooLong {
-                n_bytes: text.len(),
-                n_bytes_max: TEXT_BYTES_MAX,
-            });
+            return Err(Error::TextTooLong { n_bytes: text.len(), n_bytes_max: TEXT_BYTES_MAX });
         }
         let mut out = Vec::new();
         if add_special && self.add_bos {
@@ -151,12 +133,7 @@ impl Tokenizer {
                 (Part::Text(text), Method::Bpe(bpe, pre)) => {
                     pretokenize::split(pre, text, &mut words);
                     for &(start, end) in &words {
-                        bpe.encode(
-                            &self.vocab,
-                            &text.as_bytes()[start..end],
-                            &mut merger,
-                            &mut out,
-                        )?;
+                        bpe.encode(&self.vocab, &text.as_bytes()[start..end], &mut merger, &mut out)?;
                     }
                 }
             }

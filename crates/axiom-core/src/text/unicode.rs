@@ -63,11 +63,7 @@ const fn look_up(cp: u32) -> u16 {
         }
     }
     let category = 1 << (RUNS[low] & 15);
-    if is_white_space(cp) {
-        category | SPACE
-    } else {
-        category
-    }
+    if is_white_space(cp) { category | SPACE } else { category }
 }
 
 const fn is_white_space(cp: u32) -> bool {

@@ -33,12 +33,7 @@ pub struct Strings<'a> {
 
 impl<'a> Strings<'a> {
     /// Check that every string lies inside `raw`; string `i` is `lengths[i]` bytes from `starts[i]`.
-    pub fn new(
-        key: &'static str,
-        raw: &'a [u8],
-        starts: &'a [i64],
-        lengths: &'a [i64],
-    ) -> Result<Self, Error> {
+    pub fn new(key: &'static str, raw: &'a [u8], starts: &'a [i64], lengths: &'a [i64]) -> Result<Self, Error> {
         if starts.len() != lengths.len() {
             let expected = format!("as many lengths as starts, {}", starts.len());
             return Err(Error::Metadata {
@@ -49,11 +44,8 @@ impl<'a> Strings<'a> {
             });
         }
         for (index, (&start, &length)) in starts.iter().zip(lengths).enumerate() {
-            let inside = start >= 0
-                && length >= 0
-                && start
-                    .checked_add(length)
-                    .is_some_and(|end| end <= raw.len() as i64);
+            let inside =
+                start >= 0 && length >= 0 && start.checked_add(length).is_some_and(|end| end <= raw.len() as i64);
             if !inside {
                 return Err(Error::Metadata {
                     key,
@@ -63,11 +55,7 @@ impl<'a> Strings<'a> {
                 });
             }
         }
-        Ok(Strings {
-            raw,
-            starts,
-            lengths,
-        })
+        Ok(Strings { raw, starts, lengths })
     }
 
     /// Number of strings.
@@ -196,10 +184,7 @@ struct Blob {
 
 impl Blob {
     fn with_capacity(n: usize, n_bytes: usize) -> Self {
-        Blob {
-            bytes: Vec::with_capacity(n_bytes),
-            ends: Vec::with_capacity(n),
-        }
+        Blob { bytes: Vec::with_capacity(n_bytes), ends: Vec::with_capacity(n) }
     }
 
     fn push(&mut self, bytes: impl IntoIterator<Item = u8>) {
@@ -242,12 +227,7 @@ impl Vocab {
         let n = source.tokens.len();
         if n == 0 || n >= MAX_TOKENS {
             let expected = format!("from 1 to {} tokens", MAX_TOKENS - 1).into();
-            return Err(Error::Metadata {
-                key: KEY_TOKENS,
-                index: None,
-                expected,
-                got: format!("{n}"),
-            });
+            return Err(Error::Metadata { key: KEY_TOKENS, index: None, expected, got: format!("{n}") });
         }
         let kinds = checked_kinds(source.types, n)?;
 
@@ -264,10 +244,7 @@ impl Vocab {
                 expected: Cow::Borrowed("tokens that a hash spreads out"),
                 got: String::from("thousands that fall together"),
             };
-            if let Insertion::Present(first) = words
-                .insert(index as u32, |id| texts.get(id))
-                .map_err(crowded)?
-            {
+            if let Insertion::Present(first) = words.insert(index as u32, |id| texts.get(id)).map_err(crowded)? {
                 return Err(Error::Metadata {
                     key: KEY_TOKENS,
                     index: Some(index),
@@ -276,13 +253,7 @@ impl Vocab {
                 });
             }
         }
-        let mut vocab = Vocab {
-            algorithm,
-            texts,
-            pieces: Blob::default(),
-            kinds,
-            words,
-        };
+        let mut vocab = Vocab { algorithm, texts, pieces: Blob::default(), kinds, words };
         vocab.pieces = vocab.decoded_pieces()?;
         Ok(vocab)
     }
@@ -322,11 +293,7 @@ impl Vocab {
     /// `id` as an index, or the error that names it.
     pub fn checked_id(&self, id: i64) -> Result<u32, Error> {
         let n_vocab = self.n_vocab();
-        if id >= 0 && (id as u64) < n_vocab as u64 {
-            Ok(id as u32)
-        } else {
-            Err(Error::TokenId { id, n_vocab })
-        }
+        if id >= 0 && (id as u64) < n_vocab as u64 { Ok(id as u32) } else { Err(Error::TokenId { id, n_vocab }) }
     }
 
     /// The text of a token as the file writes it; panics if there is no such token, as do the next two.
@@ -376,12 +343,7 @@ pub(super) fn check_length(key: &'static str, got: usize, n_vocab: usize) -> Res
         return Ok(());
     }
     let expected = format!("{n_vocab} entries, one for each token").into();
-    Err(Error::Metadata {
-        key,
-        index: None,
-        expected,
-        got: format!("{got}"),
-    })
+    Err(Error::Metadata { key, index: None, expected, got: format!("{got}") })
 }
 
 /// Bytes from a file as they are shown in a message: the beginning, quoted, what is not printable ASCII escaped.
@@ -424,9 +386,5 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
 
 /// The bytes that `text` writes in the byte-level alphabet, if it is written in it throughout.
 fn byte_decoded(text: &[u8]) -> Option<Vec<u8>> {
-    core::str::from_utf8(text)
-        .ok()?
-        .chars()
-        .map(byte_level::byte_of)
-        .collect()
+    core::str::from_utf8(text).ok()?.chars().map(byte_level::byte_of).collect()
 }

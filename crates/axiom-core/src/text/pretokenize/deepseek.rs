@@ -31,20 +31,13 @@ pub fn llm_punctuation(text: &str, from: usize) -> Option<(usize, usize)> {
 
 /// `\s+$`: white space at the end.
 pub fn trailing_space(text: &str, from: usize) -> Option<(usize, usize)> {
-    let start = from
-        + text[from..]
-            .trim_end_matches(|c| class(c) & SPACE != 0)
-            .len();
+    let start = from + text[from..].trim_end_matches(|c| class(c) & SPACE != 0).len();
     (start < text.len()).then_some((start, text.len()))
 }
 
 /// `[一-龥ࠀ-一가-퟿]+`
 pub fn llm_east_asian(text: &str, from: usize) -> Option<(usize, usize)> {
-    plain_run(
-        text,
-        from,
-        |c| matches!(c, '\u{800}'..='\u{9FA5}' | '\u{AC00}'..='\u{D7FF}'),
-    )
+    plain_run(text, from, |c| matches!(c, '\u{800}'..='\u{9FA5}' | '\u{AC00}'..='\u{D7FF}'))
 }
 
 /// `\s?\p{L}+`
@@ -59,11 +52,7 @@ pub fn coder_punctuation(text: &str, from: usize) -> Option<(usize, usize)> {
 
 /// `[一-龥぀-ゟ゠-ヿ]+`
 pub fn v3_east_asian(text: &str, from: usize) -> Option<(usize, usize)> {
-    plain_run(
-        text,
-        from,
-        |c| matches!(c, '\u{4E00}'..='\u{9FA5}' | '\u{3040}'..='\u{30FF}'),
-    )
+    plain_run(text, from, |c| matches!(c, '\u{4E00}'..='\u{9FA5}' | '\u{3040}'..='\u{30FF}'))
 }
 
 /// ``[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+``

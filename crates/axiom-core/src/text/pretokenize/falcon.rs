@@ -18,18 +18,12 @@ pub fn punctuation(text: &str, from: usize) -> Option<(usize, usize)> {
 pub fn byte_numbers(bytes: &[u8], from: usize) -> Option<(usize, usize)> {
     let wanted = |byte: &u8| matches!(byte, b'0'..=b'9' | 0xB2 | 0xB3 | 0xB9 | 0xBC | 0xBD | 0xBE);
     let start = from + bytes[from..].iter().position(wanted)?;
-    let n = bytes[start..]
-        .iter()
-        .take_while(|byte| wanted(byte))
-        .count();
+    let n = bytes[start..].iter().take_while(|byte| wanted(byte)).count();
     Some((start, start + n))
 }
 
 /// `[0-9][0-9][0-9]`
 pub fn three_digits(bytes: &[u8], from: usize) -> Option<(usize, usize)> {
-    let start = from
-        + bytes[from..]
-            .windows(3)
-            .position(|three| three.iter().all(u8::is_ascii_digit))?;
+    let start = from + bytes[from..].windows(3).position(|three| three.iter().all(u8::is_ascii_digit))?;
     Some((start, start + 3))
 }

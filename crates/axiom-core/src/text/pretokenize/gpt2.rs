@@ -16,9 +16,7 @@ pub fn find(text: &str, at: usize) -> Option<(usize, usize)> {
     let end = match scan::next(text, body) {
         Some((c, _)) if class(c) & LETTER != 0 => scan::run_of(text, body, LETTER),
         Some((c, _)) if class(c) & NUMBER != 0 => scan::run_of(text, body, NUMBER),
-        Some((c, _)) if class(c) & SPACE == 0 => {
-            scan::run_outside(text, body, SPACE | LETTER | NUMBER)
-        }
+        Some((c, _)) if class(c) & SPACE == 0 => scan::run_outside(text, body, SPACE | LETTER | NUMBER),
         _ => scan::white_space(text, at),
     };
     Some((at, end))

@@ -30,8 +30,5 @@ pub fn find(text: &str, at: usize, word: u16, n_digits_max: usize) -> Option<(us
     if end > body {
         return Some((at, scan::run(text, end, |c| c == '\r' || c == '\n')));
     }
-    Some((
-        at,
-        scan::line_breaks(text, at).unwrap_or_else(|| scan::white_space(text, at)),
-    ))
+    Some((at, scan::line_breaks(text, at).unwrap_or_else(|| scan::white_space(text, at))))
 }

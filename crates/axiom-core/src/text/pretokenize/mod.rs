@@ -75,31 +75,13 @@ pub static PRE_TOKENIZERS: [PreTokenizer; 13] = [
         steps: &[GPT2],
     },
     PreTokenizer {
-        names: &[
-            "smollm",
-            "starcoder",
-            "refact",
-            "command-r",
-            "codeshell",
-            "exaone",
-            "minerva-7b",
-            "mellum2",
-        ],
+        names: &["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b", "mellum2"],
         ignore_merges: false,
         add_bos: false,
         steps: &[SINGLE_DIGITS, GPT2],
     },
     PreTokenizer {
-        names: &[
-            "llama-bpe",
-            "llama3",
-            "llama-v3",
-            "falcon3",
-            "falcon-h1",
-            "pixtral",
-            "midm-2.0",
-            "lfm2",
-        ],
+        names: &["llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"],
         ignore_merges: true,
         add_bos: true,
         steps: &[LLAMA3],
@@ -110,39 +92,15 @@ pub static PRE_TOKENIZERS: [PreTokenizer; 13] = [
         add_bos: false,
         steps: &[LLAMA3],
     },
+    PreTokenizer { names: &["glm4", "glm5"], ignore_merges: true, add_bos: false, steps: &[LLAMA3] },
     PreTokenizer {
-        names: &["glm4", "glm5"],
-        ignore_merges: true,
-        add_bos: false,
-        steps: &[LLAMA3],
-    },
-    PreTokenizer {
-        names: &[
-            "qwen2",
-            "deepseek-r1-qwen",
-            "stablelm2",
-            "megrez",
-            "hunyuan",
-            "kormo",
-            "solar-open",
-            "grok-2",
-        ],
+        names: &["qwen2", "deepseek-r1-qwen", "stablelm2", "megrez", "hunyuan", "kormo", "solar-open", "grok-2"],
         ignore_merges: false,
         add_bos: false,
         steps: &[QWEN2],
     },
-    PreTokenizer {
-        names: &["qwen35"],
-        ignore_merges: false,
-        add_bos: false,
-        steps: &[QWEN35],
-    },
-    PreTokenizer {
-        names: &["tekken"],
-        ignore_merges: true,
-        add_bos: true,
-        steps: &[TEKKEN],
-    },
+    PreTokenizer { names: &["qwen35"], ignore_merges: false, add_bos: false, steps: &[QWEN35] },
+    PreTokenizer { names: &["tekken"], ignore_merges: true, add_bos: true, steps: &[TEKKEN] },
     PreTokenizer {
         names: &["gpt-4o", "llama4", "kanana2", "minimax-m2"],
         ignore_merges: false,
@@ -203,17 +161,11 @@ pub static PRE_TOKENIZERS: [PreTokenizer; 13] = [
 pub fn by_name(name: Option<&str>) -> Result<&'static PreTokenizer, Error> {
     let found = name.and_then(|name| PRE_TOKENIZERS.iter().find(|pre| pre.names.contains(&name)));
     found.ok_or_else(|| {
-        let names: Vec<String> = PRE_TOKENIZERS
-            .iter()
-            .flat_map(|pre| pre.names)
-            .map(|name| format!("{name:?}"))
-            .collect();
+        let names: Vec<String> =
+            PRE_TOKENIZERS.iter().flat_map(|pre| pre.names).map(|name| format!("{name:?}")).collect();
         Error::UnsupportedTokenizer {
             key: "tokenizer.ggml.pre",
-            got: name.map_or_else(
-                || String::from("a file without this key"),
-                |name| quoted(name.as_bytes()),
-            ),
+            got: name.map_or_else(|| String::from("a file without this key"), |name| quoted(name.as_bytes())),
             supported: names.join(", "),
         }
     })
@@ -234,21 +186,14 @@ pub fn split(pre: &PreTokenizer, text: &str, words: &mut Vec<(usize, usize)>) {
             let cut = |word: (usize, usize)| words.push((start + word.0, start + word.1));
             match step {
                 Step::Text(find) => cut_piece(&text[start..end], end - start, find, cut),
-                Step::Bytes(find) => {
-                    cut_piece(&text.as_bytes()[start..end], end - start, find, cut)
-                }
+                Step::Bytes(find) => cut_piece(&text.as_bytes()[start..end], end - start, find, cut),
             }
         }
     }
 }
 
 /// Cut one piece of `n_bytes`: each match, and each stretch between two.
-fn cut_piece<T: ?Sized>(
-    piece: &T,
-    n_bytes: usize,
-    find: &Find<T>,
-    mut cut: impl FnMut((usize, usize)),
-) {
+fn cut_piece<T: ?Sized>(piece: &T, n_bytes: usize, find: &Find<T>, mut cut: impl FnMut((usize, usize))) {
     let mut at = 0;
     while let Some((start, end)) = find(piece, at) {
         if start > at {
@@ -269,10 +214,7 @@ mod tests {
     fn words(pre: &str, text: &str) -> Vec<String> {
         let mut ranges = Vec::new();
         split(by_name(Some(pre)).unwrap(), text, &mut ranges);
-        ranges
-            .iter()
-            .map(|&(start, end)| String::from_utf8_lossy(&text.as_bytes()[start..end]).into_owned())
-            .collect()
+        ranges.iter().map(|&(start, end)| String::from_utf8_lossy(&text.as_bytes()[start..end]).into_owned()).collect()
     }
 
     #[test]
@@ -281,24 +223,12 @@ mod tests {
             words("gpt-2", "I'LL we'll  go\n\n1234"),
             ["I", "'", "LL", " we", "'ll", " ", " go", "\n", "\n", "1234"]
         );
-        assert_eq!(
-            words("llama-bpe", "I'LL go!\n\n 12345"),
-            ["I", "'LL", " go", "!\n\n", " ", "123", "45"]
-        );
-        assert_eq!(
-            words("qwen2", "a 12\r\n  b"),
-            ["a", " ", "1", "2", "\r\n", " ", " b"]
-        );
-        assert_eq!(
-            words("tekken", "HelloWORLD あA/"),
-            ["Hello", "WORLD", " あ", "A", "/"]
-        );
+        assert_eq!(words("llama-bpe", "I'LL go!\n\n 12345"), ["I", "'LL", " go", "!\n\n", " ", "123", "45"]);
+        assert_eq!(words("qwen2", "a 12\r\n  b"), ["a", " ", "1", "2", "\r\n", " ", " b"]);
+        assert_eq!(words("tekken", "HelloWORLD あA/"), ["Hello", "WORLD", " あ", "A", "/"]);
         assert_eq!(words("smollm", "x42 "), ["x", "4", "2", " "]);
         assert_eq!(words("falcon", "a12345!! "), ["a", "123", "45", "!!", " "]);
-        assert_eq!(
-            words("deepseek-v3", "12345 .abc d\u{1}7"),
-            ["123", "45", " .", "abc", " d", "\u{1}", "7"]
-        );
+        assert_eq!(words("deepseek-v3", "12345 .abc d\u{1}7"), ["123", "45", " .", "abc", " d", "\u{1}", "7"]);
     }
 
     #[test]
@@ -319,10 +249,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_an_error_that_lists_the_known_ones() {
         let message = format!("{}", by_name(Some("nonsense")).unwrap_err());
-        assert!(
-            message.contains("\"nonsense\"") && message.contains("\"llama-bpe\""),
-            "{message}"
-        );
+        assert!(message.contains("\"nonsense\"") && message.contains("\"llama-bpe\""), "{message}");
         assert!(by_name(None).is_err());
     }
 }

@@ -9,38 +9,22 @@
 //! engines use, cuts words with accents, marks and modifier letters elsewhere.
 
 use super::scan;
-use crate::text::unicode::{
-    LETTER, LOWER, MARK, MODIFIER, NUMBER, SPACE, TITLE, UNCASED, UPPER, class,
-};
+use crate::text::unicode::{LETTER, LOWER, MARK, MODIFIER, NUMBER, SPACE, TITLE, UNCASED, UPPER, class};
 
 const BOTH: u16 = MODIFIER | UNCASED | MARK;
 const U: u16 = UPPER | TITLE | BOTH;
 const D: u16 = LOWER | BOTH;
 
 /// The piece that begins at `at`; every character belongs to one.
-pub fn find(
-    text: &str,
-    at: usize,
-    contractions: bool,
-    n_digits_max: usize,
-) -> Option<(usize, usize)> {
+pub fn find(text: &str, at: usize, contractions: bool, n_digits_max: usize) -> Option<(usize, usize)> {
     let (first, after) = scan::next(text, at)?;
     let bits = class(first);
     // `X?` takes the first character where it can, and gives it back where the branch fails with it.
     let leads = bits & (LETTER | NUMBER) == 0 && first != '\r' && first != '\n';
-    let word = leads
-        .then(|| ends_low(text, after))
-        .flatten()
-        .or_else(|| ends_low(text, at));
-    let word = word
-        .or_else(|| leads.then(|| ends_high(text, after)).flatten())
-        .or_else(|| ends_high(text, at));
+    let word = leads.then(|| ends_low(text, after)).flatten().or_else(|| ends_low(text, at));
+    let word = word.or_else(|| leads.then(|| ends_high(text, after)).flatten()).or_else(|| ends_high(text, at));
     if let Some(end) = word {
-        let suffix = if contractions {
-            scan::contraction(text, end, true)
-        } else {
-            None
-        };
+        let suffix = if contractions { scan::contraction(text, end, true) } else { None };
         return Some((at, suffix.unwrap_or(end)));
     }
     if bits & NUMBER != 0 {
@@ -51,10 +35,7 @@ pub fn find(
     if end > body {
         return Some((at, scan::run(text, end, |c| matches!(c, '\r' | '\n' | '/'))));
     }
-    Some((
-        at,
-        scan::line_breaks(text, at).unwrap_or_else(|| scan::white_space(text, at)),
-    ))
+    Some((at, scan::line_breaks(text, at).unwrap_or_else(|| scan::white_space(text, at))))
 }
 
 /// `U*D+`. Where no `D` follows the run of `U`, the expression gives back characters until one of them is a `D` too;
@@ -66,10 +47,7 @@ fn ends_low(text: &str, at: usize) -> Option<usize> {
         return Some(end);
     }
     let upper = &text[at..upper_end];
-    upper
-        .char_indices()
-        .rfind(|&(_, c)| class(c) & BOTH != 0)
-        .map(|(offset, c)| at + offset + c.len_utf8())
+    upper.char_indices().rfind(|&(_, c)| class(c) & BOTH != 0).map(|(offset, c)| at + offset + c.len_utf8())
 }
 
 /// `U+D*`.

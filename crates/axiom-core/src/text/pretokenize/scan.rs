@@ -28,11 +28,7 @@ pub fn run_outside(text: &str, at: usize, set: u16) -> usize {
 
 /// At most `n_max` characters of the classes in `set`: `[…]{0,n}`.
 pub fn run_of_up_to(text: &str, at: usize, set: u16, n_max: usize) -> usize {
-    text[at..]
-        .chars()
-        .take(n_max)
-        .take_while(|&c| class(c) & set != 0)
-        .fold(at, |end, c| end + c.len_utf8())
+    text[at..].chars().take(n_max).take_while(|&c| class(c) & set != 0).fold(at, |end, c| end + c.len_utf8())
 }
 
 /// `\s*[\r\n]+`: to the last line break in the white space, if there is one.
@@ -48,10 +44,7 @@ pub fn white_space(text: &str, at: usize) -> usize {
     if end == text.len() {
         return end;
     }
-    let last = text[at..end]
-        .char_indices()
-        .next_back()
-        .map_or(0, |(offset, _)| offset);
+    let last = text[at..end].char_indices().next_back().map_or(0, |(offset, _)| offset);
     if last > 0 { at + last } else { end }
 }
 
