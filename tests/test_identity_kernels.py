@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from axiom.reference import testing as reference
-from axiom.reference.arithmetic.half import f16_to_f32
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from axiom.reference import testing as reference
+from axiom.reference.arithmetic.half import f16_to_f32
 from tests import blocks as sources
 
 native: Any = pytest.importorskip("axiom._native", reason="the extension is not built").testing.kernels

@@ -7,12 +7,13 @@ import struct
 
 import numpy as np
 import pytest
-from axiom.reference.arithmetic.activation import pad_to_blocks, quantize
-from axiom.reference.arithmetic.elementary import exp, silu, sum16
-from axiom.reference.arithmetic.half import bf16_to_f32, f16_to_f32, f32_to_f16
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
+from axiom.reference.arithmetic.activation import pad_to_blocks, quantize
+from axiom.reference.arithmetic.elementary import exp, silu, sum16
+from axiom.reference.arithmetic.half import bf16_to_f32, f16_to_f32, f32_to_f16
 
 f32 = np.float32
 ANY_F32 = st.floats(width=32, allow_nan=True, allow_infinity=True)

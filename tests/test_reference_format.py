@@ -6,12 +6,12 @@ import struct
 
 import numpy as np
 import pytest
-from axiom.reference.arithmetic.activation import quantize
-from axiom.reference.format import FORMATS, format_named
-from axiom.reference.format.codes import Bits, Bytes, Crumbs, Nibbles
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from axiom.reference.arithmetic.activation import quantize
+from axiom.reference.format import FORMATS, format_named
+from axiom.reference.format.codes import Bits, Bytes, Crumbs, Nibbles
 from tests import blocks as sources
 
 NAMES = list(FORMATS)

@@ -7,6 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from axiom.model_config import ModelConfig
 from axiom.reference.arithmetic import float64
 from axiom.reference.arithmetic.elementary import exp, sum16
@@ -14,8 +17,6 @@ from axiom.reference.model.attention import attention
 from axiom.reference.model.feed_forward import silu_mul
 from axiom.reference.model.norm import rms_norm
 from axiom.reference.model.rope import RopeTable, angle_per_position, magnitude, rope
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 f32 = np.float32
 f64 = np.float64

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from .memory import KVCachePool
 from .model.forward import forward
 from .model.rope import RopeTable
 from .model.weights import Tensor, load_weights
+from .telemetry import LayerClock, LayerTimes, Telemetry
 
 _LOGIT_ROWS = ("last", "all", "none")
 
@@ -48,9 +48,7 @@ class Engine:
         self._weights = load_weights(self.config, tensors, progress)
         self._rope = RopeTable(self.config, self._weights.rope_freqs)
         self._closed = False
-        self._n_pass = self._n_token = 0
-        self._layer_us = [0.0] * self.config.n_layer
-        self._pass_us = 0.0
+        self._telemetry = Telemetry(layers=[LayerTimes() for _ in range(self.config.n_layer)])
 
     # Sequences
 
@@ -101,29 +99,23 @@ class Engine:
         if out is not None:
             _check_out(out, (n_rows, self.n_vocab))
 
-        started = boundary = perf_counter()
+        if not seqs:
+            return np.zeros((0, self.n_vocab), np.float32) if out is None else out
 
-        def at_layer_boundary(layer_idx: int) -> None:
-            nonlocal boundary
-            now = perf_counter()
-            self._layer_us[layer_idx] += (now - boundary) * 1e6
-            boundary = now
-
+        clock = LayerClock(self._telemetry)
         try:
             for seq, ids in zip(seqs, new, strict=True):
                 cache.reserve(seq, len(ids))
             with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
-                rows = forward(self.config, self._weights, self._rope, cache, seqs, new, logits, at_layer_boundary)
-            _check_finite(rows, seqs, new, logits)
+                rows = forward(self.config, self._weights, self._rope, cache, seqs, new, logits, clock)
+            self._check_finite(rows, seqs, new, logits)
         except BaseException:
             for seq in seqs:
                 cache.abandon(seq)
             raise
         for seq, ids in zip(seqs, new, strict=True):
             cache.commit(seq, len(ids))
-        self._n_pass += 1
-        self._n_token += sum(map(len, new))
-        self._pass_us += (perf_counter() - started) * 1e6
+        clock.end(sum(map(len, new)))
         if out is None:
             return rows
         out[...] = rows
@@ -132,32 +124,45 @@ class Engine:
     def _checked(self, seqs: Sequence[int], tokens: Sequence[Sequence[int]], logits: str) -> list[np.ndarray]:
         if logits not in _LOGIT_ROWS:
             raise ValueError(f"logits: expected one of {', '.join(map(repr, _LOGIT_ROWS))}, got {logits!r}")
-        if len(seqs) != len(tokens) or not seqs:
+        if len(seqs) != len(tokens):
             raise ValueError(f"expected as many lists of tokens as sequences, got {len(tokens)} for {len(seqs)}")
-        if len(set(seqs)) != len(seqs):
-            raise ValueError(f"expected each sequence once in a pass, got seqs={list(seqs)}")
-        checked = []
-        for seq, given in zip(seqs, tokens, strict=True):
+        checked: list[np.ndarray] = []
+        for i, (seq, given) in enumerate(zip(seqs, tokens, strict=True)):
             self._cache.length(seq)
+            if seq in seqs[:i]:
+                raise ValueError(f"sequence {seq} is in the pass twice; give all its tokens in one list")
             ids = np.asarray(given)
-            if ids.ndim != 1 or not len(ids) or not np.issubdtype(ids.dtype, np.integer):
-                raise ValueError(f"sequence {seq}: expected a list of at least one token, got {ids.tolist()!r}")
+            if not ids.size:
+                raise ValueError(f"sequence {seq} has no new tokens; leave it out of the pass")
+            if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
+                raise TypeError(f"sequence {seq}: expected a list of whole numbers, got {given!r}")
             wrong = ids[(ids < 0) | (ids >= self.n_vocab)]
             if len(wrong):
                 raise ValueError(f"sequence {seq}: expected tokens in 0 ... {self.n_vocab - 1}, got {wrong[0]}")
             checked.append(ids.astype(np.int64))
         return checked
 
+    def _check_finite(self, rows: np.ndarray, seqs: Sequence[int], new: list[np.ndarray], logits: str) -> None:
+        """A row that is not finite is an error, never a token: NaN compares false and would pick one silently."""
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if not len(bad):
+            return
+        which = [
+            (seq, i)
+            for seq, ids in zip(seqs, new, strict=True)
+            for i in range(len(ids))[-1 if logits == "last" else 0 :]
+        ]
+        seq, i = which[bad[0]]
+        raise NumericError(
+            f"sequence {seq}: the logits at position {self._cache.length(seq) + i} are not finite; the model is "
+            "damaged, or its values overflow the cache: try kv='f32'"
+        )
+
     # What it is and did
 
     def telemetry(self) -> dict[str, Any]:
-        """Returns times, in microseconds, and counts of the passes so far."""
-        return {
-            "n_pass": self._n_pass,
-            "n_token": self._n_token,
-            "pass_us": self._pass_us,
-            "layer_us": list(self._layer_us),
-        }
+        """Returns times, in microseconds, and counts of the passes so far (telemetry.py)."""
+        return self._telemetry.as_dict()
 
     def info(self) -> dict[str, Any]:
         """Returns what was chosen at start and the bytes that are held."""
@@ -192,16 +197,3 @@ def _check_out(out: np.ndarray, shape: tuple[int, int]) -> None:
             f"out: expected a writeable, contiguous float32 array of shape {list(shape)}, "
             f"got {out.dtype} {list(out.shape)}"
         )
-
-
-def _check_finite(rows: np.ndarray, seqs: Sequence[int], new: list[np.ndarray], logits: str) -> None:
-    """A row that is not finite is an error, never a token: NaN compares false and would pick one silently."""
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if not len(bad):
-        return
-    ends = np.cumsum([1 if logits == "last" else len(ids) for ids in new])
-    seq = seqs[int(np.searchsorted(ends, bad[0], side="right"))]
-    raise NumericError(
-        f"sequence {seq}: the logits of row {bad[0]} are not all finite; "
-        "the weights are damaged, or keys overflow the f16 cache: check the file, or use kv='f32'"
-    )

@@ -155,28 +155,26 @@ class KVCachePool:
     def load(self, state: bytes) -> int:
         """Opens a sequence from saved state; ValueError if it is damaged or of another model or cache type."""
         state = bytes(state)
+        n_layer, _, n_head_kv, _, head_dim = self.slab_shape
         least = _SAVED_HEADER.size + _SAVED_CRC.size
         if len(state) < least or state[:8] != _SAVED_MAGIC:
-            raise ValueError(f"expected a saved sequence of {least} bytes or more, got {len(state)} that are none")
-        _, version, n_bytes, *shape, n_pos = _SAVED_HEADER.unpack_from(state)
-        if version != _SAVED_VERSION:
-            raise ValueError(f"saved sequence: expected version {_SAVED_VERSION}, got {version}; save it again")
-        n_layer, _, n_head_kv, _, head_dim = self.slab_shape
-        if shape != [n_layer, n_head_kv, head_dim] or n_bytes != self.dtype.itemsize:
-            raise ValueError(
-                f"saved sequence: expected n_layer, n_head_kv, head_dim = {[n_layer, n_head_kv, head_dim]} in numbers "
-                f"of {self.dtype.itemsize} bytes, got {shape} in {n_bytes}; load it with the model and kv that saved it"
-            )
+            raise _wrong_state("is none: bytes that begin with AXIOMSEQ", least, len(state))
+        _, *numbers_of_header, n_pos = _SAVED_HEADER.unpack_from(state)
+        names = ("version", "bytes per number", "n_layer", "n_head_kv", "head_dim")
+        own = (_SAVED_VERSION, self.dtype.itemsize, n_layer, n_head_kv, head_dim)
+        for name, expected, got in zip(names, own, numbers_of_header, strict=True):
+            if got != expected:
+                raise _wrong_state(name, expected, got)
         if n_pos > self.n_ctx:
             raise ContextLengthError(
                 f"saved sequence: it has {n_pos} positions, but n_ctx is {self.n_ctx}; use a larger n_ctx"
             )
-        n_expected = least + n_bytes * 2 * n_layer * n_head_kv * head_dim * n_pos
-        if len(state) != n_expected:
-            raise ValueError(f"saved sequence of {n_pos} positions: expected {n_expected} bytes, got {len(state)}")
-        (crc,) = _SAVED_CRC.unpack_from(state, len(state) - _SAVED_CRC.size)
+        n_bytes = least + 2 * n_layer * n_head_kv * head_dim * self.dtype.itemsize * n_pos
+        if len(state) != n_bytes:
+            raise _wrong_state("length in bytes", n_bytes, len(state))
+        (crc,) = _SAVED_CRC.unpack_from(state, n_bytes - _SAVED_CRC.size)
         if crc != zlib.crc32(state[: -_SAVED_CRC.size]):
-            raise ValueError("saved sequence: its checksum does not match, so bytes have changed; save it again")
+            raise _wrong_state("checksum", zlib.crc32(state[: -_SAVED_CRC.size]), crc)
         body = memoryview(state)[_SAVED_HEADER.size : -_SAVED_CRC.size]
         numbers = np.frombuffer(body, self.dtype.newbyteorder("<")).reshape(n_layer, 2, n_pos, n_head_kv, head_dim)
         seq = self.new()
@@ -190,8 +188,9 @@ class KVCachePool:
     def _get(self, seq: int) -> _Sequence:
         sequence = self.sequences.get(seq)
         if sequence is None:
-            open_seqs = ", ".join(map(str, sorted(self.sequences))) or "none"
-            raise ValueError(f"expected an open sequence (now: {open_seqs}), got {seq!r}")
+            raise ValueError(
+                f"sequence {seq!r} is not open ({len(self.sequences)} are); use the number that opening it returned"
+            )
         return sequence
 
     @staticmethod
@@ -208,3 +207,9 @@ class KVCachePool:
     def n_bytes(self) -> int:
         """Bytes that slabs hold now; a shared slab counts once."""
         return self.n_bytes_per_slab * len({id(slab) for s in self.sequences.values() for slab in s.slabs})
+
+
+def _wrong_state(what: str, expected: int, got: int) -> ValueError:
+    return ValueError(
+        f"saved sequence: {what}: expected {expected}, got {got}; load it with the model and kv that saved it"
+    )

@@ -9,11 +9,11 @@ from ..arithmetic.elementary import silu
 from .weights import LayerWeights
 
 
-def feed_forward(weights: LayerWeights, x: Activations) -> np.ndarray:
-    """ffn_down (silu(ffn_gate x) * ffn_up x): from n_embd to n_ff and back, f32 [n_tokens, n_embd]."""
+def gate_and_up(weights: LayerWeights, x: Activations) -> Activations:
+    """silu(ffn_gate x) * ffn_up x: from n_embd to n_ff, quantised for ffn_down, which brings it back."""
     gate = weights.ffn_gate.product(x)  # [n_tokens, n_ff]
     up = weights.ffn_up.product(x)  # [n_tokens, n_ff]
-    return weights.ffn_down.product(quantize(silu_mul(gate, up)))
+    return quantize(silu_mul(gate, up))
 
 
 def silu_mul(gate: np.ndarray, up: np.ndarray) -> np.ndarray:

@@ -9,8 +9,9 @@ import numpy as np
 from ...model_config import ModelConfig
 from ..arithmetic.activation import quantize
 from ..memory import KVCachePool
+from ..telemetry import LayerClock
 from .attention import attention
-from .feed_forward import feed_forward
+from .feed_forward import gate_and_up
 from .norm import rms_norm
 from .rope import rope
 from .weights import LayerWeights
@@ -33,13 +34,20 @@ class Batch(NamedTuple):
 
 
 def layer(
-    config: ModelConfig, weights: LayerWeights, layer_idx: int, h: np.ndarray, batch: Batch, cache: KVCachePool
+    config: ModelConfig,
+    weights: LayerWeights,
+    layer_idx: int,
+    h: np.ndarray,
+    batch: Batch,
+    cache: KVCachePool,
+    clock: LayerClock,
 ) -> np.ndarray:
     """Takes the residual stream h, f32 [n_tokens, n_embd], through one layer; writes its keys and values."""
     n_tokens = len(h)
     n_head, n_head_kv, head_dim = config.n_head, config.n_head_kv, config.head_dim
 
     x = quantize(rms_norm(h, weights.attn_norm, config.rms_eps))
+    clock.note(layer_idx, "rms_us")
     q = weights.attn_q.product(x).reshape(n_tokens, n_head, head_dim)
     k = weights.attn_k.product(x).reshape(n_tokens, n_head_kv, head_dim)
     v = weights.attn_v.product(x).reshape(n_tokens, n_head_kv, head_dim)
@@ -54,6 +62,12 @@ def layer(
         cache.write(seq, layer_idx, k[rows], v[rows])
         a[rows] = attention(q[rows], first_pos, cache.tiles(seq, layer_idx))
     h = h + weights.attn_output.product(quantize(a.reshape(n_tokens, n_head * head_dim)))
+    clock.note(layer_idx, "attn_us")
 
     x = quantize(rms_norm(h, weights.ffn_norm, config.rms_eps))
-    return h + feed_forward(weights, x)
+    clock.note(layer_idx, "rms_us")
+    gated = gate_and_up(weights, x)
+    clock.note(layer_idx, "ffn_proj_us")
+    h = h + weights.ffn_down.product(gated)
+    clock.note(layer_idx, "ffn_down_us")
+    return h
