@@ -1,0 +1,66 @@
+# Every entry to the project; `make` alone lists them. Set-up happens by itself: the environment is .venv, Rust builds
+# into target/, and nothing is written anywhere else.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+PROMPT ?= Once upon a time
+PYTEST_ARGS ?=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# What the compiled part is made of. The package's own Python files are used where they lie.
+SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name '*.toml')
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-peers lint bench wheel clean
+.DELETE_ON_ERROR:
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+run: $(VENV)/.built ## Tell a story with the model in the package; PROMPT="..." begins another
+	@$(VENV)/bin/axiom run "$(PROMPT)"
+
+test: $(VENV)/.test ## Run all tests of both languages; PYTEST_ARGS="-k name" for some
+	@$(PYTHON) tools/run_tests.py $(PYTEST_ARGS)
+
+test-peers: wheel ## Build other engines in an environment of their own, and compare with them
+	@sh tools/set_up.sh check-c++
+	@$(PYTHON) tests/peers/environment.py --axiom dist
+	@.venv-peers/bin/python -m pytest -p no:cacheprovider tests/peers $(PYTEST_ARGS)
+
+lint: $(VENV)/.lint ## Check formatting, lints, types and stubs
+	cargo fmt --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m mypy.stubtest axiom._native --mypy-config-file pyproject.toml
+
+bench: $(VENV)/.built ## Time prefill and decode beside this machine's read bandwidth
+	@$(VENV)/bin/axiom bench
+
+wheel: $(VENV)/.built ## Build the wheel that users install, into dist/
+	@rm -rf dist
+	@$(VENV)/bin/maturin build --release --quiet --out dist
+
+clean: ## Remove everything that was built or installed
+	rm -rf target dist $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis python/axiom/_native*.so
+	find python tests benches tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.made: tools/set_up.sh
+	@sh tools/set_up.sh environment $(VENV)
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.made $(SOURCES)
+	@sh tools/set_up.sh check-rust
+	@echo "building the engine (a minute or two, and again only when it changes)" >&2
+	@. $(VENV)/bin/activate && PIP_QUIET=1 maturin develop --release --quiet
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.built pyproject.toml
+	@$(PYTHON) -m pip install --quiet "axiom[test]"
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.test pyproject.toml
+	@$(PYTHON) -m pip install --quiet "axiom[lint]"
+	@touch $@
