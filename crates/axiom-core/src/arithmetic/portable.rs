@@ -80,7 +80,7 @@ unsafe impl Simd for Portable {
     type B = [u8; 64];
     type Q = [u8; 16];
 
-    const TILE: usize = 4;
+    const TILE: usize = 1;
 
     simd_ops! {
         fn splat(x: f32) -> Self::F {
