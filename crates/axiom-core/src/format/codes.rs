@@ -2,9 +2,13 @@
 //!
 //! All layouts serve one instruction: the product of four consecutive bytes of every row with four activations. Group g
 //! of 64 bytes holds columns 4g … 4g + 3 of rows 0 … 15 (byte `row × 4 + t`); narrower codes share bytes so that a shift and
-//! a mask bring out one group. `put` and `get` move one row's 32 codes in and out; `unpack` gives all eight groups.
+//! a mask bring out one group. `join` makes a block of its eight groups, `unpack` brings them out again in registers, and
+//! `get` reads the codes of one row.
 
 use crate::arithmetic::simd::{Simd, unrolled};
+
+/// Eight groups of 64 codes, a byte each: group g, byte `row × 4 + t` is the code of column 4g + t.
+pub type Groups = [u8; 512];
 
 /// A layout of 32 columns × 16 rows of unsigned codes.
 pub trait Codes {
@@ -12,8 +16,8 @@ pub trait Codes {
     const BYTES: usize;
     /// Largest code.
     const MAX: i32;
-    /// Writes the codes of one row; the block starts as zeros.
-    fn put(block: &mut [u8], row: usize, codes: &[u8; 32]);
+    /// Writes a block of eight groups of 64 codes.
+    fn join(groups: &Groups, block: &mut [u8]);
     /// Reads the codes of one row.
     fn get(block: &[u8], row: usize) -> [u8; 32];
     /// The eight groups: group g, byte `row × 4 + t` is the code of column 4g + t.
@@ -24,9 +28,9 @@ pub trait Codes {
     unsafe fn unpack<S: Simd>(block: *const u8) -> [S::B; 8];
 }
 
-/// Splits a column into its group and its byte within the row's four.
+/// The group of a column, and its byte there.
 #[inline(always)]
-const fn place(column: usize, row: usize) -> (usize, usize) {
+pub(super) const fn place(column: usize, row: usize) -> (usize, usize) {
     (column / 4, row * 4 + column % 4)
 }
 
@@ -37,11 +41,8 @@ impl Codes for Bytes {
     const BYTES: usize = 512;
     const MAX: i32 = 255;
 
-    fn put(block: &mut [u8], row: usize, codes: &[u8; 32]) {
-        for (column, code) in codes.iter().enumerate() {
-            let (group, byte) = place(column, row);
-            block[group * 64 + byte] = *code;
-        }
+    fn join(groups: &Groups, block: &mut [u8]) {
+        block.copy_from_slice(groups);
     }
 
     fn get(block: &[u8], row: usize) -> [u8; 32] {
@@ -65,10 +66,10 @@ impl Codes for Nibbles {
     const BYTES: usize = 256;
     const MAX: i32 = 15;
 
-    fn put(block: &mut [u8], row: usize, codes: &[u8; 32]) {
-        for (column, code) in codes.iter().enumerate() {
-            let (group, byte) = place(column, row);
-            block[group % 4 * 64 + byte] |= (code & 15) << (group / 4 * 4);
+    fn join(groups: &Groups, block: &mut [u8]) {
+        let (low, high) = groups.split_at(256);
+        for ((out, low), high) in block.iter_mut().zip(low).zip(high) {
+            *out = low & 15 | high << 4;
         }
     }
 
@@ -100,10 +101,11 @@ impl Codes for Crumbs {
     const BYTES: usize = 128;
     const MAX: i32 = 3;
 
-    fn put(block: &mut [u8], row: usize, codes: &[u8; 32]) {
-        for (column, code) in codes.iter().enumerate() {
-            let (group, byte) = place(column, row);
-            block[group / 4 * 64 + byte] |= (code & 3) << (group % 4 * 2);
+    fn join(groups: &Groups, block: &mut [u8]) {
+        for (out, four) in block.chunks_exact_mut(64).zip(groups.chunks_exact(256)) {
+            for (i, out) in out.iter_mut().enumerate() {
+                *out = four[i] & 3 | (four[64 + i] & 3) << 2 | (four[128 + i] & 3) << 4 | four[192 + i] << 6;
+            }
         }
     }
 
@@ -139,10 +141,10 @@ struct Bits;
 impl Bits {
     const BYTES: usize = 64;
 
-    fn put(block: &mut [u8], row: usize, codes: [u8; 32]) {
-        for (column, code) in codes.into_iter().enumerate() {
-            let (group, byte) = place(column, row);
-            block[byte] |= (code & 1) << group;
+    /// From bit `AT` of the groups' codes.
+    fn join<const AT: u8>(groups: &Groups, block: &mut [u8]) {
+        for (i, out) in block.iter_mut().enumerate() {
+            *out = (0..8).fold(0, |bits, g| bits | (groups[64 * g + i] >> AT & 1) << g);
         }
     }
 
@@ -199,9 +201,10 @@ impl Codes for Fives {
     const BYTES: usize = Nibbles::BYTES + Bits::BYTES;
     const MAX: i32 = 31;
 
-    fn put(block: &mut [u8], row: usize, codes: &[u8; 32]) {
-        Nibbles::put(block, row, codes);
-        Bits::put(&mut block[Nibbles::BYTES..], row, codes.map(|c| c >> 4));
+    fn join(groups: &Groups, block: &mut [u8]) {
+        let (low, high) = block.split_at_mut(Nibbles::BYTES);
+        Nibbles::join(groups, low);
+        Bits::join::<4>(groups, high);
     }
 
     fn get(block: &[u8], row: usize) -> [u8; 32] {
@@ -227,9 +230,10 @@ impl Codes for Sixes {
     const BYTES: usize = Nibbles::BYTES + Crumbs::BYTES;
     const MAX: i32 = 63;
 
-    fn put(block: &mut [u8], row: usize, codes: &[u8; 32]) {
-        Nibbles::put(block, row, codes);
-        Crumbs::put(&mut block[Nibbles::BYTES..], row, &codes.map(|c| c >> 4));
+    fn join(groups: &Groups, block: &mut [u8]) {
+        let (low, high) = block.split_at_mut(Nibbles::BYTES);
+        Nibbles::join(groups, low);
+        Crumbs::join(&groups.map(|code| code >> 4), high);
     }
 
     fn get(block: &[u8], row: usize) -> [u8; 32] {
@@ -265,9 +269,10 @@ impl Codes for Threes {
     const BYTES: usize = Crumbs::BYTES + Bits::BYTES;
     const MAX: i32 = 7;
 
-    fn put(block: &mut [u8], row: usize, codes: &[u8; 32]) {
-        Crumbs::put(block, row, codes);
-        Bits::put(&mut block[Crumbs::BYTES..], row, codes.map(|c| c >> 2));
+    fn join(groups: &Groups, block: &mut [u8]) {
+        let (low, high) = block.split_at_mut(Crumbs::BYTES);
+        Crumbs::join(groups, low);
+        Bits::join::<2>(groups, high);
     }
 
     fn get(block: &[u8], row: usize) -> [u8; 32] {

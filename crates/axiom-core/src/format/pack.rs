@@ -1,6 +1,6 @@
 //! From GGUF rows to panels and back. Bytes move, no number changes.
 
-use super::codes::Codes;
+use super::codes::{Codes, place};
 use super::panel::{CHUNK_BLOCKS, Plain};
 use super::{BlockFormat, Format, with_format};
 use crate::arithmetic::{BLOCK, LANES};
@@ -20,9 +20,7 @@ pub fn pack_panel(format: Format, rows: &[u8], n_col: usize, panel: &mut [u8]) {
     if bytes_row == 0 {
         return;
     }
-    for (lane, row) in rows.chunks_exact(bytes_row).enumerate() {
-        with_format!(format, F => pack_row::<F>(row, lane, panel), P => pack_plain::<P>(row, lane, panel));
-    }
+    with_format!(format, F => pack_blocks::<F>(rows, bytes_row, panel), P => pack_plain::<P>(rows, bytes_row, panel));
 }
 
 /// Reads row `lane` of a panel back into GGUF bytes.
@@ -49,17 +47,27 @@ fn locate<F: BlockFormat>(n: usize, n_total: usize) -> (usize, usize) {
     (start + within * meta_of_block, start + in_chunk * meta_of_block + within * codes_of_block)
 }
 
-fn pack_row<F: BlockFormat>(row: &[u8], lane: usize, panel: &mut [u8]) {
-    let n_total = row.len() / F::BYTES;
-    for (n, block) in row.chunks_exact(F::BYTES).enumerate() {
+fn pack_blocks<F: BlockFormat>(rows: &[u8], bytes_row: usize, panel: &mut [u8]) {
+    let n_total = bytes_row / F::BYTES;
+    for n in 0..n_total {
         let (mut meta, mut codes) = locate::<F>(n, n_total);
+        let blocks = || rows.chunks_exact(bytes_row).map(|row| &row[n * F::BYTES..(n + 1) * F::BYTES]);
         for &(offset, bytes) in F::FIELDS {
-            let at = meta + lane * bytes;
-            panel[at..at + bytes].copy_from_slice(&block[offset..offset + bytes]);
+            for (lane, block) in blocks().enumerate() {
+                let at = meta + lane * bytes;
+                panel[at..at + bytes].copy_from_slice(&block[offset..offset + bytes]);
+            }
             meta += LANES * bytes;
         }
         for i in 0..F::COLUMNS / BLOCK {
-            F::Codes::put(&mut panel[codes..codes + F::Codes::BYTES], lane, &F::codes(block, i));
+            let mut groups = [0; 512];
+            for (lane, block) in blocks().enumerate() {
+                for (column, four) in F::codes(block, i).chunks_exact(4).enumerate() {
+                    let (group, byte) = place(4 * column, lane);
+                    groups[64 * group + byte..][..4].copy_from_slice(four);
+                }
+            }
+            F::Codes::join(&groups, &mut panel[codes..codes + F::Codes::BYTES]);
             codes += F::Codes::BYTES;
         }
     }
@@ -81,10 +89,12 @@ fn unpack_blocks<F: BlockFormat>(panel: &[u8], lane: usize, row: &mut [u8]) {
     }
 }
 
-fn pack_plain<P: Plain>(row: &[u8], lane: usize, panel: &mut [u8]) {
-    for (k, number) in row.chunks_exact(P::BYTES).enumerate() {
-        let at = (k * LANES + lane) * P::BYTES;
-        panel[at..at + P::BYTES].copy_from_slice(number);
+fn pack_plain<P: Plain>(rows: &[u8], bytes_row: usize, panel: &mut [u8]) {
+    for (lane, row) in rows.chunks_exact(bytes_row).enumerate() {
+        for (k, number) in row.chunks_exact(P::BYTES).enumerate() {
+            let at = (k * LANES + lane) * P::BYTES;
+            panel[at..at + P::BYTES].copy_from_slice(number);
+        }
     }
 }
 
