@@ -43,6 +43,8 @@ class Stream(Iterator[str]):
     def _end(self) -> None:
         on_end, self._on_end = self._on_end, None
         self._pieces.close()
+        if self._generation.finish_reason is None:
+            self._generation.cancel()
         if on_end is not None:
             on_end(self._generation)
 
@@ -58,7 +60,7 @@ class Stream(Iterator[str]):
 
     @property
     def result(self) -> Completion:
-        """The completion. Raises `RuntimeError` before the end."""
+        """The completion; of a stream that was interrupted, what there was. Raises `RuntimeError` before the end."""
         if self._generation.finish_reason is None:
             raise RuntimeError("the stream has not ended; iterate to its end, or cancel() it and iterate once more")
         return self._generation.completion()

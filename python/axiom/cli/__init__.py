@@ -1,0 +1,98 @@
+"""The command line: `axiom run`, `chat`, `inspect`, `tokenize`, `score`, `bench`, `verify`, `doctor`.
+
+One file for each command, imported when it is called, so that the start is quick. Results go to standard output,
+everything else to standard error. Exit codes: 0 done, 1 an error (one line, no traceback), 2 a wrong command line,
+130 Ctrl-C. A reader of a pipe that goes away ends it with 1 and no word.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+__all__ = ["main"]
+
+_COMMANDS = {
+    "run": "Continue a text.",
+    "chat": "Talk with a model that has a chat template.",
+    "inspect": "Show what a model file holds, and at which context it fits in memory.",
+    "tokenize": "Show the tokens of a text, or the text of tokens.",
+    "score": "Compute how probable a model finds a text.",
+    "bench": "Measure the speed of prefill and decode.",
+    "verify": "Make the text of a receipt again and compare every bit.",
+    "doctor": "Show what was detected on this machine, what is chosen, and why.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command when it is called; help lists them from the table alone."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(f"axiom.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        import axiom
+
+        click.echo(f"axiom {axiom.__version__}")
+        ctx.exit()
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
+def _group() -> None:
+    """Run transformer language models, with the same bits on every machine.
+
+    Try `axiom run "Once upon a time"`: it needs no download. Every command has its own --help.
+    """
+
+
+def main() -> None:
+    """Run the command line of this process and exit."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    from axiom.errors import AxiomError
+
+    try:
+        _group.main(standalone_mode=False)
+        sys.stdout.flush()
+        return 0
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        # Begin a new line: the shell's prompt would else stand behind half a sentence.
+        if sys.stderr.isatty():
+            click.echo(err=True)
+        return 130
+    except BrokenPipeError:
+        # What is left in the buffer has nowhere to go; Python would complain of that at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        click.echo(f"axiom: error: {what}", err=True)
+        return 1
+    except (AxiomError, ValueError) as error:
+        click.echo(f"axiom: error: {' '.join(str(error).split())}", err=True)
+        return 1

@@ -1,0 +1,156 @@
+"""`axiom doctor`: what was detected on this machine, what is chosen, and why."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from axiom.cli.options import json_option
+from axiom.cli.terminal import echo_json, format_bytes, format_table
+
+__all__ = ["command"]
+
+
+@click.command("doctor")
+@json_option
+@click.pass_context
+def command(ctx: click.Context, /, as_json: bool) -> None:
+    """Show versions, processor, kernels, threads and memory: what was detected, what is chosen, and why.
+
+    Exit code 1 if something is wrong.
+    """
+    facts = _facts()
+    if as_json:
+        echo_json(facts)
+    else:
+        rows = [[name, line] for name, lines in _lines(facts) for line in lines]
+        # A name stands once, before its first line.
+        shown = [[name if i == 0 or rows[i - 1][0] != name else "", line] for i, (name, line) in enumerate(rows)]
+        click.echo(format_table([], shown, numbers_from=2))
+    ctx.exit(1 if facts["problems"] else 0)
+
+
+def _facts() -> dict[str, Any]:
+    from importlib.metadata import version
+
+    import axiom
+    from axiom.hardware import cpu_budget, memory_budget
+
+    cpu, memory = cpu_budget(), memory_budget()
+    facts: dict[str, Any] = {
+        "versions": {
+            "axiom": axiom.__version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("numpy", "jinja2", "click")},
+        },
+        "machine": {"system": platform.platform(), "processor": _processor_name()},
+        "cpu": {
+            "n_affinity": cpu.n_affinity,
+            "n_cores": cpu.n_cores,
+            "quota": cpu.quota,
+            "n_threads": cpu.n_threads,
+        },
+        "memory": {
+            "available_bytes": memory.available_bytes,
+            "cgroup_left_bytes": memory.limit_bytes,
+            "usable_bytes": memory.usable_bytes,
+        },
+        "huge_pages": _huge_pages(),
+        "environment": {name: os.environ.get(name) for name in ("AXIOM_KERNELS", "AXIOM_MODEL")},
+        "problems": [],
+    }
+    facts["extension"] = _extension(facts["problems"])
+    facts["default_model"] = _default_model(facts["problems"])
+    return facts
+
+
+def _extension(problems: list[str]) -> dict[str, Any]:
+    """Ask the extension what it sees; that it cannot be imported is the first thing to know."""
+    try:
+        from axiom import _native
+    except ImportError as error:
+        problems.append(f"the extension axiom._native cannot be imported: {error}; only backend='reference' works")
+        return {"loaded": False}
+    native: Any = _native
+    extension = {"loaded": True, "file": str(Path(native.__file__).name)}
+    try:
+        extension["kernels"] = native.kernel_info(os.environ.get("AXIOM_KERNELS"))
+    except ValueError as error:
+        problems.append(str(error))
+        extension["kernels"] = native.kernel_info(None)
+    return extension
+
+
+def _default_model(problems: list[str]) -> str | None:
+    from axiom.runtime import default_model_path
+
+    try:
+        return str(default_model_path())
+    except FileNotFoundError as error:
+        problems.append(str(error))
+        return None
+
+
+def _processor_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _huge_pages() -> str | None:
+    try:
+        setting = Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
+    except OSError:
+        return None
+    return setting.partition("[")[2].partition("]")[0] or None
+
+
+def _lines(facts: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    cpu, memory = facts["cpu"], facts["memory"]
+    quota = "no cgroup quota" if cpu["quota"] is None else f"cgroup quota of {cpu['quota']:g} processors"
+    threads = (
+        f"{cpu['n_threads']} by default: {cpu['n_affinity']} processors by affinity on {cpu['n_cores']} cores, {quota}"
+    )
+    cgroup = memory["cgroup_left_bytes"]
+    left = "no cgroup limit" if cgroup is None else f"{format_bytes(cgroup)} left of the cgroup limit"
+    usable = memory["usable_bytes"]
+    amount = "unknown" if usable is None else f"{format_bytes(usable)} usable"
+    return [
+        ("versions", [", ".join(f"{name} {version}" for name, version in facts["versions"].items())]),
+        ("python", [sys.executable]),
+        ("system", [facts["machine"]["system"]]),
+        ("processor", [facts["machine"]["processor"]]),
+        ("extension", _kernel_lines(facts["extension"])),
+        ("threads", [threads]),
+        ("memory", [f"{amount} ({left})"]),
+        ("huge pages", [f"transparent: {facts['huge_pages'] or 'not there'}"]),
+        (
+            "environment",
+            [f"{name}={value}" for name, value in facts["environment"].items() if value] or ["nothing set"],
+        ),
+        ("default model", [facts["default_model"] or "missing"]),
+        ("problems", facts["problems"] or ["none"]),
+    ]
+
+
+def _kernel_lines(extension: dict[str, Any]) -> list[str]:
+    if not extension["loaded"]:
+        return ["not loaded"]
+    kernels = extension["kernels"]
+    features = [name for name, there in kernels["cpu_features"].items() if there]
+    lines = [extension["file"], f"processor has {', '.join(features) or 'no vector extension'}"]
+    for table in kernels["tables"]:
+        why = "chosen" if table["name"] == kernels["chosen"] else "usable"
+        if table["missing"]:
+            why = f"not usable: the processor lacks {', '.join(table['missing'])}"
+        lines.append(f"kernels {table['name']}: {why}")
+    return lines

@@ -1,0 +1,93 @@
+"""`axiom run`: continue a text."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from axiom.cli.options import (
+    generate_options,
+    json_option,
+    open_runtime,
+    read_text,
+    runtime_options,
+    sampling_options,
+)
+from axiom.cli.terminal import ProgressLine, echo_json
+
+__all__ = ["command", "completion_json", "echo_stats"]
+
+
+@click.command("run")
+@click.argument("prompt", required=False)
+@runtime_options
+@sampling_options
+@click.option("--echo/--no-echo", default=True, show_default=True, help="Print the prompt before the text.")
+@click.option("--receipt", "receipt_path", metavar="FILE", help="Write a receipt, for `axiom verify`.")
+@click.option("--stats", is_flag=True, help="Say on standard error how fast it was, and with which seed.")
+@json_option
+def command(
+    prompt: str | None, echo: bool, receipt_path: str | None, stats: bool, as_json: bool, **options: Any
+) -> None:
+    """Continue PROMPT, as it comes. "-" reads the prompt from standard input."""
+    text = read_text(prompt, "prompt")
+    with open_runtime(options) as runtime:
+        wanted = generate_options(options)
+        if receipt_path is not None:
+            wanted["receipt"] = True
+        with ProgressLine("reading the prompt") as progress:
+            wanted["on_progress"] = progress
+            stream = runtime.stream(text, **wanted)
+            if echo and not as_json:
+                click.echo(text, nl=False)
+            for piece in stream:
+                progress.clear()
+                if not as_json:
+                    # Flushed, since a reader wants to see the text grow.
+                    click.echo(piece, nl=False)
+                    sys.stdout.flush()
+        completion = stream.result
+        if as_json:
+            echo_json(completion_json(completion))
+        else:
+            click.echo()
+        if receipt_path is not None:
+            assert completion.receipt is not None
+            completion.receipt.save(receipt_path)
+        if stats:
+            echo_stats(completion)
+
+
+def completion_json(completion: Any) -> dict[str, Any]:
+    """Return a completion as plain values."""
+    timings = completion.timings
+    return {
+        "text": completion.text,
+        "tokens": list(completion.tokens),
+        "finish_reason": completion.finish_reason,
+        "seed": completion.seed,
+        "usage": {
+            "prompt_tokens": completion.usage.prompt_tokens,
+            "completion_tokens": completion.usage.completion_tokens,
+            "total_tokens": completion.usage.total_tokens,
+        },
+        "timings": {
+            "prefill_s": timings.prefill_s,
+            "decode_s": timings.decode_s,
+            "prefill_tokens_per_s": timings.prefill_tokens_per_s,
+            "decode_tokens_per_s": timings.decode_tokens_per_s,
+        },
+    }
+
+
+def echo_stats(completion: Any) -> None:
+    """Print a line about a completion on standard error."""
+    timings, usage = completion.timings, completion.usage
+    click.echo(
+        f"{usage.prompt_tokens} prompt tokens at {timings.prefill_tokens_per_s:.1f}/s, "
+        f"{usage.completion_tokens} tokens at {timings.decode_tokens_per_s:.1f}/s, "
+        f"ended by {completion.finish_reason}, seed {completion.seed}",
+        err=True,
+    )

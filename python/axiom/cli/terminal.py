@@ -1,0 +1,106 @@
+"""What the commands share for showing things: sizes, tables, a progress line, JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+__all__ = ["ProgressLine", "echo_json", "format_bytes", "format_count", "format_table"]
+
+# Work that is done sooner needs no sign of life.
+_PATIENCE_S = 0.5
+_INTERVAL_S = 0.1
+
+
+def format_bytes(n: float) -> str:
+    """Write a number of bytes for people.
+
+    >>> format_bytes(512), format_bytes(1536), format_bytes(5 << 30)
+    ('512 B', '1.5 KiB', '5.0 GiB')
+    """
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(n) < 1024 or unit == "GiB":
+            return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"
+        n /= 1024
+    raise AssertionError
+
+
+def format_count(n: float) -> str:
+    """Write a large number for people.
+
+    >>> format_count(950), format_count(7_241_732_096)
+    ('950', '7.24 B')
+    """
+    for unit, scale in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if n >= scale:
+            return f"{n / scale:.2f} {unit}"
+    return f"{n:.0f}"
+
+
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numbers_from: int = 1) -> str:
+    """Lay out a table in columns; those from `numbers_from` on are set flush right.
+
+    >>> print(format_table(["a", "n"], [["x", "10"], ["yy", "9"]]))
+    a    n
+    x   10
+    yy   9
+    """
+    lines = [header, *rows] if header else list(rows)
+    if not lines:
+        return ""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if i >= numbers_from else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def echo_json(value: Any) -> None:
+    """Print a value as JSON."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+class ProgressLine:
+    """A line on the terminal that says how far long work has come, and is gone afterwards.
+
+    Call it with (n_done, n_total). It shows nothing where standard error is no terminal, and nothing for short work.
+    """
+
+    def __init__(self, label: str):
+        """Begin to count time."""
+        self._label = label
+        self._started = time.monotonic()
+        self._shown = 0.0
+        self._live = sys.stderr.isatty()
+
+    def __call__(self, n_done: int, n_total: int) -> None:
+        """Show how far it has come."""
+        now = time.monotonic()
+        if not self._live or now - self._started < _PATIENCE_S or now - self._shown < _INTERVAL_S:
+            return
+        self._shown = now
+        percent = 100 * n_done // max(1, n_total)
+        bar = "#" * (percent // 5)
+        click.echo(f"\r{self._label} [{bar:<20}] {percent:3} %", nl=False, err=True)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            self._shown = 0.0
+            click.echo("\r\033[K", nl=False, err=True)
+
+    def __enter__(self) -> ProgressLine:
+        """Use it as a context manager: leaving the block takes the line away."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the line away."""
+        self.clear()
