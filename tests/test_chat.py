@@ -1,16 +1,18 @@
 """Chat templates: rendered as Hugging Face renders them, inside limits that a hostile template cannot pass."""
 
+# ruff: noqa: E501 - tables of cases, one on a line
+
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from axiom.chat import ChatTemplate, checked_messages, chosen_template, named_templates
 from axiom.errors import TemplateError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 CHATML = (
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + "
@@ -141,7 +143,8 @@ def test_hostile_templates_end_quickly_with_an_error(name: str) -> None:
         pass
     else:
         # The sandbox renders what it forbids as nothing in these, and says so nowhere.
-        assert name in ("class walk by attr", "globals", "undefined") and text == "", text
+        assert name in ("class walk by attr", "globals", "undefined")
+        assert text == ""
     assert time.monotonic() - begin < 15
 
 
@@ -181,10 +184,8 @@ def test_hostile_templates_end_quickly_with_an_error(name: str) -> None:
     )
 )
 def test_random_sources_give_text_or_a_template_error(words: list[str]) -> None:
-    try:
+    with contextlib.suppress(TemplateError):
         ChatTemplate(" ".join(words)).render(USER)
-    except TemplateError:
-        pass
 
 
 @pytest.mark.parametrize(

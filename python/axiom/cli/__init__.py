@@ -69,6 +69,7 @@ def main() -> None:
 
 
 def _run() -> int:
+    from axiom.cli.terminal import error_line
     from axiom.errors import AxiomError
 
     try:
@@ -89,10 +90,6 @@ def _run() -> int:
         # What is left in the buffer has nowhere to go; Python would complain of that at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        click.echo(f"axiom: error: {what}", err=True)
-        return 1
-    except (AxiomError, ValueError) as error:
-        click.echo(f"axiom: error: {' '.join(str(error).split())}", err=True)
+    except (AxiomError, OSError, ValueError) as error:
+        click.echo(f"axiom: error: {error_line(error)}", err=True)
         return 1

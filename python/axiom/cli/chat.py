@@ -10,7 +10,7 @@ import click
 
 from axiom.cli.options import generate_options, open_runtime, runtime_options, sampling_options
 from axiom.cli.run import echo_stats
-from axiom.cli.terminal import ProgressLine
+from axiom.cli.terminal import ProgressLine, error_line
 
 __all__ = ["command"]
 
@@ -142,7 +142,7 @@ class _Chat:
         except BrokenPipeError:
             raise
         except (AxiomError, OSError, ValueError) as error:
-            click.echo(f"error: {error}", err=True)
+            click.echo(f"error: {error_line(error)}", err=True)
 
     def _system(self) -> str | None:
         first = self.messages[0] if self.messages else None

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-__all__ = ["ProgressLine", "echo_json", "format_bytes", "format_count", "format_table"]
+__all__ = ["ProgressLine", "echo_json", "error_line", "format_bytes", "format_count", "format_table"]
 
 # Work that is done sooner needs no sign of life.
 _PATIENCE_S = 0.5
@@ -61,6 +61,17 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, number
         ).rstrip()
         for line in lines
     )
+
+
+def error_line(error: Exception) -> str:
+    """Write an error in one line.
+
+    >>> error_line(FileNotFoundError(2, "No such file or directory", "x.gguf"))
+    'x.gguf: No such file or directory'
+    """
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
 
 
 def echo_json(value: Any) -> None:
