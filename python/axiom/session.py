@@ -135,6 +135,8 @@ class Session:
             history = list(self._tokens)
             if len(prompt) or not history:
                 history += self._runtime.prompt_tokens(prompt, add_special=not history)
+            if not history:
+                raise ValueError("the session is empty and so is the prompt; append a text first")
             self._check_room(len(history) + 1)
             request = self._runtime.checked_request(options)
             if self._n_computed == len(history) and self._logits is None:
