@@ -9,10 +9,11 @@ import json
 import time
 
 import pytest
-from axiom.chat import ChatTemplate, checked_messages, chosen_template, named_templates
-from axiom.errors import TemplateError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from axiom.chat import ChatTemplate, checked_messages, chosen_template, named_templates
+from axiom.errors import TemplateError
 
 CHATML = (
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + "

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from axiom.engine import open_engine, plan_capacity
 from axiom.errors import ContextLengthError, MemoryBudgetError, ModelFormatError, UnsupportedModelError
 from axiom.gguf_file import GGUFFile
 from axiom.hardware import CpuBudget, MemoryBudget, cpu_budget, memory_budget
 from axiom.model_config import ModelConfig
-
 from tests.models import write_random_model
 
 SMALL = {"n_layer": 1, "n_embd": 64, "n_ff": 96, "n_head": 4, "n_head_kv": 2, "fmt": "Q8_0", "n_vocab": 300}

@@ -15,11 +15,12 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from axiom.errors import ModelFormatError
 from axiom.gguf_file import GGUFFile, StringArray
 from axiom.gguf_types import TensorFormat
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 
 def string(text: bytes) -> bytes:
