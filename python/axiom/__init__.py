@@ -87,9 +87,12 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        return version("axiom")
+        try:
+            return version("axiom")
+        except PackageNotFoundError:
+            return "unknown (not installed)"
     if name not in _HOMES:
         raise AttributeError(f"module 'axiom' has no attribute {name!r}")
     value = getattr(import_module(f"axiom.{_HOMES[name]}"), name)

@@ -73,7 +73,9 @@ def _run() -> int:
     from axiom.errors import AxiomError
 
     try:
-        _group.main(standalone_mode=False)
+        # Not through Group.main, which handles Ctrl-C and broken pipes in ways of its own.
+        with _group.make_context("axiom", sys.argv[1:]) as ctx:
+            _group.invoke(ctx)
         sys.stdout.flush()
         return 0
     except click.exceptions.Exit as error:
@@ -81,7 +83,7 @@ def _run() -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         # Begin a new line: the shell's prompt would else stand behind half a sentence.
         if sys.stderr.isatty():
             click.echo(err=True)

@@ -108,7 +108,8 @@ def open_runtime(options: dict[str, Any]) -> Runtime:
 
 def generate_options(options: dict[str, Any]) -> GenerateOptions:
     """Turn what is left of the parsed options into those of a generation; what was not given is left out."""
-    given: dict[str, Any] = {name: value for name, value in options.items() if value not in (None, (), False)}
+    # By identity: 0 is equal to False, and a temperature or seed of 0 has been given.
+    given = {name: value for name, value in options.items() if value is not None and value is not False and value != ()}
     if "logit_bias" in given:
         given["logit_bias"] = dict(_bias(text) for text in given["logit_bias"])
     chosen: GenerateOptions = given  # type: ignore[assignment]  # the names are those of _SAMPLING above

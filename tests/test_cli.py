@@ -1,0 +1,356 @@
+"""The command line, run as users run it: in a process of its own, by its exit code and what it prints."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from axiom.cli import _COMMANDS
+
+MODEL = {
+    "n_layer": 1,
+    "n_embd": 64,
+    "n_ff": 96,
+    "n_head": 4,
+    "n_head_kv": 2,
+    "n_vocab": 300,
+    "n_ctx": 2048,
+    "fmt": "Q8_0",
+}
+CHATML = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}{% endfor %}"
+RUN = [sys.executable, "-c", "import sys; sys.argv[0] = 'axiom'; from axiom.cli import main; main()"]
+REFERENCE = ["--backend", "reference"]
+
+
+@pytest.fixture(scope="module")
+def model(random_model: Callable[..., Path]) -> str:
+    return str(random_model(**MODEL, chat_template=CHATML))
+
+
+def axiom(*args: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("AXIOM_")}
+    return subprocess.run(
+        [*RUN, *args], input=stdin, capture_output=True, text=True, timeout=120, env={**clean, **env}, check=False
+    )
+
+
+def printed(*args: str, **kwargs: Any) -> str:
+    done = axiom(*args, **kwargs)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# Help and errors
+
+
+@pytest.mark.parametrize("name", _COMMANDS)
+def test_every_command_has_help(name: str) -> None:
+    text = printed(name, "--help")
+    assert text.startswith(f"Usage: axiom {name}")
+
+
+def test_help_lists_all_commands_and_version_is_shown() -> None:
+    text = printed("--help")
+    for name in _COMMANDS:
+        assert f"\n  {name} " in text
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["frobnicate"],
+        ["run", "--frobnicate"],
+        ["run", "--temperature", "x", "Hi"],
+        ["bench", "--depths", "x"],
+        ["verify"],
+    ],
+)
+def test_a_wrong_command_line_ends_with_2(args: list[str]) -> None:
+    done = axiom(*args)
+    assert done.returncode == 2
+    assert "Error: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_errors_are_one_line_and_end_with_1(model: str, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.gguf"
+    damaged.write_bytes(Path(model).read_bytes()[:1000])
+    for args, message in (
+        (["run", "-m", str(tmp_path / "nothing.gguf"), "Hi"], "nothing.gguf: No such file or directory"),
+        (["run", "-m", str(damaged), "Hi"], "damaged.gguf, byte "),
+        (["run", "-m", model, *REFERENCE, "-t", "-1", "Hi"], "temperature must be"),
+        (["run", "-m", model, *REFERENCE, "--n-ctx", "999999", "Hi"], "n_ctx=999999, but the model has 2048 positions"),
+        (
+            ["run", "-m", model, *REFERENCE, "--n-ctx", "8", "Hello there, hello there"],
+            "but the context has 8 positions",
+        ),
+        (["verify", model], "receipt"),
+        (
+            ["chat", "-m", model, *REFERENCE, "--template", "{{ raise_exception('no') }}", "Hi"],
+            "refuses these messages: no",
+        ),
+        (["bench", "-m", model, *REFERENCE, "--prefill", "4096"], "needs 4096 positions, the context has 2048"),
+        (
+            ["run", "-m", model, *REFERENCE, "-n", "1", "--receipt", str(tmp_path / "no" / "r.json"), "Hi"],
+            "No such file",
+        ),
+    ):
+        done = axiom(*args)
+        assert done.returncode == 1, args
+        assert message in done.stderr
+        assert done.stderr.startswith("axiom: error: ")
+        assert done.stderr.count("\n") == 1
+
+
+# run
+
+
+def test_run_prints_the_prompt_and_the_text(model: str) -> None:
+    args = ["run", "-m", model, *REFERENCE, "-n", "12", "-s", "1"]
+    text = json.loads(printed(*args, "Hello", "--json"))["text"]
+    assert printed(*args, "Hello") == f"Hello{text}\n"
+    assert printed(*args, "Hello", "--no-echo") == f"{text}\n"
+    assert printed(*args, "-", stdin="Hello") == f"Hello{text}\n"
+    assert printed(*args, stdin="Hello") == f"Hello{text}\n"
+    assert printed(*args[:1], *args[3:], "Hello", AXIOM_MODEL=model) == f"Hello{text}\n"
+
+
+def test_run_takes_every_option(model: str, tmp_path: Path) -> None:
+    done = axiom(
+        "run", "-m", model, *REFERENCE, "--n-ctx", "64", "--threads", "1", "--kv", "f32", "-n", "5", "-t", "0.5",
+        "--top-k", "9", "--top-p", "0.9", "--min-p", "0.01", "--typical-p", "0.9", "--repeat-penalty", "1.1",
+        "--presence-penalty", "0.1", "--frequency-penalty", "0.1", "--repeat-last-n", "9", "--logit-bias", "5=-inf",
+        "--logit-bias", "6=1.5", "-s", "3", "--stop", "zzzz", "--stop", "yyyy", "--ignore-eos", "--stats",
+        "--receipt", str(tmp_path / "r.json"), "Hello",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "5 tokens at" in done.stderr
+    assert "ended by length, seed 3" in done.stderr
+    receipt = json.loads((tmp_path / "r.json").read_text())
+    assert receipt["contract"].endswith("kv=f32")
+    assert receipt["sampling"] == {
+        "temperature": 0.5, "top_k": 9, "top_p": 0.9, "min_p": 0.01, "typical_p": 0.9, "repeat_penalty": 1.1,
+        "presence_penalty": 0.1, "frequency_penalty": 0.1, "repeat_last_n": 9, "logit_bias": {"5": "-inf", "6": 1.5},
+        "seed": 3,
+    }  # fmt: skip
+
+
+def test_zero_is_a_setting_and_not_an_absent_one(model: str) -> None:
+    args = ["run", "-m", model, *REFERENCE, "-n", "8", "Hello", "--json"]
+    greedy = [json.loads(printed(*args, "-t", "0", "-s", seed))["tokens"] for seed in ("0", "1")]
+    assert greedy[0] == greedy[1]
+    assert json.loads(printed(*args, "-s", "0"))["seed"] == 0
+
+
+def test_text_comes_as_it_is_made(model: str) -> None:
+    process = subprocess.Popen(
+        [*RUN, "run", "-m", model, *REFERENCE, "-s", "1", "--ignore-eos", "Hello"], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.read(8).startswith(b"Hello")
+    assert process.poll() is None
+    process.stdout.close()
+    # The reader is gone: it ends by itself and says nothing.
+    assert process.wait(60) == 1
+
+
+def test_ctrl_c_ends_within_a_token_with_130(model: str) -> None:
+    process = subprocess.Popen(
+        [*RUN, "run", "-m", model, *REFERENCE, "-s", "1", "--ignore-eos", "Hello"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.read(8)
+    process.send_signal(signal.SIGINT)
+    begin = time.monotonic()
+    _, stderr = process.communicate(timeout=30)
+    assert time.monotonic() - begin < 10
+    assert process.returncode == 130
+    assert stderr == b""
+
+
+def test_the_terminal_is_as_it_was_after_ctrl_c(model: str) -> None:
+    import termios
+
+    main_fd, terminal = pty.openpty()
+    before = termios.tcgetattr(terminal)
+    process = subprocess.Popen(
+        [*RUN, "run", "-m", model, *REFERENCE, "-s", "1", "--ignore-eos", "Hello"],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    shown = b""
+    while len(shown) < 40:
+        shown += os.read(main_fd, 1000)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    assert termios.tcgetattr(terminal) == before
+    os.set_blocking(main_fd, False)
+    shown += os.read(main_fd, 100_000)
+    os.close(main_fd)
+    os.close(terminal)
+    # The next prompt of the shell stands at the beginning of a line, and no escape sequence is left open.
+    assert shown.endswith(b"\r\n")
+    assert b"Traceback" not in shown
+
+
+# The commands that read
+
+
+def test_inspect(model: str) -> None:
+    facts = json.loads(printed("inspect", model, "--json", "--metadata", "--tensors", "--digest"))
+    assert facts["architecture"] == "llama"
+    assert facts["runs"] is True
+    assert facts["config"]["n_layer"] == 1
+    assert facts["kv_bytes_per_position"] == {"f16": 128, "f32": 256}
+    assert [context["n_ctx"] for context in facts["contexts"]] == [2048]
+    assert all(context["f16"]["fits"] for context in facts["contexts"])
+    assert facts["chat_templates"] == ["default"]
+    assert facts["metadata"]["general.architecture"] == "llama"
+    assert len(facts["tensors"]) == facts["n_tensors"]
+    assert len(facts["sha256"]) == 64
+    assert facts["n_bytes"] == Path(model).stat().st_size
+    text = printed("inspect", model, "--metadata", "--tensors")
+    for part in (
+        "architecture    llama",
+        "runs here       yes",
+        "Q8_0",
+        "blk.0.attn_q.weight",
+        "general.architecture = ",
+    ):
+        assert part in text
+    assert printed("inspect", model, "--template") == CHATML + "\n"
+
+
+def test_inspect_shows_what_does_not_run(random_model: Callable[..., Path]) -> None:
+    path = str(random_model(**MODEL, metadata={"llama.expert_count": 8}))
+    assert "no: model" in printed("inspect", path)
+    facts = json.loads(printed("inspect", path, "--json"))
+    assert facts["runs"] is False
+    assert "expert_count" in facts["why_not"]
+
+
+def test_tokenize(model: str) -> None:
+    got = json.loads(printed("tokenize", "-m", model, "--json", "Hello é"))
+    assert got["n_tokens"] == len(got["tokens"]) == len(got["pieces"])
+    assert got["pieces"][0] == "<s>"
+    numbers = " ".join(map(str, got["tokens"]))
+    assert printed("tokenize", "-m", model, "--decode", numbers) == "Hello é\n"
+    assert printed("tokenize", "-m", model, "--count", "--no-special", "Hello é") == f"{got['n_tokens'] - 1}\n"
+    table = printed("tokenize", "-m", model, "Hello é").splitlines()
+    assert table[0].split() == ["token", "text", "kind"]
+    assert len(table) == got["n_tokens"] + 1
+    assert axiom("tokenize", "-m", model, "--decode", "x").returncode == 2
+
+
+def test_score(model: str) -> None:
+    got = json.loads(printed("score", "-m", model, *REFERENCE, "--json", "Hello there"))
+    assert len(got["logprobs"]) == len(got["tokens"]) - 1
+    text = printed("score", "-m", model, *REFERENCE, "--tokens", "Hello there")
+    assert text.splitlines()[-1].endswith(f"perplexity {got['perplexity']:.4f}")
+
+
+def test_verify(model: str, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    printed("run", "-m", model, *REFERENCE, "-n", "6", "--kv", "f32", "--receipt", str(path), "Hello")
+    assert printed("verify", str(path), "-m", model, *REFERENCE).startswith("equal: 6 tokens")
+    assert json.loads(printed("verify", str(path), "-m", model, *REFERENCE, "--json"))["equal"] is True
+    fields = json.loads(path.read_text())
+    fields["output"][2] = (fields["output"][2] + 1) % 300
+    path.write_text(json.dumps(fields))
+    done = axiom("verify", str(path), "-m", model, *REFERENCE)
+    assert done.returncode == 1
+    assert done.stdout.startswith("different: output token 2: the receipt has")
+
+
+def test_bench(model: str) -> None:
+    args = ["bench", "-m", model, *REFERENCE, "--prefill", "8", "--decode", "2", "--depths", "0,16", "--repeat", "2"]
+    report = json.loads(printed(*args, "--json"))
+    assert [(row["test"], row["depth"]) for row in report["results"]] == [
+        ("prefill", 0),
+        ("prefill", 16),
+        ("decode", 0),
+        ("decode", 16),
+    ]
+    assert all(0 < row["min"] <= row["median"] <= row["max"] for row in report["results"])
+    rows = list(csv.DictReader(io.StringIO(printed(*args, "--format", "csv"))))
+    assert [row["test"] for row in rows] == ["prefill", "prefill", "decode", "decode"]
+    table = printed(*args, "--batch", "3").splitlines()
+    assert sum(line.startswith("| decode | ") and " | 3 | " in line for line in table) == 2
+
+
+def test_doctor() -> None:
+    facts = json.loads(axiom("doctor", "--json").stdout)
+    assert facts["cpu"]["n_threads"] >= 1
+    assert set(facts["versions"]) == {"axiom", "python", "numpy", "jinja2", "click"}
+    text = axiom("doctor").stdout
+    for part in ("versions", "processor", "threads", "memory", "default model", "problems"):
+        assert f"\n{part} " in f"\n{text}"
+
+
+# chat
+
+
+def test_chat_answers_one_message(model: str) -> None:
+    args = ["chat", "-m", model, *REFERENCE, "-n", "6", "-s", "1"]
+    first = printed(*args, "Hi")
+    assert printed(*args, "Hi") == first
+    shown = axiom(*args, "--system", "S", "--show-prompt", "Hi")
+    assert "<|system|>S</s><|user|>Hi</s>" in shown.stderr
+
+
+def test_chat_holds_a_conversation(model: str, tmp_path: Path) -> None:
+    path = tmp_path / "chat.json"
+    lines = [
+        "Hi", "/show", "More", f"/save {path}", "/undo", "/show", "/reset", "/system Be brief", "/system", "/frob",
+        f"/load {path}", "/load nothing.json", "/save", "/help", "", "/quit", "never read",
+    ]  # fmt: skip
+    done = axiom("chat", "-m", model, *REFERENCE, "-n", "4", "-s", "1", stdin="\n".join(lines) + "\n")
+    assert done.returncode == 0
+    messages = json.loads(path.read_text())
+    assert [m["role"] for m in messages] == ["user", "assistant"] * 2
+    assert "<|user|>Hi</s><|assistant|>" in done.stdout
+    assert "Be brief\n" in done.stdout
+    assert "/reset          forget the conversation" in done.stdout
+    for message in ("no command /frob", "error: nothing.json: No such file", "/save needs a file name"):
+        assert message in done.stderr
+    assert "never read" not in done.stdout
+
+
+def test_chat_without_a_template_says_so_at_once(random_model: Callable[..., Path]) -> None:
+    done = axiom("chat", "-m", str(random_model(**MODEL)), *REFERENCE, stdin="Hi\n")
+    assert done.returncode == 1
+    assert "has no chat template; pass template=" in done.stderr
+
+
+# Start
+
+
+def test_import_is_quick() -> None:
+    # Of several, the best: the machine may be busy, but the code has nothing to do with that.
+    code = "import time; t = time.perf_counter(); import axiom; print(time.perf_counter() - t)"
+    seconds = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(5)
+    ]
+    assert min(seconds) < 0.15
+
+
+def test_import_and_help_load_no_numpy() -> None:
+    code = "import sys, axiom, axiom.cli; print('numpy' in sys.modules, 'jinja2' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"
