@@ -245,16 +245,18 @@ def test_inspect_shows_what_does_not_run(random_model: Callable[..., Path]) -> N
 
 
 def test_tokenize(model: str) -> None:
-    got = json.loads(printed("tokenize", "-m", model, "--json", "Hello é"))
+    got = json.loads(printed("tokenize", "-m", model, *REFERENCE, "--json", "Hello é"))
     assert got["n_tokens"] == len(got["tokens"]) == len(got["pieces"])
     assert got["pieces"][0] == "<s>"
     numbers = " ".join(map(str, got["tokens"]))
-    assert printed("tokenize", "-m", model, "--decode", numbers) == "Hello é\n"
-    assert printed("tokenize", "-m", model, "--count", "--no-special", "Hello é") == f"{got['n_tokens'] - 1}\n"
-    table = printed("tokenize", "-m", model, "Hello é").splitlines()
+    assert printed("tokenize", "-m", model, *REFERENCE, "--decode", numbers) == "Hello é\n"
+    assert (
+        printed("tokenize", "-m", model, *REFERENCE, "--count", "--no-special", "Hello é") == f"{got['n_tokens'] - 1}\n"
+    )
+    table = printed("tokenize", "-m", model, *REFERENCE, "Hello é").splitlines()
     assert table[0].split() == ["token", "text", "kind"]
     assert len(table) == got["n_tokens"] + 1
-    assert axiom("tokenize", "-m", model, "--decode", "x").returncode == 2
+    assert axiom("tokenize", "-m", model, *REFERENCE, "--decode", "x").returncode == 2
 
 
 def test_score(model: str) -> None:

@@ -87,11 +87,14 @@ class Receipt:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Receipt:
         """Read a receipt from a file. Raises `ValueError` if it is not one."""
-        with open(path, encoding="utf-8") as file:
-            try:
-                return cls.from_json(file.read())
-            except ValueError as error:
-                raise ValueError(f"{os.fspath(path)}: {error}") from error
+        with open(path, "rb") as file:
+            content = file.read()
+        try:
+            return cls.from_json(content.decode("utf-8"))
+        except UnicodeDecodeError:
+            raise ValueError(f"{os.fspath(path)}: receipt: not valid JSON: it is no text in UTF-8") from None
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)}: {error}") from error
 
 
 class ReceiptRecorder:

@@ -84,7 +84,7 @@ class Runtime:
         """The shape of the model."""
         self.body = load_body(backend)
         self.backend: Backend = backend
-        self._tokenizer = _tokenizer(self.gguf)
+        self._tokenizer = _tokenizer(self.gguf, backend)
         self.default_sampling = Sampling.from_metadata(self.gguf.metadata)
         """What the model recommends in its header, or `Sampling()`: used for what a call does not set."""
         engine, self.capacity = open_engine(
@@ -377,9 +377,10 @@ class _NoText:
         return ""
 
 
-def _tokenizer(gguf: GGUFFile) -> Tokenizer | None:
+def _tokenizer(gguf: GGUFFile, backend: Backend) -> Tokenizer | None:
     """Return the tokenizer, or None where the file says that it has no vocabulary."""
-    return None if gguf.metadata.get("tokenizer.ggml.model", "none") in ("none", "no_vocab") else Tokenizer(gguf)
+    has_none = gguf.metadata.get("tokenizer.ggml.model", "none") in ("none", "no_vocab")
+    return None if has_none else Tokenizer(gguf, backend)
 
 
 def _prompts(prompt: Prompt | Sequence[Prompt]) -> tuple[list[Prompt], bool]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from axiom.runtime import Runtime
 
 __all__ = [
+    "backend_option",
     "generate_options",
     "json_option",
     "model_option",
@@ -40,7 +41,18 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(function)
 
 
-_RUNTIME = [
+def backend_option(function: F) -> F:
+    """Add --backend."""
+    return click.option(
+        "--backend",
+        type=click.Choice(["native", "reference"]),
+        default="native",
+        show_default=True,
+        help="Which body computes; the results are the same.",
+    )(function)
+
+
+_RUNTIME: list[Callable[[Any], Any]] = [
     click.option(
         "--n-ctx", type=int, metavar="N", help="Positions of the context. Default: the model's, or what fits."
     ),
@@ -49,13 +61,7 @@ _RUNTIME = [
         "--kv", type=click.Choice(["f16", "f32"]), default="f16", show_default=True, help="Format of the cache."
     ),
     click.option("--kernels", metavar="NAME", help="Force a kernel table, as AXIOM_KERNELS does; see `axiom doctor`."),
-    click.option(
-        "--backend",
-        type=click.Choice(["native", "reference"]),
-        default="native",
-        show_default=True,
-        help="Which body computes; the results are the same.",
-    ),
+    backend_option,
 ]
 
 _SAMPLING = [

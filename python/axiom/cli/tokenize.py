@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from axiom.cli.options import json_option, model_option, read_text
+from axiom.cli.options import backend_option, json_option, model_option, read_text
 from axiom.cli.terminal import echo_json, format_table
+
+if TYPE_CHECKING:
+    from axiom.body import Backend
 
 __all__ = ["command"]
 
@@ -13,6 +18,7 @@ __all__ = ["command"]
 @click.command("tokenize")
 @click.argument("text", required=False)
 @model_option
+@backend_option
 @click.option("--decode", is_flag=True, help="TEXT is a list of token numbers; show what they say.")
 @click.option(
     "--special/--no-special", default=True, show_default=True, help="Add begin and end tokens as the model asks."
@@ -21,7 +27,14 @@ __all__ = ["command"]
 @click.option("--count", is_flag=True, help="Print only how many tokens there are.")
 @json_option
 def command(
-    text: str | None, model: str | None, decode: bool, special: bool, parse_special: bool, count: bool, as_json: bool
+    text: str | None,
+    model: str | None,
+    backend: Backend,
+    decode: bool,
+    special: bool,
+    parse_special: bool,
+    count: bool,
+    as_json: bool,
 ) -> None:
     """Show the tokens of TEXT ("-" is standard input). It reads the header alone, of vocabulary-only files too."""
     from axiom.gguf_file import GGUFFile
@@ -29,7 +42,7 @@ def command(
     from axiom.tokenizer import Tokenizer
 
     given = read_text(text, "text")
-    tokenizer = Tokenizer(GGUFFile(model or default_model_path()))
+    tokenizer = Tokenizer(GGUFFile(model or default_model_path()), backend)
     if decode:
         try:
             tokens = [int(word) for word in given.replace(",", " ").replace("[", " ").replace("]", " ").split()]
