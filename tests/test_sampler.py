@@ -164,6 +164,24 @@ def test_each_rule_leaves_the_tokens_it_should(body: Any, parameters: dict[str, 
 
 
 @pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize(
+    ("parameters", "possible"),
+    [
+        # Four equal tokens of exactly 1/4: top-p ends at the token that reaches it, typical at the one that exceeds it.
+        ({"top_p": 0.5}, [0, 1]),
+        ({"top_p": math.nextafter(0.5, 1.0)}, [0, 1, 2]),
+        ({"typical_p": 0.5}, [0, 1, 2]),
+        ({"typical_p": math.nextafter(0.5, 0.0)}, [0, 1]),
+        ({"min_p": 1.0}, [0, 1, 2, 3]),
+        ({"top_k": 3}, [0, 1, 2]),
+    ],
+)
+def test_bounds_that_are_met_exactly(body: Any, parameters: dict[str, Any], possible: list[int]) -> None:
+    distribution = body(4, **parameters).distribution(np.full(4, -2.5, np.float32), [])
+    assert distribution == [(token, 1 / len(possible)) for token in possible]
+
+
+@pytest.mark.parametrize("body", BODIES)
 def test_draws_follow_the_probabilities(body: Any) -> None:
     n_draws = 4000
     logits = np.array([math.log(PROBABILITIES[token]) for token in range(5)], np.float32)

@@ -7,25 +7,25 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::candidates::{Candidate, Ranking, keep_best, sort_by_token};
+use super::candidates::{Candidate, Candidates};
 use super::logprobs;
 use super::random::uniform;
 use super::sum16::Sum16;
 use super::{Parameters, SampleError};
 use crate::arithmetic::float64::{exp, ln};
 
-/// Chooses tokens from logits. All memory is taken by [`Sampler::new`]: about 36 bytes for each token.
+/// Chooses tokens from logits. All memory is taken by [`Sampler::new`]: 40 bytes for each token.
 pub struct Sampler {
     parameters: Parameters,
     /// Logits after bias and penalties, `[n_vocab]`.
     logits: Vec<f64>,
     /// Weights of the candidates in play, `[n_vocab]`; stale for other tokens.
     weights: Vec<f64>,
-    /// How often each token occurs in the window, `[n_vocab]`; all zero between calls.
+    /// How often each token occurs in the window, or whether it is in play, `[n_vocab]`; all zero between uses.
     counts: Vec<u32>,
-    candidates: Vec<Candidate>,
-    /// Whether `candidates` stand in ascending order of token.
-    by_token: bool,
+    candidates: Candidates,
+    /// Room for the tokens of the candidates in ascending order, up to `[n_vocab]`.
+    ascending: Vec<u32>,
 }
 
 /// What the weights of the candidates are relative to.
@@ -45,8 +45,8 @@ impl Sampler {
             logits: vec![0.0; n_vocab],
             weights: vec![0.0; n_vocab],
             counts: vec![0; n_vocab],
-            candidates: Vec::with_capacity(n_vocab),
-            by_token: true,
+            candidates: Candidates::with_capacity(n_vocab),
+            ascending: Vec::with_capacity(n_vocab),
             parameters,
         })
     }
@@ -78,11 +78,12 @@ impl Sampler {
             return Ok(token);
         }
         let uniform = uniform(self.parameters.seed, position);
-        let mut target = 0.0;
+        let weighed = self.weigh(self.parameters.temperature);
+        self.bring_share_to_front(&weighed, self.parameters.temperature, uniform);
+        let target = uniform * weighed.total;
         let mut reached = 0.0;
         let mut last = 0;
-        self.weighted_by_rank(|token, weight, total| {
-            target = uniform * total;
+        self.each_by_rank(|token, weight| {
             reached += weight;
             last = token;
             reached <= target
@@ -104,7 +105,8 @@ impl Sampler {
             take(token, 1.0);
             return Ok(());
         }
-        self.weighted_by_rank(|token, weight, total| {
+        let Weighed { total, .. } = self.weigh(self.parameters.temperature);
+        self.each_by_rank(|token, weight| {
             take(token, weight / total);
             true
         });
@@ -152,7 +154,7 @@ impl Sampler {
             return choice.map(Some).ok_or(SampleError::NoCandidate);
         }
         self.keep_top_k();
-        if self.candidates.is_empty() {
+        if self.candidates.len() == 0 {
             return Err(SampleError::NoCandidate);
         }
         if self.parameters.typical_p < 1.0 {
@@ -237,26 +239,27 @@ impl Sampler {
             .iter()
             .zip(0..)
             .map(|(&logit, token)| Candidate::new(logit, token));
-        keep_best(&mut self.candidates, top_k, all);
-        // Nothing is cut, and so nothing is moved, while all fit.
-        self.by_token = top_k >= self.logits.len();
+        self.candidates.keep_best(top_k, all);
+    }
+
+    /// The largest logit in play.
+    fn logit_max(&self) -> f64 {
+        self.candidates
+            .as_slice()
+            .iter()
+            .fold(f64::NEG_INFINITY, |max, candidate| max.max(candidate.key))
     }
 
     /// Weighs the candidates: `weights[token] = exp((logit - logit_max) / temperature)`, and their sum by token.
     fn weigh(&mut self, temperature: f64) -> Weighed {
-        if !self.by_token {
-            sort_by_token(&mut self.candidates);
-            self.by_token = true;
+        let logit_max = self.logit_max();
+        for candidate in self.candidates.as_slice() {
+            self.weights[candidate.token as usize] = exp((candidate.key - logit_max) / temperature);
         }
-        let logit_max = self
-            .candidates
-            .iter()
-            .fold(f64::NEG_INFINITY, |max, candidate| max.max(candidate.key));
+        self.put_in_ascending_order();
         let mut sum = Sum16::default();
-        for candidate in &self.candidates {
-            let weight = exp((candidate.key - logit_max) / temperature);
-            self.weights[candidate.token as usize] = weight;
-            sum.add(candidate.token, weight);
+        for &token in &self.ascending {
+            sum.add(token, self.weights[token as usize]);
         }
         Weighed {
             logit_max,
@@ -264,85 +267,97 @@ impl Sampler {
         }
     }
 
+    /// Fills `ascending` with the tokens in play.
+    fn put_in_ascending_order(&mut self) {
+        self.ascending.clear();
+        let candidates = self.candidates.as_slice();
+        // Few are sorted; many are marked, and found again by going through the vocabulary once.
+        if candidates.len() < self.logits.len() / 32 {
+            self.ascending
+                .extend(candidates.iter().map(|candidate| candidate.token));
+            self.ascending.sort_unstable();
+        } else {
+            for candidate in candidates {
+                self.counts[candidate.token as usize] = 1;
+            }
+            for (count, token) in self.counts.iter_mut().zip(0..) {
+                if core::mem::take(count) > 0 {
+                    self.ascending.push(token);
+                }
+            }
+        }
+    }
+
     /// Locally typical sampling: keeps tokens whose surprise is near the entropy, until they hold enough probability.
     fn keep_typical(&mut self) {
         let Weighed { logit_max, total } = self.weigh(1.0);
         let ln_total = ln(total);
+        let logits = &self.logits;
+        let ln_p = |token: u32| (logits[token as usize] - logit_max) - ln_total;
         let mut sum = Sum16::default();
-        for candidate in &mut self.candidates {
-            let ln_p = (candidate.key - logit_max) - ln_total;
-            let p = &mut self.weights[candidate.token as usize];
-            *p /= total;
-            sum.add(candidate.token, *p * ln_p);
-            candidate.key = ln_p;
+        for &token in &self.ascending {
+            sum.add(token, (self.weights[token as usize] / total) * ln_p(token));
         }
-        // The sum is minus the entropy; ln_p - sum is minus the surprise plus the entropy.
+        // The sum is minus the entropy; ln p - sum is minus the surprise plus the entropy.
         let minus_entropy = sum.total();
-        for candidate in &mut self.candidates {
-            *candidate = Candidate::new(-(candidate.key - minus_entropy).abs(), candidate.token);
-        }
-        let weights = &self.weights;
-        let mut ranking = Ranking::new(&mut self.candidates);
-        let mut reached = 0.0;
-        let mut n_kept = 0;
-        while let Some(candidate) = ranking.get(n_kept) {
-            n_kept += 1;
-            reached += weights[candidate.token as usize];
-            if reached > self.parameters.typical_p {
-                break;
-            }
-        }
-        self.candidates.truncate(n_kept);
-        for candidate in &mut self.candidates {
-            *candidate = Candidate::new(self.logits[candidate.token as usize], candidate.token);
-        }
-        self.by_token = false;
+        self.candidates
+            .rank_by(|token| -(ln_p(token) - minus_entropy).abs());
+        let typical_p = self.parameters.typical_p;
+        self.keep_until(total, |reached| reached > typical_p);
+        let logits = &self.logits;
+        self.candidates.rank_by(|token| logits[token as usize]);
     }
 
     /// Nucleus sampling: keeps the most probable tokens, up to the one whose probability reaches `top_p`.
     fn keep_top_p(&mut self) {
-        let Weighed { total, .. } = self.weigh(1.0);
-        let weights = &self.weights;
-        let mut ranking = Ranking::new(&mut self.candidates);
+        let weighed = self.weigh(1.0);
+        let top_p = self.parameters.top_p;
+        self.bring_share_to_front(&weighed, 1.0, top_p);
+        self.keep_until(weighed.total, |reached| reached >= top_p);
+    }
+
+    /// Brings to the front enough candidates to hold `share` of the weight.
+    ///
+    /// All n candidates below the n-th part of the other share together hold less than that share, so they are not
+    /// needed to reach `share`; half of it leaves room for rounding.
+    fn bring_share_to_front(&mut self, weighed: &Weighed, temperature: f64, share: f64) {
+        let n_candidates = self.candidates.len() as f64;
+        let least_weight = (1.0 - share) * weighed.total / (2.0 * n_candidates);
+        self.candidates
+            .bring_to_front(weighed.logit_max + temperature * ln(least_weight));
+    }
+
+    /// Keeps candidates by rank, up to and with the one at which the cumulative probability is `enough`.
+    fn keep_until(&mut self, total: f64, enough: impl Fn(f64) -> bool) {
         let mut reached = 0.0;
         let mut n_kept = 0;
-        while let Some(candidate) = ranking.get(n_kept) {
+        while let Some(candidate) = self.candidates.get(n_kept) {
             n_kept += 1;
-            reached += weights[candidate.token as usize] / total;
-            if reached >= self.parameters.top_p {
+            reached += self.weights[candidate.token as usize] / total;
+            if enough(reached) {
                 break;
             }
         }
         self.candidates.truncate(n_kept);
-        self.by_token = false;
     }
 
     /// Keeps tokens at least `min_p` times as probable as the best one.
     fn keep_min_p(&mut self) {
-        let logit_max = self
-            .candidates
-            .iter()
-            .fold(f64::NEG_INFINITY, |max, candidate| max.max(candidate.key));
-        let bound = logit_max + ln(self.parameters.min_p);
-        self.candidates.retain(|candidate| candidate.key >= bound);
+        self.candidates
+            .keep_from(self.logit_max() + ln(self.parameters.min_p));
     }
 
-    /// Weighs the candidates at the temperature and gives `take` each by rank, with its weight and the sum of all,
-    /// until it answers false or the weights end.
-    fn weighted_by_rank(&mut self, mut take: impl FnMut(u32, f64, f64) -> bool) {
-        let Weighed { total, .. } = self.weigh(self.parameters.temperature);
-        let weights = &self.weights;
-        let mut ranking = Ranking::new(&mut self.candidates);
+    /// Gives `take` the weighed candidates by rank, each with its weight, until it answers false or the weights end.
+    fn each_by_rank(&mut self, mut take: impl FnMut(u32, f64) -> bool) {
         for idx in 0.. {
-            let Some(candidate) = ranking.get(idx) else {
+            let Some(candidate) = self.candidates.get(idx) else {
                 break;
             };
-            let weight = weights[candidate.token as usize];
-            if weight == 0.0 || !take(candidate.token, weight, total) {
+            let weight = self.weights[candidate.token as usize];
+            if weight == 0.0 || !take(candidate.token, weight) {
                 break;
             }
         }
-        self.by_token = false;
     }
 }
 

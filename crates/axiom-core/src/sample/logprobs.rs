@@ -1,9 +1,7 @@
 //! Log-probabilities: `ln p = (logit - logit_max) - ln Σ exp(logit - logit_max)` in binary64, summed by `sum16`.
 
-use alloc::vec::Vec;
-
 use super::SampleError;
-use super::candidates::{Candidate, Ranking, keep_best};
+use super::candidates::{Candidate, Candidates};
 use super::sum16::Sum16;
 use crate::arithmetic::float64::{exp, ln};
 
@@ -14,7 +12,7 @@ pub(super) fn logprobs(
     logits: &[f32],
     token: u32,
     top: &mut [(u32, f64)],
-    scratch: &mut Vec<Candidate>,
+    scratch: &mut Candidates,
 ) -> Result<f64, SampleError> {
     let n_vocab = logits.len();
     if token as usize >= n_vocab {
@@ -38,11 +36,10 @@ pub(super) fn logprobs(
             .iter()
             .zip(0..)
             .map(|(&logit, token)| Candidate::new(f64::from(logit), token));
-        keep_best(scratch, top.len(), all);
-        let mut ranking = Ranking::new(scratch);
+        scratch.keep_best(top.len(), all);
         for (idx, entry) in top.iter_mut().enumerate() {
             // Finite logits all become candidates, and there are at least as many as `top` has places.
-            if let Some(candidate) = ranking.get(idx) {
+            if let Some(candidate) = scratch.get(idx) {
                 *entry = (candidate.token, ln_p(candidate.key));
             }
         }

@@ -10,6 +10,7 @@
 //! | [`random`] | the counter-based random numbers |
 //! | `candidates` | tokens in play: the k best, and ranking no further than it is asked |
 //! | `sum16` | the one order in which weights are added |
+//! | `error` | what is refused, and how that is said |
 //! | [`chain`](Sampler) | the chain itself |
 //! | `logprobs` | log-probabilities of unmodified logits |
 
