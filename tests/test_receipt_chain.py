@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from axiom import _native
 from axiom.reference.receipt import ReceiptChain
 from axiom.reference.sample import Sampler
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 BODIES = [pytest.param(_native.ReceiptChain, id="native"), pytest.param(ReceiptChain, id="reference")]
 START = ("axiom-arithmetic-1", bytes(range(32)), [1, 2, 2**32 - 1], b"settings")

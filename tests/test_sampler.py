@@ -3,12 +3,13 @@
 import math
 from typing import Any
 
-import axiom.reference.sample as reference
 import numpy as np
 import pytest
-from axiom import _native
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import axiom.reference.sample as reference
+from axiom import _native
 
 BODIES = [pytest.param(_native.Sampler, id="native"), pytest.param(reference.Sampler, id="reference")]
 SHAPES = ("normal", "ties", "peaked", "flat", "huge", "tiny", "masked")

@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from axiom import _native
 from axiom.reference.arithmetic import float64 as reference
 from axiom.reference.sample.random import philox4x32, uniform
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 native = _native.testing.float64
 NAMES = ["exp", "ln", "sin", "cos"]

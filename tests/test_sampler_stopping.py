@@ -2,11 +2,12 @@
 
 import doctest
 
-import axiom.stopping
 import pytest
-from axiom.stopping import StopMatcher
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import axiom.stopping
+from axiom.stopping import StopMatcher
 
 # Two letters make overlapping prefixes, self-overlaps and strings inside strings the common case.
 words = st.text("ab", min_size=1, max_size=5)

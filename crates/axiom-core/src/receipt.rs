@@ -26,11 +26,7 @@ pub struct NonFiniteLogit {
 
 impl fmt::Display for NonFiniteLogit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            position,
-            token,
-            got,
-        } = self;
+        let Self { position, token, got } = self;
         write!(
             f,
             "logit of token {token} at position {position} must be finite, got {got}; the model or its cache is damaged"
@@ -55,11 +51,8 @@ impl ReceiptChain {
     /// # Panics
     /// Where a field has 2^32 elements or more.
     pub fn new(contract: &str, model_digest: &[u8; 32], prompt: &[u32], sampling: &[u8]) -> Self {
-        let length = |n: usize| {
-            u32::try_from(n)
-                .expect("a field of a receipt has fewer than 2^32 elements")
-                .to_le_bytes()
-        };
+        let length =
+            |n: usize| u32::try_from(n).expect("a field of a receipt has fewer than 2^32 elements").to_le_bytes();
         let mut hash = Sha256::new();
         hash.update(DOMAIN_TAG);
         hash.update(length(contract.len()));
@@ -71,27 +64,16 @@ impl ReceiptChain {
         }
         hash.update(length(sampling.len()));
         hash.update(sampling);
-        Self {
-            digest: hash.finalize().into(),
-        }
+        Self { digest: hash.finalize().into() }
     }
 
     /// Appends the choice of `token` for `position` and the `logits` `[n_vocab]` it was chosen from.
     ///
     /// # Errors
     /// A logit that is not finite; the chain is then as it was.
-    pub fn update(
-        &mut self,
-        position: u32,
-        token: u32,
-        logits: &[f32],
-    ) -> Result<ChainDigest, NonFiniteLogit> {
+    pub fn update(&mut self, position: u32, token: u32, logits: &[f32]) -> Result<ChainDigest, NonFiniteLogit> {
         if let Some(idx) = logits.iter().position(|logit| !logit.is_finite()) {
-            return Err(NonFiniteLogit {
-                position,
-                token: idx,
-                got: logits[idx],
-            });
+            return Err(NonFiniteLogit { position, token: idx, got: logits[idx] });
         }
         let mut hash = Sha256::new();
         hash.update(self.digest);

@@ -34,9 +34,7 @@ const N_VOCAB: usize = 50_021;
 
 /// Logits without pattern, many of them equal: a multiplicative hash of the token, in steps of 1/64.
 fn logits() -> Vec<f32> {
-    (0..N_VOCAB as u32)
-        .map(|token| (token.wrapping_mul(2_654_435_761) >> 22) as f32 / 64.0 - 8.0)
-        .collect()
+    (0..N_VOCAB as u32).map(|token| (token.wrapping_mul(2_654_435_761) >> 22) as f32 / 64.0 - 8.0).collect()
 }
 
 #[test]
@@ -46,43 +44,13 @@ fn no_setting_allocates() {
     let neutral = Parameters::default;
     let settings = [
         neutral(),
-        Parameters {
-            temperature: 0.0,
-            ..neutral()
-        },
-        Parameters {
-            temperature: 0.0,
-            logit_bias: vec![(3, 1.0), (9, f64::NEG_INFINITY)],
-            ..neutral()
-        },
-        Parameters {
-            top_k: 40,
-            top_p: 0.95,
-            min_p: 0.05,
-            temperature: 0.8,
-            ..neutral()
-        },
-        Parameters {
-            top_k: N_VOCAB as u32 - 1,
-            temperature: 4.0,
-            ..neutral()
-        },
-        Parameters {
-            top_p: 0.9999,
-            ..neutral()
-        },
-        Parameters {
-            typical_p: 0.9,
-            repeat_penalty: 1.2,
-            repeat_last_n: -1,
-            ..neutral()
-        },
-        Parameters {
-            min_p: 0.001,
-            frequency_penalty: 0.5,
-            presence_penalty: 0.1,
-            ..neutral()
-        },
+        Parameters { temperature: 0.0, ..neutral() },
+        Parameters { temperature: 0.0, logit_bias: vec![(3, 1.0), (9, f64::NEG_INFINITY)], ..neutral() },
+        Parameters { top_k: 40, top_p: 0.95, min_p: 0.05, temperature: 0.8, ..neutral() },
+        Parameters { top_k: N_VOCAB as u32 - 1, temperature: 4.0, ..neutral() },
+        Parameters { top_p: 0.9999, ..neutral() },
+        Parameters { typical_p: 0.9, repeat_penalty: 1.2, repeat_last_n: -1, ..neutral() },
+        Parameters { min_p: 0.001, frequency_penalty: 0.5, presence_penalty: 0.1, ..neutral() },
     ];
     let mut top = [(0, 0.0); 20];
     for parameters in settings {
@@ -90,22 +58,11 @@ fn no_setting_allocates() {
         let mut chain = ReceiptChain::new("axiom-arithmetic-1", &[7; 32], &history, &[]);
         let before = N_ALLOCATIONS.get();
         for position in 0..4 {
-            let token = sampler
-                .sample(&logits, &history, position)
-                .expect("a token");
-            sampler
-                .logprobs(&logits, token, &mut top)
-                .expect("log-probabilities");
-            chain
-                .update(position, token, &logits)
-                .expect("finite logits");
+            let token = sampler.sample(&logits, &history, position).expect("a token");
+            sampler.logprobs(&logits, token, &mut top).expect("log-probabilities");
+            chain.update(position, token, &logits).expect("finite logits");
         }
-        assert_eq!(
-            N_ALLOCATIONS.get() - before,
-            0,
-            "{:?}",
-            sampler.parameters()
-        );
+        assert_eq!(N_ALLOCATIONS.get() - before, 0, "{:?}", sampler.parameters());
     }
 }
 

@@ -15,10 +15,7 @@ pub struct Integer {
 impl Integer {
     /// The integer of a default.
     pub fn of(value: i128) -> Self {
-        Self {
-            value: Some(value),
-            text: value.to_string(),
-        }
+        Self { value: Some(value), text: value.to_string() }
     }
 
     /// The integer, if it is from `low` to `high`; `valid` says so in words.
@@ -28,10 +25,7 @@ impl Integer {
     pub fn within(&self, name: &str, valid: &str, low: i128, high: i128) -> PyResult<i128> {
         match self.value {
             Some(value) if low <= value && value <= high => Ok(value),
-            _ => Err(PyValueError::new_err(format!(
-                "{name} must be {valid}, got {}",
-                self.text
-            ))),
+            _ => Err(PyValueError::new_err(format!("{name} must be {valid}, got {}", self.text))),
         }
     }
 
@@ -59,10 +53,9 @@ impl<'py> FromPyObject<'_, 'py> for Integer {
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         match object.extract::<i128>() {
             Ok(value) => Ok(Self::of(value)),
-            Err(error) if error.is_instance_of::<PyOverflowError>(object.py()) => Ok(Self {
-                value: None,
-                text: object.str()?.to_string(),
-            }),
+            Err(error) if error.is_instance_of::<PyOverflowError>(object.py()) => {
+                Ok(Self { value: None, text: object.str()?.to_string() })
+            }
             Err(error) => Err(error),
         }
     }
@@ -77,9 +70,9 @@ impl<'py> FromPyObject<'_, 'py> for Number {
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         match object.extract::<f64>() {
             Ok(value) => Ok(Self(value)),
-            Err(error) if error.is_instance_of::<PyOverflowError>(object.py()) => Err(
-                PyValueError::new_err("beyond every valid value: an integer too large for a float"),
-            ),
+            Err(error) if error.is_instance_of::<PyOverflowError>(object.py()) => {
+                Err(PyValueError::new_err("beyond every valid value: an integer too large for a float"))
+            }
             Err(error) => Err(error),
         }
     }
@@ -89,18 +82,10 @@ impl<'py> FromPyObject<'_, 'py> for Number {
 ///
 /// # Errors
 /// `TypeError` for anything else.
-pub fn with_logits<T>(
-    object: &Bound<'_, PyAny>,
-    body: impl FnOnce(&[f32]) -> PyResult<T>,
-) -> PyResult<T> {
-    let array: PyReadonlyArray1<'_, f32> = object
-        .extract()
-        .map_err(|_| PyTypeError::new_err("logits must be a one-dimensional float32 array"))?;
-    let slice = if array.is_contiguous() {
-        array.as_slice().ok()
-    } else {
-        None
-    };
+pub fn with_logits<T>(object: &Bound<'_, PyAny>, body: impl FnOnce(&[f32]) -> PyResult<T>) -> PyResult<T> {
+    let array: PyReadonlyArray1<'_, f32> =
+        object.extract().map_err(|_| PyTypeError::new_err("logits must be a one-dimensional float32 array"))?;
+    let slice = if array.is_contiguous() { array.as_slice().ok() } else { None };
     let logits = slice.map_or_else(|| Cow::Owned(array.as_array().to_vec()), Cow::Borrowed);
     body(&logits)
 }

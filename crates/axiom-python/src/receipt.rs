@@ -15,25 +15,15 @@ pub struct ReceiptChain {
 #[pymethods]
 impl ReceiptChain {
     #[new]
-    fn new(
-        contract: &str,
-        model_digest: &[u8],
-        prompt: Vec<Integer>,
-        sampling: &[u8],
-    ) -> PyResult<Self> {
+    fn new(contract: &str, model_digest: &[u8], prompt: Vec<Integer>, sampling: &[u8]) -> PyResult<Self> {
         let digest = model_digest.try_into().map_err(|_| {
             PyValueError::new_err(format!(
                 "model_digest must be the 32 bytes of a SHA-256, got {} bytes",
                 model_digest.len()
             ))
         })?;
-        let prompt = prompt
-            .iter()
-            .map(|token| token.as_u32("prompt token"))
-            .collect::<PyResult<Vec<_>>>()?;
-        Ok(Self {
-            inner: axiom_core::receipt::ReceiptChain::new(contract, digest, &prompt, sampling),
-        })
+        let prompt = prompt.iter().map(|token| token.as_u32("prompt token")).collect::<PyResult<Vec<_>>>()?;
+        Ok(Self { inner: axiom_core::receipt::ReceiptChain::new(contract, digest, &prompt, sampling) })
     }
 
     /// Appends the choice of `token` for `position` and the `logits` [n_vocab] it was chosen from.
@@ -49,9 +39,7 @@ impl ReceiptChain {
         let (position, token) = (position.as_u32("position")?, token.as_u32("token")?);
         with_logits(logits, |logits| {
             let digest = self.inner.update(position, token, logits);
-            digest
-                .map(|digest| PyBytes::new(py, &digest))
-                .map_err(|error| PyValueError::new_err(error.to_string()))
+            digest.map(|digest| PyBytes::new(py, &digest)).map_err(|error| PyValueError::new_err(error.to_string()))
         })
     }
 
@@ -62,17 +50,11 @@ impl ReceiptChain {
 
     /// The digest so far, as 64 hexadecimal digits.
     fn hexdigest(&self) -> String {
-        self.inner
-            .digest()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        self.inner.digest().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// A chain that goes on from here by itself.
     fn copy(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-        }
+        Self { inner: self.inner.clone() }
     }
 }

@@ -48,8 +48,7 @@ impl Sampler {
         logit_bias: Option<Bound<'_, PyMapping>>,
         seed: Integer,
     ) -> PyResult<Self> {
-        let n_vocab =
-            n_vocab.within("n_vocab", "from 1 to 2147483648", 1, N_VOCAB_MAX as i128)? as usize;
+        let n_vocab = n_vocab.within("n_vocab", "from 1 to 2147483648", 1, N_VOCAB_MAX as i128)? as usize;
         let top_k_range = "from 0 to 4294967295 (0 keeps every token)";
         let window_range = "from -1 to 2147483647 (0 is no window, -1 the whole history)";
         let seed_range = "from 0 to 18446744073709551615";
@@ -62,21 +61,12 @@ impl Sampler {
             repeat_penalty: repeat_penalty.0,
             presence_penalty: presence_penalty.0,
             frequency_penalty: frequency_penalty.0,
-            repeat_last_n: repeat_last_n.within(
-                "repeat_last_n",
-                window_range,
-                -1,
-                i128::from(i32::MAX),
-            )? as i32,
+            repeat_last_n: repeat_last_n.within("repeat_last_n", window_range, -1, i128::from(i32::MAX))? as i32,
             seed: seed.within("seed", seed_range, 0, i128::from(u64::MAX))? as u64,
-            logit_bias: logit_bias
-                .map_or_else(|| Ok(Vec::new()), |bias| ascending_bias(&bias, n_vocab))?,
+            logit_bias: logit_bias.map_or_else(|| Ok(Vec::new()), |bias| ascending_bias(&bias, n_vocab))?,
         };
         let inner = axiom_core::sample::Sampler::new(n_vocab, parameters).map_err(refuse)?;
-        Ok(Self {
-            inner,
-            window: Vec::new(),
-        })
+        Ok(Self { inner, window: Vec::new() })
     }
 
     /// How many tokens the vocabulary has.
@@ -91,34 +81,19 @@ impl Sampler {
     }
 
     /// The token for `position`, from its `logits` [n_vocab] and the tokens before it, latest last.
-    fn sample(
-        &mut self,
-        logits: &Bound<'_, PyAny>,
-        history: &Bound<'_, PyAny>,
-        position: Integer,
-    ) -> PyResult<u32> {
+    fn sample(&mut self, logits: &Bound<'_, PyAny>, history: &Bound<'_, PyAny>, position: Integer) -> PyResult<u32> {
         let position = position.as_u32("position")?;
         self.read_window(history)?;
-        with_logits(logits, |logits| {
-            self.inner
-                .sample(logits, &self.window, position)
-                .map_err(refuse)
-        })
+        with_logits(logits, |logits| self.inner.sample(logits, &self.window, position).map_err(refuse))
     }
 
     /// The tokens that `sample` may choose, by rank, each with its probability.
-    fn distribution(
-        &mut self,
-        logits: &Bound<'_, PyAny>,
-        history: &Bound<'_, PyAny>,
-    ) -> PyResult<Vec<(u32, f64)>> {
+    fn distribution(&mut self, logits: &Bound<'_, PyAny>, history: &Bound<'_, PyAny>) -> PyResult<Vec<(u32, f64)>> {
         self.read_window(history)?;
         let mut pairs = Vec::new();
         with_logits(logits, |logits| {
             let take = |token, probability| pairs.push((token, probability));
-            self.inner
-                .distribution(logits, &self.window, take)
-                .map_err(refuse)
+            self.inner.distribution(logits, &self.window, take).map_err(refuse)
         })?;
         Ok(pairs)
     }
@@ -133,12 +108,9 @@ impl Sampler {
     ) -> PyResult<(f64, Vec<(u32, f64)>)> {
         let n_vocab = self.inner.n_vocab();
         let token = token.as_token("token", n_vocab)?;
-        let top_n =
-            top_n.within("top_n", &format!("from 0 to {n_vocab}"), 0, n_vocab as i128)? as usize;
+        let top_n = top_n.within("top_n", &format!("from 0 to {n_vocab}"), 0, n_vocab as i128)? as usize;
         let mut top = vec![(0, 0.0); top_n];
-        let chosen = with_logits(logits, |logits| {
-            self.inner.logprobs(logits, token, &mut top).map_err(refuse)
-        })?;
+        let chosen = with_logits(logits, |logits| self.inner.logprobs(logits, token, &mut top).map_err(refuse))?;
         Ok((chosen, top))
     }
 }
@@ -158,8 +130,7 @@ impl Sampler {
         };
         for idx in n_history - n_window..n_history {
             let token: Integer = history.get_item(idx)?.extract()?;
-            self.window
-                .push(token.as_token("token of history", self.inner.n_vocab())?);
+            self.window.push(token.as_token("token of history", self.inner.n_vocab())?);
         }
         Ok(())
     }

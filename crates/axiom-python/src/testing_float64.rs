@@ -9,14 +9,8 @@ pub mod float64 {
     use numpy::{PyArray1, PyReadonlyArray1};
     use pyo3::prelude::*;
 
-    fn map<'py>(
-        x: &PyReadonlyArray1<'py, f64>,
-        function: fn(f64) -> f64,
-    ) -> Bound<'py, PyArray1<f64>> {
-        PyArray1::from_iter(
-            x.py(),
-            x.as_array().iter().map(|&element| function(element)),
-        )
+    fn map<'py>(x: &PyReadonlyArray1<'py, f64>, function: fn(f64) -> f64) -> Bound<'py, PyArray1<f64>> {
+        PyArray1::from_iter(x.py(), x.as_array().iter().map(|&element| function(element)))
     }
 
     /// `exp` of each element.

@@ -144,12 +144,7 @@ pub fn ln(x: f64) -> f64 {
     }
     let subnormal = x < f64::MIN_POSITIVE;
     // 2^54 lifts every subnormal into the normal numbers without rounding.
-    let bits = (if subnormal {
-        x * 18014398509481984.0
-    } else {
-        x
-    })
-    .to_bits();
+    let bits = (if subnormal { x * 18014398509481984.0 } else { x }).to_bits();
     let mut k = ((bits >> 52) as i64 - 1023) as f64;
     if subnormal {
         k -= 54.0;
@@ -255,11 +250,7 @@ mod tests {
         assert_eq!(ln(f64::INFINITY), f64::INFINITY);
         assert_eq!(sin(0.0).to_bits(), 0);
         assert_eq!(cos(0.0), 1.0);
-        assert!(
-            sin(TRIGONOMETRIC_LIMIT * 1.5).is_nan()
-                && cos(f64::INFINITY).is_nan()
-                && sin(f64::NAN).is_nan()
-        );
+        assert!(sin(TRIGONOMETRIC_LIMIT * 1.5).is_nan() && cos(f64::INFINITY).is_nan() && sin(f64::NAN).is_nan());
     }
 
     /// Published digits, rounded by the compiler's parser.

@@ -20,10 +20,7 @@ impl Candidate {
     /// A candidate whose key is `key`, with -0 made +0.
     #[inline(always)]
     pub fn new(key: f64, token: u32) -> Self {
-        Self {
-            key: key + 0.0,
-            token,
-        }
+        Self { key: key + 0.0, token }
     }
 }
 
@@ -45,11 +42,7 @@ pub struct Candidates {
 impl Candidates {
     /// No candidate yet, with room for `capacity`.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self {
-            list: Vec::with_capacity(capacity),
-            n_ranked: 0,
-            n_front: 0,
-        }
+        Self { list: Vec::with_capacity(capacity), n_ranked: 0, n_front: 0 }
     }
 
     /// The candidates, in whatever order they stand.
@@ -71,10 +64,7 @@ impl Candidates {
         self.n_front = 0;
         // Filling to twice k before cutting back makes each cut pay for itself. Nothing has been cut while the bound
         // is -infinity; after that, a candidate that only equals the worst one kept loses by its higher token.
-        let full = k
-            .saturating_mul(2)
-            .saturating_add(64)
-            .min(self.list.capacity());
+        let full = k.saturating_mul(2).saturating_add(64).min(self.list.capacity());
         let mut bound = f64::NEG_INFINITY;
         for candidate in all {
             if candidate.key > bound {
@@ -107,11 +97,7 @@ impl Candidates {
 
     /// Puts the next stretch in order, each three times as long as all before it.
     fn rank_more(&mut self) {
-        let end = if self.n_ranked < self.n_front {
-            self.n_front
-        } else {
-            self.list.len()
-        };
+        let end = if self.n_ranked < self.n_front { self.n_front } else { self.list.len() };
         let rest = &mut self.list[self.n_ranked..end];
         let n_more = rest.len().min((3 * self.n_ranked).max(64));
         if n_more < rest.len() {

@@ -68,12 +68,7 @@ impl Sampler {
     /// # Errors
     /// Logits of another length, a logit that is NaN or +infinity, a token of the window outside the vocabulary, or
     /// no token left to choose.
-    pub fn sample(
-        &mut self,
-        logits: &[f32],
-        history: &[u32],
-        position: u32,
-    ) -> Result<u32, SampleError> {
+    pub fn sample(&mut self, logits: &[f32], history: &[u32], position: u32) -> Result<u32, SampleError> {
         if let Some(token) = self.narrow(logits, history)? {
             return Ok(token);
         }
@@ -117,17 +112,9 @@ impl Sampler {
     ///
     /// # Errors
     /// Logits of another length or not finite, a token outside the vocabulary, or a `top` longer than the vocabulary.
-    pub fn logprobs(
-        &mut self,
-        logits: &[f32],
-        token: u32,
-        top: &mut [(u32, f64)],
-    ) -> Result<f64, SampleError> {
+    pub fn logprobs(&mut self, logits: &[f32], token: u32, top: &mut [(u32, f64)]) -> Result<f64, SampleError> {
         if logits.len() != self.n_vocab() {
-            return Err(SampleError::LogitsLength {
-                expected: self.n_vocab(),
-                got: logits.len(),
-            });
+            return Err(SampleError::LogitsLength { expected: self.n_vocab(), got: logits.len() });
         }
         logprobs::logprobs(logits, token, top, &mut self.candidates)
     }
@@ -135,10 +122,7 @@ impl Sampler {
     /// Leaves the tokens that may be drawn in `candidates`; or gives the greedy choice.
     fn narrow(&mut self, logits: &[f32], history: &[u32]) -> Result<Option<u32>, SampleError> {
         if logits.len() != self.n_vocab() {
-            return Err(SampleError::LogitsLength {
-                expected: self.n_vocab(),
-                got: logits.len(),
-            });
+            return Err(SampleError::LogitsLength { expected: self.n_vocab(), got: logits.len() });
         }
         let greedy = self.parameters.temperature == 0.0;
         if greedy && !self.parameters.has_penalties() && self.parameters.logit_bias.is_empty() {
@@ -176,11 +160,7 @@ impl Sampler {
             all_below_infinity &= logit < f32::INFINITY;
             *wide = f64::from(logit);
         }
-        if all_below_infinity {
-            Ok(())
-        } else {
-            Err(first_bad_logit(logits))
-        }
+        if all_below_infinity { Ok(()) } else { Err(first_bad_logit(logits)) }
     }
 
     fn add_bias(&mut self) {
@@ -198,30 +178,17 @@ impl Sampler {
         let window = &history[history.len() - n_window..];
         let n_vocab = self.n_vocab();
         if let Some(&token) = window.iter().find(|&&token| token as usize >= n_vocab) {
-            return Err(SampleError::Token {
-                place: "history",
-                token,
-                n_vocab,
-            });
+            return Err(SampleError::Token { place: "history", token, n_vocab });
         }
         for &token in window {
             self.counts[token as usize] += 1;
         }
-        let Parameters {
-            repeat_penalty,
-            presence_penalty,
-            frequency_penalty,
-            ..
-        } = self.parameters;
+        let Parameters { repeat_penalty, presence_penalty, frequency_penalty, .. } = self.parameters;
         for &token in window {
             let count = core::mem::take(&mut self.counts[token as usize]);
             if count > 0 {
                 let logit = &mut self.logits[token as usize];
-                *logit = if *logit <= 0.0 {
-                    *logit * repeat_penalty
-                } else {
-                    *logit / repeat_penalty
-                };
+                *logit = if *logit <= 0.0 { *logit * repeat_penalty } else { *logit / repeat_penalty };
                 *logit -= f64::from(count) * frequency_penalty + presence_penalty;
             }
         }
@@ -234,20 +201,13 @@ impl Sampler {
             0 => usize::MAX,
             k => k as usize,
         };
-        let all = self
-            .logits
-            .iter()
-            .zip(0..)
-            .map(|(&logit, token)| Candidate::new(logit, token));
+        let all = self.logits.iter().zip(0..).map(|(&logit, token)| Candidate::new(logit, token));
         self.candidates.keep_best(top_k, all);
     }
 
     /// The largest logit in play.
     fn logit_max(&self) -> f64 {
-        self.candidates
-            .as_slice()
-            .iter()
-            .fold(f64::NEG_INFINITY, |max, candidate| max.max(candidate.key))
+        self.candidates.as_slice().iter().fold(f64::NEG_INFINITY, |max, candidate| max.max(candidate.key))
     }
 
     /// Weighs the candidates: `weights[token] = exp((logit - logit_max) / temperature)`, and their sum by token.
@@ -261,10 +221,7 @@ impl Sampler {
         for &token in &self.ascending {
             sum.add(token, self.weights[token as usize]);
         }
-        Weighed {
-            logit_max,
-            total: sum.total(),
-        }
+        Weighed { logit_max, total: sum.total() }
     }
 
     /// Fills `ascending` with the tokens in play.
@@ -273,8 +230,7 @@ impl Sampler {
         let candidates = self.candidates.as_slice();
         // Few are sorted; many are marked, and found again by going through the vocabulary once.
         if candidates.len() < self.logits.len() / 32 {
-            self.ascending
-                .extend(candidates.iter().map(|candidate| candidate.token));
+            self.ascending.extend(candidates.iter().map(|candidate| candidate.token));
             self.ascending.sort_unstable();
         } else {
             for candidate in candidates {
@@ -300,8 +256,7 @@ impl Sampler {
         }
         // The sum is minus the entropy; ln p - sum is minus the surprise plus the entropy.
         let minus_entropy = sum.total();
-        self.candidates
-            .rank_by(|token| -(ln_p(token) - minus_entropy).abs());
+        self.candidates.rank_by(|token| -(ln_p(token) - minus_entropy).abs());
         let typical_p = self.parameters.typical_p;
         self.keep_until(total, |reached| reached > typical_p);
         let logits = &self.logits;
@@ -323,8 +278,7 @@ impl Sampler {
     fn bring_share_to_front(&mut self, weighed: &Weighed, temperature: f64, share: f64) {
         let n_candidates = self.candidates.len() as f64;
         let least_weight = (1.0 - share) * weighed.total / (2.0 * n_candidates);
-        self.candidates
-            .bring_to_front(weighed.logit_max + temperature * ln(least_weight));
+        self.candidates.bring_to_front(weighed.logit_max + temperature * ln(least_weight));
     }
 
     /// Keeps candidates by rank, up to and with the one at which the cumulative probability is `enough`.
@@ -343,8 +297,7 @@ impl Sampler {
 
     /// Keeps tokens at least `min_p` times as probable as the best one.
     fn keep_min_p(&mut self) {
-        self.candidates
-            .keep_from(self.logit_max() + ln(self.parameters.min_p));
+        self.candidates.keep_from(self.logit_max() + ln(self.parameters.min_p));
     }
 
     /// Gives `take` the weighed candidates by rank, each with its weight, until it answers false or the weights end.
@@ -395,13 +348,7 @@ fn greedy_choice(logits: &[f32]) -> Result<u32, SampleError> {
 /// Names the first logit that is NaN or +infinity; there is one.
 #[cold]
 fn first_bad_logit(logits: &[f32]) -> SampleError {
-    let bad = (0..)
-        .zip(logits)
-        .find(|(_, logit)| logit.is_nan() || **logit == f32::INFINITY);
+    let bad = (0..).zip(logits).find(|(_, logit)| logit.is_nan() || **logit == f32::INFINITY);
     let (token, &got) = bad.unwrap_or((0, &f32::NAN));
-    SampleError::BadLogit {
-        token,
-        got,
-        valid: "finite, or -inf for a token that must not come",
-    }
+    SampleError::BadLogit { token, got, valid: "finite, or -inf for a token that must not come" }
 }

@@ -16,11 +16,7 @@ pub(super) fn logprobs(
 ) -> Result<f64, SampleError> {
     let n_vocab = logits.len();
     if token as usize >= n_vocab {
-        return Err(SampleError::Token {
-            place: "token",
-            token,
-            n_vocab,
-        });
+        return Err(SampleError::Token { place: "token", token, n_vocab });
     }
     if top.len() > n_vocab {
         return Err(SampleError::OutOfRange {
@@ -32,10 +28,7 @@ pub(super) fn logprobs(
     let (logit_max, ln_total) = normaliser(logits)?;
     let ln_p = |logit: f64| (logit - logit_max) - ln_total;
     if !top.is_empty() {
-        let all = logits
-            .iter()
-            .zip(0..)
-            .map(|(&logit, token)| Candidate::new(f64::from(logit), token));
+        let all = logits.iter().zip(0..).map(|(&logit, token)| Candidate::new(f64::from(logit), token));
         scratch.keep_best(top.len(), all);
         for (idx, entry) in top.iter_mut().enumerate() {
             // Finite logits all become candidates, and there are at least as many as `top` has places.
@@ -50,11 +43,7 @@ pub(super) fn logprobs(
 /// The largest logit, and the logarithm of the sum of the weights relative to it.
 fn normaliser(logits: &[f32]) -> Result<(f64, f64), SampleError> {
     if let Some((token, &got)) = (0..).zip(logits).find(|(_, logit)| !logit.is_finite()) {
-        return Err(SampleError::BadLogit {
-            token,
-            got,
-            valid: "finite",
-        });
+        return Err(SampleError::BadLogit { token, got, valid: "finite" });
     }
     let logit_max = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     let mut sum = Sum16::default();

@@ -63,11 +63,7 @@ impl Parameters {
     pub fn check(&self, n_vocab: usize) -> Result<(), SampleError> {
         let range = |name, valid, got: f64, low: f64, high: f64| {
             // Written so that NaN fails.
-            if low <= got && got <= high {
-                Ok(())
-            } else {
-                Err(SampleError::OutOfRange { name, valid, got })
-            }
+            if low <= got && got <= high { Ok(()) } else { Err(SampleError::OutOfRange { name, valid, got }) }
         };
         const PROBABILITY: &str = "from 0 to 1 (1 keeps every token)";
         const PENALTY: &str = "from -1000 to 1000 (0 changes nothing)";
@@ -78,43 +74,13 @@ impl Parameters {
                 got: n_vocab as f64,
             });
         }
-        range(
-            "temperature",
-            "finite and at least 0 (0 is greedy)",
-            self.temperature,
-            0.0,
-            f64::MAX,
-        )?;
+        range("temperature", "finite and at least 0 (0 is greedy)", self.temperature, 0.0, f64::MAX)?;
         range("top_p", PROBABILITY, self.top_p, 0.0, 1.0)?;
-        range(
-            "min_p",
-            "from 0 to 1 (0 keeps every token)",
-            self.min_p,
-            0.0,
-            1.0,
-        )?;
+        range("min_p", "from 0 to 1 (0 keeps every token)", self.min_p, 0.0, 1.0)?;
         range("typical_p", PROBABILITY, self.typical_p, 0.0, 1.0)?;
-        range(
-            "repeat_penalty",
-            "from 0.001 to 1000 (1 changes nothing)",
-            self.repeat_penalty,
-            0.001,
-            1000.0,
-        )?;
-        range(
-            "presence_penalty",
-            PENALTY,
-            self.presence_penalty,
-            -1000.0,
-            1000.0,
-        )?;
-        range(
-            "frequency_penalty",
-            PENALTY,
-            self.frequency_penalty,
-            -1000.0,
-            1000.0,
-        )?;
+        range("repeat_penalty", "from 0.001 to 1000 (1 changes nothing)", self.repeat_penalty, 0.001, 1000.0)?;
+        range("presence_penalty", PENALTY, self.presence_penalty, -1000.0, 1000.0)?;
+        range("frequency_penalty", PENALTY, self.frequency_penalty, -1000.0, 1000.0)?;
         if self.repeat_last_n < -1 {
             return Err(SampleError::OutOfRange {
                 name: "repeat_last_n",
@@ -130,19 +96,14 @@ impl Parameters {
                 return Err(SampleError::BiasValue { token, got: bias });
             }
         }
-        debug_assert!(
-            self.logit_bias.is_sorted_by(|a, b| a.0 < b.0),
-            "logit_bias in ascending order, each token once"
-        );
+        debug_assert!(self.logit_bias.is_sorted_by(|a, b| a.0 < b.0), "logit_bias in ascending order, each token once");
         Ok(())
     }
 
     /// Whether repetition, presence or frequency changes any logit; the history is read only then.
     pub fn has_penalties(&self) -> bool {
         self.repeat_last_n != 0
-            && (self.repeat_penalty != 1.0
-                || self.presence_penalty != 0.0
-                || self.frequency_penalty != 0.0)
+            && (self.repeat_penalty != 1.0 || self.presence_penalty != 0.0 || self.frequency_penalty != 0.0)
     }
 
     /// The settings as bytes, the same in every body; `docs/receipts.md` gives the layout.
