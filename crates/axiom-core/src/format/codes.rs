@@ -143,8 +143,11 @@ impl Bits {
 
     /// From bit `AT` of the groups' codes.
     fn join<const AT: u8>(groups: &Groups, block: &mut [u8]) {
-        for (i, out) in block.iter_mut().enumerate() {
-            *out = (0..8).fold(0, |bits, g| bits | (groups[64 * g + i] >> AT & 1) << g);
+        block.fill(0);
+        for (g, group) in groups.chunks_exact(64).enumerate() {
+            for (out, code) in block.iter_mut().zip(group) {
+                *out |= (code >> AT & 1) << g;
+            }
         }
     }
 

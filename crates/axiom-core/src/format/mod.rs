@@ -224,6 +224,50 @@ const _: () = assert!(size_kept::<Q8_0>() && size_kept::<Q4_0>() && size_kept::<
 const _: () = assert!(size_kept::<Q5_1>() && size_kept::<Q2K>() && size_kept::<Q3K>() && size_kept::<Q4K>());
 const _: () = assert!(size_kept::<Q5K>() && size_kept::<Q6K>());
 
+/// `N` bytes of a block: one check, so that loops over them have none.
+#[inline(always)]
+fn bytes_at<const N: usize>(block: &[u8], offset: usize) -> &[u8; N] {
+    block[offset..].first_chunk().expect("a whole block")
+}
+
+/// `byte >> shift & mask` for each byte, eight at a time.
+#[inline(always)]
+fn shifted<const N: usize>(bytes: &[u8; N], shift: usize, mask: u8) -> [u8; N] {
+    let mask = u64::from_le_bytes([mask; 8]);
+    let mut out = [0; N];
+    for (out, eight) in out.as_chunks_mut::<8>().0.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        *out = (u64::from_le_bytes(*eight) >> shift & mask).to_le_bytes();
+    }
+    out
+}
+
+/// Low halves of 16 bytes, then their high halves.
+#[inline(always)]
+fn halves(bytes: &[u8; 16]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out[..16].copy_from_slice(&shifted(bytes, 0, 15));
+    out[16..].copy_from_slice(&shifted(bytes, 4, 15));
+    out
+}
+
+/// Bit c of four bytes as 16 in byte c.
+#[inline(always)]
+fn fifths(bits: &[u8; 4]) -> [u8; 32] {
+    let mut out = [0; 32];
+    for (out, byte) in out.as_chunks_mut::<8>().0.iter_mut().zip(bits) {
+        // Byte c keeps bit c; adding 0x7F carries it to bit 7.
+        let kept = u64::from_le_bytes([*byte; 8]) & 0x8040_2010_0804_0201;
+        *out = ((kept + 0x7F7F_7F7F_7F7F_7F7F) >> 3 & 0x1010_1010_1010_1010).to_le_bytes();
+    }
+    out
+}
+
+/// `a | b` in each byte.
+#[inline(always)]
+fn either<const N: usize>(a: [u8; N], b: [u8; N]) -> [u8; N] {
+    core::array::from_fn(|c| a[c] | b[c])
+}
+
 /// The f16 at a byte offset, as f32.
 #[inline(always)]
 fn f16_at(block: &[u8], offset: usize) -> f32 {

@@ -7,7 +7,7 @@ use crate::arithmetic::simd::{Simd, unrolled};
 use super::codes::Crumbs;
 use super::panel::Quantized;
 use super::scales::HalvesMin;
-use super::{BlockFormat, Field, f16_at};
+use super::{BlockFormat, Field, bytes_at, f16_at, shifted};
 
 /// The format.
 pub struct Q2K;
@@ -46,7 +46,7 @@ impl BlockFormat for Q2K {
     ];
 
     fn codes(block: &[u8], i: usize) -> [u8; 32] {
-        core::array::from_fn(|c| block[16 + i / 4 * 32 + c] >> (i % 4 * 2) & 3)
+        shifted(bytes_at(block, 16 + i / 4 * 32), i % 4 * 2, 3)
     }
 
     fn set_codes(block: &mut [u8], i: usize, codes: &[u8; 32]) {

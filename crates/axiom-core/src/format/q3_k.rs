@@ -7,7 +7,7 @@ use crate::arithmetic::simd::{Simd, unrolled};
 use super::codes::Threes;
 use super::panel::Quantized;
 use super::scales::Halves;
-use super::{BlockFormat, Field, f16_at};
+use super::{BlockFormat, Field, bytes_at, either, f16_at, shifted};
 
 /// The format.
 pub struct Q3K;
@@ -54,7 +54,8 @@ impl BlockFormat for Q3K {
     ];
 
     fn codes(block: &[u8], i: usize) -> [u8; 32] {
-        core::array::from_fn(|c| block[32 + i / 4 * 32 + c] >> (i % 4 * 2) & 3 | (block[c] >> i & 1) << 2)
+        let thirds = shifted(bytes_at(block, 0), i, 1).map(|bit| bit << 2);
+        either(shifted(bytes_at(block, 32 + i / 4 * 32), i % 4 * 2, 3), thirds)
     }
 
     fn set_codes(block: &mut [u8], i: usize, codes: &[u8; 32]) {

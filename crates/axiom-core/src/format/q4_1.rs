@@ -6,7 +6,7 @@ use crate::arithmetic::simd::Simd;
 use super::codes::Nibbles;
 use super::panel::Quantized;
 use super::scales::ScaleMin;
-use super::{BlockFormat, Field, f16_at};
+use super::{BlockFormat, Field, bytes_at, f16_at, halves};
 
 /// The format.
 pub struct Q4_1;
@@ -36,7 +36,7 @@ impl BlockFormat for Q4_1 {
     const FIELDS: &'static [Field] = &[(0, 2), (2, 2)];
 
     fn codes(block: &[u8], _i: usize) -> [u8; 32] {
-        core::array::from_fn(|c| block[4 + c % 16] >> (c / 16 * 4) & 15)
+        halves(bytes_at(block, 4))
     }
 
     fn set_codes(block: &mut [u8], _i: usize, codes: &[u8; 32]) {

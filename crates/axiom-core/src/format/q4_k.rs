@@ -8,7 +8,7 @@ use super::codes::Nibbles;
 use super::k_scales;
 use super::panel::Quantized;
 use super::scales::ScaleMin;
-use super::{BlockFormat, Field, f16_at};
+use super::{BlockFormat, Field, bytes_at, f16_at, shifted};
 
 /// The format.
 pub struct Q4K;
@@ -38,7 +38,7 @@ impl BlockFormat for Q4K {
     ];
 
     fn codes(block: &[u8], i: usize) -> [u8; 32] {
-        core::array::from_fn(|c| block[16 + i / 2 * 32 + c] >> (i % 2 * 4) & 15)
+        shifted(bytes_at(block, 16 + i / 2 * 32), i % 2 * 4, 15)
     }
 
     fn set_codes(block: &mut [u8], i: usize, codes: &[u8; 32]) {

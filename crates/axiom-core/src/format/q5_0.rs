@@ -7,7 +7,7 @@ use crate::arithmetic::simd::Simd;
 use super::codes::Fives;
 use super::panel::Quantized;
 use super::scales::Scale;
-use super::{BlockFormat, Field, f16_at};
+use super::{BlockFormat, Field, bytes_at, either, f16_at, fifths, halves};
 
 /// The format.
 pub struct Q5_0;
@@ -34,10 +34,7 @@ impl BlockFormat for Q5_0 {
     const FIELDS: &'static [Field] = &[(0, 2)];
 
     fn codes(block: &[u8], _i: usize) -> [u8; 32] {
-        core::array::from_fn(|c| {
-            let fifth = block[2 + c / 8] >> (c % 8) & 1;
-            block[6 + c % 16] >> (c / 16 * 4) & 15 | fifth << 4
-        })
+        either(halves(bytes_at(block, 6)), fifths(bytes_at(block, 2)))
     }
 
     fn set_codes(block: &mut [u8], _i: usize, codes: &[u8; 32]) {

@@ -8,7 +8,7 @@ use super::codes::Fives;
 use super::k_scales;
 use super::panel::Quantized;
 use super::scales::ScaleMin;
-use super::{BlockFormat, Field, f16_at};
+use super::{BlockFormat, Field, bytes_at, either, f16_at, shifted};
 
 /// The format.
 pub struct Q5K;
@@ -38,7 +38,8 @@ impl BlockFormat for Q5K {
     ];
 
     fn codes(block: &[u8], i: usize) -> [u8; 32] {
-        core::array::from_fn(|c| block[48 + i / 2 * 32 + c] >> (i % 2 * 4) & 15 | (block[16 + c] >> i & 1) << 4)
+        let fifths = shifted(bytes_at(block, 16), i, 1).map(|bit| bit << 4);
+        either(shifted(bytes_at(block, 48 + i / 2 * 32), i % 2 * 4, 15), fifths)
     }
 
     fn set_codes(block: &mut [u8], i: usize, codes: &[u8; 32]) {

@@ -7,7 +7,7 @@ use crate::arithmetic::simd::{Simd, unrolled};
 use super::codes::Sixes;
 use super::panel::Quantized;
 use super::scales::Halves;
-use super::{BlockFormat, Field, f16_at};
+use super::{BlockFormat, Field, bytes_at, either, f16_at, shifted};
 
 /// The format.
 pub struct Q6K;
@@ -42,11 +42,9 @@ impl BlockFormat for Q6K {
 
     fn codes(block: &[u8], i: usize) -> [u8; 32] {
         let (half, quarter) = (i / 4, i % 4);
-        core::array::from_fn(|c| {
-            let low = block[64 * half + quarter % 2 * 32 + c] >> (quarter / 2 * 4) & 15;
-            let high = block[128 + 32 * half + c] >> (2 * quarter) & 3;
-            low | high << 4
-        })
+        let low = shifted(bytes_at(block, 64 * half + quarter % 2 * 32), quarter / 2 * 4, 15);
+        let high = shifted(bytes_at(block, 128 + 32 * half), 2 * quarter, 3).map(|bits| bits << 4);
+        either(low, high)
     }
 
     fn set_codes(block: &mut [u8], i: usize, codes: &[u8; 32]) {

@@ -7,7 +7,7 @@ use crate::arithmetic::simd::Simd;
 use super::codes::Bytes;
 use super::panel::Quantized;
 use super::scales::Scale;
-use super::{BlockFormat, Field, f16_at};
+use super::{BlockFormat, Field, bytes_at, f16_at};
 
 /// The format.
 pub struct Q8_0;
@@ -34,7 +34,7 @@ impl BlockFormat for Q8_0 {
     const FIELDS: &'static [Field] = &[(0, 2)];
 
     fn codes(block: &[u8], _i: usize) -> [u8; 32] {
-        core::array::from_fn(|c| block[2 + c] ^ 0x80)
+        bytes_at::<32>(block, 2).map(|code| code ^ 0x80)
     }
 
     fn set_codes(block: &mut [u8], _i: usize, codes: &[u8; 32]) {
