@@ -54,11 +54,11 @@ class Engine:
 
     def seq_new(self) -> int:
         """Opens an empty sequence."""
-        return self._open_cache().new()
+        return self._open_cache().open()
 
     def seq_free(self, seq: int, /) -> None:
         """Closes a sequence and frees its positions."""
-        self._open_cache().free(seq)
+        self._open_cache().close(seq)
 
     def seq_fork(self, seq: int, /) -> int:
         """Opens a new sequence with the same positions; slabs are shared until one of the two writes."""

@@ -55,7 +55,7 @@ class KVCachePool:
 
     # Sequences
 
-    def new(self) -> int:
+    def open(self) -> int:
         """Opens an empty sequence; MemoryBudgetError when all are taken."""
         for seq in range(self.n_seq_max):
             if seq not in self.sequences:
@@ -65,7 +65,7 @@ class KVCachePool:
             f"all {self.n_seq_max} sequences are taken; free one, or open the engine with a larger n_seq_max"
         )
 
-    def free(self, seq: int) -> None:
+    def close(self, seq: int) -> None:
         """Closes a sequence; slabs that no other sequence holds go with it."""
         self._release(self._get(seq).slabs)
         del self.sequences[seq]
@@ -73,7 +73,7 @@ class KVCachePool:
     def fork(self, seq: int) -> int:
         """Opens a new sequence that shares all slabs of `seq`."""
         parent = self._get(seq)
-        child = self.new()
+        child = self.open()
         for slab in parent.slabs:
             slab.n_holders += 1
         self.sequences[child] = _Sequence(list(parent.slabs), parent.n_pos)
@@ -106,7 +106,6 @@ class KVCachePool:
             )
         for slab_idx in range(sequence.n_pos // POSITIONS_PER_SLAB, -(-n_after // POSITIONS_PER_SLAB)):
             if slab_idx == len(sequence.slabs):
-                # Zeros, because attention multiplies positions that are not written yet with a weight of 0.
                 sequence.slabs.append(Slab(np.zeros(self.slab_shape, self.dtype)))
             elif sequence.slabs[slab_idx].n_holders > 1:
                 sequence.slabs[slab_idx].n_holders -= 1
@@ -177,7 +176,7 @@ class KVCachePool:
             raise _wrong_state("checksum", zlib.crc32(state[: -_SAVED_CRC.size]), crc)
         body = memoryview(state)[_SAVED_HEADER.size : -_SAVED_CRC.size]
         numbers = np.frombuffer(body, self.dtype.newbyteorder("<")).reshape(n_layer, 2, n_pos, n_head_kv, head_dim)
-        seq = self.new()
+        seq = self.open()
         self.reserve(seq, n_pos)
         for slab_idx, slab in enumerate(self.sequences[seq].slabs):
             part = numbers[:, :, slab_idx * POSITIONS_PER_SLAB : (slab_idx + 1) * POSITIONS_PER_SLAB]

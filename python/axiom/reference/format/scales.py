@@ -80,7 +80,7 @@ class ScaleRows(CodeRows):
         self.d = d  # f32 [n_rows, n_blocks]
 
     def product(self, x: Activations) -> np.ndarray:
-        """acc = acc + (d_w * d) * i."""
+        """acc = acc + (d_w * d) * i, i the exact product of the integers."""
         q, d = _by_block(x)
         acc = np.zeros((len(self.w), len(x.d)), np.float32)
         for b, weights in enumerate(self.dot_weights):
@@ -115,25 +115,19 @@ class ScaleMinRows(CodeRows):
         return _flat(self.d[..., None] * self.w.astype(np.float32) + self.m[..., None])
 
 
-class HalvesRows(CodeRows):
-    """Q6_K, Q3_K: a weight is D * sc * w, with one integer sc for each 16 weights."""
+class HalvesRows(ScaleRows):
+    """Q6_K, Q3_K: a weight is D * sc * w, with one integer sc for each 16 weights.
+
+    The scales join the integers before the product: sc0 * sum + sc1 * sum is the sum of (sc * w) * q, and all of it
+    is exact. What is left is one D for each block, the same for the eight blocks of a 256.
+    """
 
     def __init__(self, w: np.ndarray, sc: np.ndarray, d: np.ndarray) -> None:
-        super().__init__(w)
+        super().__init__(w, d)
         self.sc = sc  # int16 [n_rows, n_blocks, 2]
-        self.d = d  # f32 [n_rows, n_blocks], the same D for the eight blocks of a 256
 
     def _integers_to_multiply(self) -> np.ndarray:
-        # sc0 * sum + sc1 * sum = the sum of (sc * w) * q: all integers, so the scale may join its weights first.
         return self.w * np.repeat(self.sc, 16, axis=-1)
-
-    def product(self, x: Activations) -> np.ndarray:
-        """acc = acc + (D * d) * i."""
-        q, d = _by_block(x)
-        acc = np.zeros((len(self.w), len(x.d)), np.float32)
-        for b, weights in enumerate(self.dot_weights):
-            acc += (self.d[:, b, None] * d[b]) * block_dot(weights, q[b])
-        return acc.T
 
     def values(self) -> np.ndarray:
         """(D * sc) * w."""
