@@ -6,7 +6,6 @@ use core::fmt;
 
 /// What went wrong.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub enum Error {
     /// A kernel table was asked for by a name that no table has.
     UnknownKernels {

@@ -1,18 +1,47 @@
-//! Core errors as Python exceptions, one map for all of them.
+//! Core errors as Python exceptions: one map for all of them.
 
 use axiom_core::error::Error;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyKeyboardInterrupt, PyValueError};
 use pyo3::prelude::*;
 
 /// The exception that says what `error` says.
 pub fn to_py(py: Python<'_>, error: &Error) -> PyErr {
     let class = match error {
-        Error::Metadata { .. } => "ModelFormatError",
+        Error::Config { .. }
+        | Error::Shape { .. }
+        | Error::MissingTensor { .. }
+        | Error::UnknownTensor { .. }
+        | Error::Metadata { .. } => "ModelFormatError",
         Error::UnsupportedTokenizer { .. } => "UnsupportedModelError",
-        _ => return PyValueError::new_err(error.to_string()),
+        Error::Region { .. } | Error::NoSequence { .. } => "MemoryBudgetError",
+        Error::ContextLength { .. } => "ContextLengthError",
+        Error::NotFinite { .. } => "NumericError",
+        Error::Cancelled => return PyKeyboardInterrupt::new_err(()),
+        Error::UnknownKernels { .. }
+        | Error::UnsupportedKernels { .. }
+        | Error::UnknownSequence { .. }
+        | Error::SequenceTwice { .. }
+        | Error::NoTokens { .. }
+        | Error::Token { .. }
+        | Error::Rewind { .. }
+        | Error::SavedSequence { .. }
+        | Error::OutputSize { .. }
+        | Error::TokenId { .. }
+        | Error::NoTokenForByte { .. }
+        | Error::TextTooLong { .. } => return PyValueError::new_err(error.to_string()),
     };
-    match py.import("axiom.errors").and_then(|errors| errors.getattr(class)).and_then(|c| c.call1((error.to_string(),)))
-    {
+    exception(py, class, error.to_string())
+}
+
+/// The exception for memory that the system refused, or does not have.
+pub fn out_of_memory(py: Python<'_>, message: String) -> PyErr {
+    exception(py, "MemoryBudgetError", message)
+}
+
+/// An exception of `axiom.errors`.
+fn exception(py: Python<'_>, class: &str, message: String) -> PyErr {
+    let made = py.import("axiom.errors").and_then(|errors| errors.getattr(class)?.call1((message,)));
+    match made {
         Ok(exception) => PyErr::from_value(exception),
         Err(failure) => failure,
     }

@@ -2,10 +2,14 @@
 use pyo3::prelude::*;
 
 mod arguments;
+mod engine;
+mod engine_arguments;
 mod error;
+mod host;
 mod metadata;
 mod receipt;
 mod sampler;
+mod signals;
 mod testing_float64;
 mod testing_kernels;
 mod tokenizer;
@@ -14,6 +18,10 @@ mod tokenizer;
 mod _native {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use crate::engine::Engine;
+    #[pymodule_export]
+    use crate::host::{default_threads, info, kernel_info, read_bandwidth};
     #[pymodule_export]
     use crate::receipt::ReceiptChain;
     #[pymodule_export]

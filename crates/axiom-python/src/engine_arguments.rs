@@ -1,0 +1,213 @@
+//! What Python hands to `Engine`, checked: configuration, tensors, batches of tokens, room for logits.
+
+use axiom_core::format::Format;
+use axiom_core::memory::KVFormat;
+use axiom_core::model::{LogitRows, ModelConfig, RopePairing, RopeScaling, TensorSource};
+use numpy::{PyArray2, PyArrayMethods, PyReadonlyArray1, PyUntypedArrayMethods};
+use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+/// The type of the cache.
+pub fn checked_kv(kv: &str) -> PyResult<KVFormat> {
+    match kv {
+        "f16" => Ok(KVFormat::F16),
+        "f32" => Ok(KVFormat::F32),
+        _ => Err(PyValueError::new_err(format!("kv: expected 'f16' or 'f32', got {kv:?}"))),
+    }
+}
+
+/// Which rows of logits are wanted.
+pub fn checked_logits(logits: &str) -> PyResult<LogitRows> {
+    match logits {
+        "last" => Ok(LogitRows::Last),
+        "all" => Ok(LogitRows::All),
+        "none" => Ok(LogitRows::None),
+        _ => Err(PyValueError::new_err(format!("logits: expected one of 'last', 'all', 'none', got {logits:?}"))),
+    }
+}
+
+/// The configuration of a model from `ModelConfig.as_dict()`.
+pub fn checked_config(config: &Bound<'_, PyDict>) -> PyResult<ModelConfig> {
+    let item = |name: &str| -> PyResult<Bound<'_, PyAny>> {
+        config
+            .get_item(name)?
+            .ok_or_else(|| PyKeyError::new_err(format!("config: expected {name}, which is not there")))
+    };
+    let count = |name: &str| -> PyResult<usize> { item(name)?.extract() };
+    let number = |name: &str| -> PyResult<f64> { item(name)?.extract() };
+    let flag = |name: &str| -> PyResult<bool> { item(name)?.extract() };
+    let unknown = |name: &str, valid: &str, got: &str| {
+        Err(PyValueError::new_err(format!("config: {name}: expected one of {valid}, got {got:?}")))
+    };
+    Ok(ModelConfig {
+        n_vocab: count("n_vocab")?,
+        n_embd: count("n_embd")?,
+        n_layer: count("n_layer")?,
+        n_ff: count("n_ff")?,
+        n_head: count("n_head")?,
+        n_head_kv: count("n_head_kv")?,
+        head_dim: count("head_dim")?,
+        rope_dim: count("rope_dim")?,
+        rope_base: number("rope_base")?,
+        rope_pairing: match &*item("rope_pairing")?.extract::<String>()? {
+            "norm" => RopePairing::Norm,
+            "neox" => RopePairing::Neox,
+            got => return unknown("rope_pairing", "'norm', 'neox'", got),
+        },
+        rope_scaling: match &*item("rope_scaling")?.extract::<String>()? {
+            "none" => RopeScaling::None,
+            "linear" => RopeScaling::Linear,
+            "yarn" => RopeScaling::Yarn,
+            got => return unknown("rope_scaling", "'none', 'linear', 'yarn'", got),
+        },
+        rope_factor: number("rope_factor")?,
+        rope_original_ctx: count("rope_original_ctx")?,
+        rope_attn_factor: number("rope_attn_factor")?,
+        rope_beta_fast: number("rope_beta_fast")?,
+        rope_beta_slow: number("rope_beta_slow")?,
+        rope_ext_factor: number("rope_ext_factor")?,
+        rms_eps: number("rms_eps")? as f32,
+        tied_output: flag("tied_output")?,
+        qk_norm: flag("qk_norm")?,
+    })
+}
+
+/// A tensor of the caller, with a hold on its bytes: most lie in a mapped file.
+pub struct TensorBuffer<'py> {
+    name: String,
+    format: Format,
+    n_row: usize,
+    n_col: usize,
+    bytes: PyReadonlyArray1<'py, u8>,
+}
+
+impl TensorBuffer<'_> {
+    /// The tensor as the core reads it.
+    pub fn source(&self) -> PyResult<TensorSource<'_>> {
+        let bytes = self.bytes.as_slice().map_err(|_| {
+            PyTypeError::new_err(format!("{}: expected a contiguous uint8 array, got one with gaps", self.name))
+        })?;
+        Ok(TensorSource { name: &self.name, format: self.format, n_row: self.n_row, n_col: self.n_col, bytes })
+    }
+}
+
+/// The tensors of a model: (name, format, rows, cols, uint8 array).
+pub fn tensor_buffers<'py>(tensors: &Bound<'py, PyAny>) -> PyResult<Vec<TensorBuffer<'py>>> {
+    let mut buffers = Vec::new();
+    for tensor in tensors.try_iter()? {
+        let (name, format, n_row, n_col, array): (String, String, usize, usize, Bound<'py, PyAny>) =
+            tensor?.extract()?;
+        let format = Format::from_name(&format).ok_or_else(|| {
+            let known = Format::ALL.map(|format| format.name()).join(", ");
+            PyValueError::new_err(format!("{name}: expected one of the formats {known}, got {format:?}"))
+        })?;
+        let bytes = array
+            .extract()
+            .map_err(|_| PyTypeError::new_err(format!("{name}: expected a one-dimensional uint8 array")))?;
+        buffers.push(TensorBuffer { name, format, n_row, n_col, bytes });
+    }
+    Ok(buffers)
+}
+
+/// The sequences and tokens of a pass; kept between passes for its memory.
+#[derive(Default)]
+pub struct Batch {
+    tokens: Vec<u32>,
+    /// A sequence, and where its tokens end.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Batch {
+    /// Sequences of a pass for which nothing is allocated.
+    const FEW: usize = 16;
+
+    /// Reads `tokens[i]` for `seqs[i]`, each a list of whole numbers or an array of them.
+    ///
+    /// # Errors
+    ///
+    /// `ValueError` or `TypeError` for what is no token of the vocabulary.
+    pub fn read(&mut self, seqs: &Bound<'_, PyAny>, tokens: &Bound<'_, PyAny>, n_vocab: usize) -> PyResult<()> {
+        self.tokens.clear();
+        self.ends.clear();
+        let (n_seq, n_list) = (seqs.len()?, tokens.len()?);
+        if n_seq != n_list {
+            return Err(PyValueError::new_err(format!(
+                "expected as many lists of tokens as sequences, got {n_list} for {n_seq}"
+            )));
+        }
+        for (seq, list) in seqs.try_iter()?.zip(tokens.try_iter()?) {
+            let seq = seq?;
+            let number: usize = seq.extract().map_err(|_| {
+                PyValueError::new_err(format!("sequence {seq} is not open; use the number that opening it returned"))
+            })?;
+            self.read_tokens(number, &list?, n_vocab)?;
+            self.ends.push((number, self.tokens.len()));
+        }
+        Ok(())
+    }
+
+    fn read_tokens(&mut self, seq: usize, list: &Bound<'_, PyAny>, n_vocab: usize) -> PyResult<()> {
+        let outside = |token: &dyn std::fmt::Display| {
+            PyValueError::new_err(format!("sequence {seq}: expected tokens in 0 ... {}, got {token}", n_vocab - 1))
+        };
+        let mut push = |token: i64| match u32::try_from(token) {
+            Ok(small) if (small as usize) < n_vocab => {
+                self.tokens.push(small);
+                Ok(())
+            }
+            _ => Err(outside(&token)),
+        };
+        // An array of NumPy's own integer type, without making an object of each.
+        if let Ok(array) = list.extract::<PyReadonlyArray1<'_, i64>>() {
+            return array.as_array().iter().try_for_each(|token| push(*token));
+        }
+        let no_list = || PyTypeError::new_err(format!("sequence {seq}: expected a list of whole numbers, got {list}"));
+        for token in list.try_iter().map_err(|_| no_list())? {
+            let token = token?;
+            match token.extract::<i64>() {
+                Ok(token) => push(token)?,
+                Err(_) if token.hasattr("__index__")? => return Err(outside(&token)),
+                Err(_) => return Err(no_list()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `action` with the batch as the core takes it.
+    pub fn with<T>(&self, action: impl FnOnce(&[(usize, &[u32])]) -> T) -> T {
+        let mut begin = 0;
+        let parts = self.ends.iter().map(|&(seq, end)| {
+            let tokens = &self.tokens[begin..end];
+            begin = end;
+            (seq, tokens)
+        });
+        if self.ends.len() > Self::FEW {
+            return action(&parts.collect::<Vec<_>>());
+        }
+        let mut few: [(usize, &[u32]); Self::FEW] = [(0, &[]); Self::FEW];
+        for (slot, part) in few.iter_mut().zip(parts) {
+            *slot = part;
+        }
+        action(&few[..self.ends.len()])
+    }
+}
+
+/// Room for logits: the array itself, of the right shape, that can be written.
+pub fn checked_out<'py>(out: &Bound<'py, PyAny>, shape: [usize; 2]) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    let fits = |array: &Bound<'py, PyArray2<f32>>| {
+        array.shape() == shape && array.is_c_contiguous() && array.try_readwrite().is_ok()
+    };
+    match out.cast::<PyArray2<f32>>() {
+        Ok(array) if fits(array) => Ok(array.clone()),
+        _ => {
+            let describe =
+                |name: &str| out.getattr(name).map_or_else(|_| "nothing of the kind".into(), |v| v.to_string());
+            Err(PyValueError::new_err(format!(
+                "out: expected a writeable, contiguous float32 array of shape {shape:?}, got {} {}",
+                describe("dtype"),
+                describe("shape")
+            )))
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Ctrl-C while the engine computes: Python notes the signal, and its handlers run when someone asks.
+
+use pyo3::prelude::*;
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant};
+
+/// How often to ask: within what a person takes for at once, and seldom enough to cost nothing.
+const EVERY: Duration = Duration::from_millis(20);
+
+/// Asks, from time to time, whether a signal has come.
+pub struct Interrupt {
+    /// Handlers run on the main thread only; from another, asking would wait for the interpreter for nothing.
+    is_main: bool,
+}
+
+impl Interrupt {
+    /// For a call on this thread.
+    ///
+    /// # Errors
+    ///
+    /// Those of the module `threading`.
+    pub fn new(py: Python<'_>) -> PyResult<Self> {
+        let threading = py.import("threading")?;
+        let main: u64 = threading.call_method0("main_thread")?.getattr("ident")?.extract()?;
+        let this: u64 = threading.call_method0("get_ident")?.extract()?;
+        Ok(Self { is_main: main == this })
+    }
+
+    /// Runs the handlers of signals that have come.
+    ///
+    /// # Errors
+    ///
+    /// What a handler raises; for Ctrl-C, `KeyboardInterrupt`.
+    pub fn check(&self) -> PyResult<()> {
+        if self.is_main { Python::attach(|py| py.check_signals()) } else { Ok(()) }
+    }
+
+    /// Calls `action` with a function that says whether to stop; returns its result, and what a handler has raised.
+    pub fn watch<T>(&self, action: impl FnOnce(&dyn Fn() -> bool) -> T) -> (T, Option<PyErr>) {
+        let raised = RefCell::new(None);
+        let asked = Cell::new(Instant::now());
+        let stop = || {
+            if !self.is_main || asked.get().elapsed() < EVERY {
+                return false;
+            }
+            let result = self.check();
+            asked.set(Instant::now());
+            let is_raised = result.is_err();
+            raised.replace(result.err());
+            is_raised
+        };
+        let result = action(&stop);
+        (result, raised.into_inner())
+    }
+}
