@@ -47,7 +47,7 @@ clean: ## Remove everything that was built or installed
 	rm -rf target dist $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis python/axiom/_native*.so
 	find python tests benches tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/.made: tools/set_up.sh
+$(VENV)/.made:
 	@sh tools/set_up.sh environment $(VENV)
 	@touch $@
 

@@ -72,6 +72,9 @@ unsafe impl Send for KVCachePool {}
 // SAFETY: as above.
 unsafe impl Sync for KVCachePool {}
 
+/// Two thousand million positions: the tables of more, which are allocated beside the region, would fill the memory.
+const MOST_SLABS: usize = 1 << 24;
+
 impl KVCachePool {
     /// Carves slabs for `n_seq_max` sequences of `n_ctx` positions.
     ///
@@ -102,6 +105,10 @@ impl KVCachePool {
             n_holder: Vec::new(),
             free: Vec::new(),
         };
+        if n_slab > MOST_SLABS {
+            let (used, bytes_each) = (region.used(), pool.bytes_slab());
+            return Err(Error::Region { len: 0, used, n: n_slab, bytes_each });
+        }
         pool.base = region.carve(n_slab.saturating_mul(pool.bytes_slab()))?;
         pool.tables = vec![0; n_slab];
         pool.sequences = vec![Sequence { open: false, n_pos: 0, n_slab: 0 }; n_seq_max];
