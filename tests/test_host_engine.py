@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -84,7 +85,7 @@ def test_out_is_written_and_returned(opened: Open) -> None:
 )
 def test_out_that_does_not_fit(opened: Open, out: Any) -> None:
     engine = opened()
-    with pytest.raises(ValueError, match=r"out: expected a writeable, contiguous float32 array of shape \[1, 300\], got"):
+    with pytest.raises(ValueError, match=r"out: expected a writeable, contiguous float32 array of shape \[1, 300\]"):
         engine.forward([engine.seq_new()], [PROMPT], "last", out)
 
 
@@ -191,7 +192,7 @@ def test_kernels_forced_by_the_environment(opened: Open, monkeypatch: pytest.Mon
     best = _native.kernel_info()["chosen"]
     assert opened(kernels=best).info()["kernels"] == best
     monkeypatch.setenv("AXIOM_KERNELS", "quick")
-    with pytest.raises(ValueError, match="AXIOM_KERNELS: no kernel table is named \"quick\"; use one of"):
+    with pytest.raises(ValueError, match='AXIOM_KERNELS: no kernel table is named "quick"; use one of'):
         opened()
 
 
@@ -231,12 +232,33 @@ def test_bad_tensors(random_model: Callable[..., Path]) -> None:
         _native.Engine({"n_vocab": 1, "n_embd": 1, "n_layer": 1, "n_ff": 1, "n_head": 1}, tensors, n_ctx=8, n_seq_max=1)
 
 
-def test_memory_that_is_not_there(random_model: Callable[..., Path]) -> None:
+def test_more_positions_than_any_memory_holds(random_model: Callable[..., Path]) -> None:
     config, tensors = parts(random_model(**SMALL))
-    with pytest.raises(errors.MemoryBudgetError, match=r"cannot reserve \d+ bytes .*; use a smaller n_ctx"):
-        _native.Engine(config, tensors, n_ctx=1 << 30, n_seq_max=1, threads=1)
     with pytest.raises(errors.MemoryBudgetError, match="use a smaller n_ctx or fewer sequences"):
         _native.Engine(config, tensors, n_ctx=1 << 30, n_seq_max=1 << 14, threads=1)
+
+
+def test_memory_that_the_system_refuses(random_model: Callable[..., Path]) -> None:
+    resource = pytest.importorskip("resource", reason="this system limits no address space")
+    del resource
+    code = """
+import resource, sys
+from axiom import errors
+from axiom.engine import open_engine
+from axiom.gguf_file import GGUFFile
+from axiom.model_config import ModelConfig
+gguf = GGUFFile(sys.argv[1])
+options = {"n_seq_max": 1, "threads": 1}
+open_engine(gguf, ModelConfig.from_gguf(gguf), n_ctx=64, **options)[0].close()
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+try:
+    open_engine(gguf, ModelConfig.from_gguf(gguf), n_ctx=4 << 20, **options)
+except errors.MemoryBudgetError as error:
+    print(error)
+"""
+    path = random_model(**SMALL, n_ctx=4 << 20)
+    result = subprocess.run([sys.executable, "-c", code, str(path)], check=True, capture_output=True, text=True)
+    assert re.match(r"cannot reserve \d+ bytes \(.* GiB\) of memory: .*; use a smaller n_ctx", result.stdout)
 
 
 def test_progress_counts_up_and_may_refuse(opened: Open) -> None:
