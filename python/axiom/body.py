@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -97,5 +97,4 @@ def _native_body() -> Body:
             f"the extension axiom._native cannot be imported ({error}); "
             "install the package with pip, or use backend='reference'"
         ) from error
-    native: Any = _native
-    return Body(engine=native.Engine, sampler=native.Sampler, receipt_chain=native.ReceiptChain)
+    return Body(engine=_native.Engine, sampler=_native.Sampler, receipt_chain=_native.ReceiptChain)

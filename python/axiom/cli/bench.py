@@ -135,8 +135,7 @@ def _bandwidth(threads: int) -> list[float]:
         from axiom import _native
     except ImportError:
         return []
-    native: Any = _native
-    return [native.read_bandwidth(threads)]
+    return [_native.read_bandwidth(threads)]
 
 
 def _report(

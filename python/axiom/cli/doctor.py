@@ -71,18 +71,20 @@ def _facts() -> dict[str, Any]:
 
 def _extension(problems: list[str]) -> dict[str, Any]:
     """Ask the extension what it sees; that it cannot be imported is the first thing to know."""
+    from axiom.errors import AxiomError
+
     try:
         from axiom import _native
     except ImportError as error:
         problems.append(f"the extension axiom._native cannot be imported: {error}; only backend='reference' works")
         return {"loaded": False}
-    native: Any = _native
-    extension = {"loaded": True, "file": str(Path(native.__file__).name)}
+    forced = os.environ.get("AXIOM_KERNELS") or None
+    extension: dict[str, Any] = {"loaded": True, "file": Path(_native.__file__).name, **_native.info()}
+    extension["forced"] = forced
     try:
-        extension["kernels"] = native.kernel_info(os.environ.get("AXIOM_KERNELS"))
-    except ValueError as error:
-        problems.append(str(error))
-        extension["kernels"] = native.kernel_info(None)
+        extension["kernels"] = _native.kernel_info(forced)
+    except (AxiomError, ValueError) as error:
+        problems.append(f"AXIOM_KERNELS: {error}")
     return extension
 
 
@@ -147,9 +149,15 @@ def _kernel_lines(extension: dict[str, Any]) -> list[str]:
         return ["not loaded"]
     kernels = extension["kernels"]
     features = [name for name, there in kernels["cpu_features"].items() if there]
-    lines = [extension["file"], f"processor has {', '.join(features) or 'no vector extension'}"]
+    built = "" if extension["optimized"] else ", built without optimisation: slow"
+    lines = [
+        f"{extension['file']} of version {extension['version']}{built}",
+        f"processor has {', '.join(features) or 'no vector extension'}",
+    ]
     for table in kernels["tables"]:
-        why = "chosen" if table["name"] == kernels["chosen"] else "usable"
+        why = "usable"
+        if table["name"] == kernels["chosen"]:
+            why = "chosen, " + ("as AXIOM_KERNELS says" if extension["forced"] else "the best that is usable")
         if table["missing"]:
             why = f"not usable: the processor lacks {', '.join(table['missing'])}"
         lines.append(f"kernels {table['name']}: {why}")
