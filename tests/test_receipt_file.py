@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import axiom
+import axiom.receipt
 from axiom.receipt import Receipt, verify
 from axiom.runtime import Runtime
 from tests.backends import BACKENDS
@@ -160,3 +161,8 @@ def test_broken_fields_are_named(receipt: Receipt, name: str, tmp_path: Path) ->
 def test_what_is_no_receipt_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="receipt"):
         Receipt.from_json(text)
+
+
+def test_the_extension_has_the_same_contract() -> None:
+    native = pytest.importorskip("axiom._native", reason="the extension is not built; `make test` builds it")
+    assert native.info()["contract"] == axiom.receipt.CONTRACT
