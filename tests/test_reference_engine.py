@@ -268,7 +268,7 @@ def test_telemetry_and_close(engine: Engine) -> None:
     assert set(told["layers"][0]) == {"rms_us", "attn_us", "ffn_proj_us", "ffn_down_us"}
     assert all(us > 0 for times in told["layers"] for us in times.values())
     in_parts = told["output_us"] + sum(sum(times.values()) for times in told["layers"])
-    assert in_parts == pytest.approx(told["pass_us"])
+    assert in_parts == pytest.approx(told["pass_us"], abs=10)
     engine.close()
     engine.close()
     with pytest.raises(ValueError, match="closed"):

@@ -33,8 +33,15 @@ class Telemetry:
     layers: list[LayerTimes] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """The same names, as plain values."""
-        return asdict(self)
+        """The same names as plain values, times in whole microseconds."""
+        layers = [{part: round(us) for part, us in asdict(times).items()} for times in self.layers]
+        return {
+            "n_pass": self.n_pass,
+            "n_token": self.n_token,
+            "pass_us": round(self.pass_us),
+            "output_us": round(self.output_us),
+            "layers": layers,
+        }
 
 
 class LayerClock:
