@@ -147,6 +147,16 @@ def test_run_takes_every_option(model: str, tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_the_default_model_tells_the_same_story_on_both_bodies(tmp_path: Path) -> None:
+    args = ["run", "Once upon a time", "-n", "24", "-s", "3"]
+    path = str(tmp_path / "r.json")
+    story = printed(*args, "--receipt", path)
+    assert story.startswith("Once upon a time")
+    assert printed(*args, *REFERENCE) == story
+    assert printed("verify", path, *REFERENCE).startswith("equal: ")
+    assert printed("verify", path, "--kernels", "portable", "--threads", "1").startswith("equal: ")
+
+
 def test_zero_is_a_setting_and_not_an_absent_one(model: str) -> None:
     args = ["run", "-m", model, *REFERENCE, "-n", "8", "Hello", "--json"]
     greedy = [json.loads(printed(*args, "-t", "0", "-s", seed))["tokens"] for seed in ("0", "1")]
@@ -293,6 +303,14 @@ def test_bench(model: str) -> None:
     assert [row["test"] for row in rows] == ["prefill", "prefill", "decode", "decode"]
     table = printed(*args, "--batch", "3").splitlines()
     assert sum(line.startswith("| decode | ") and " | 3 | " in line for line in table) == 2
+
+
+def test_doctor_says_what_is_forced_and_what_cannot_be() -> None:
+    assert "kernels portable: chosen, as AXIOM_KERNELS says" in printed("doctor", AXIOM_KERNELS="portable")
+    done = axiom("doctor", AXIOM_KERNELS="abacus")
+    assert done.returncode == 1
+    assert "AXIOM_KERNELS: " in done.stdout
+    assert "abacus" in done.stdout
 
 
 def test_doctor() -> None:

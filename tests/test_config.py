@@ -356,6 +356,17 @@ def test_memory_is_the_smaller_bound() -> None:
     assert MemoryBudget(None, None).usable_bytes is None
 
 
+def test_both_bodies_count_the_same_processors() -> None:
+    native = pytest.importorskip("axiom._native", reason="the extension is not built; `make test` builds it")
+    theirs, ours = native.default_threads(), cpu_budget()
+    assert (theirs["n_affinity"], theirs["n_cores"], theirs["n_threads"]) == (
+        ours.n_affinity,
+        ours.n_cores,
+        ours.n_threads,
+    )
+    assert theirs["quota"] == ours.quota
+
+
 def test_this_machine_has_a_processor_and_memory() -> None:
     assert 1 <= cpu_budget().n_threads <= cpu_budget().n_affinity
     usable = memory_budget().usable_bytes

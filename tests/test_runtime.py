@@ -15,6 +15,7 @@ import pytest
 
 import axiom
 from axiom.generation import CHUNK_TOKENS
+from axiom.hardware import MemoryBudget
 from axiom.runtime import Runtime
 from tests.backends import BACKENDS
 
@@ -389,6 +390,28 @@ def test_logits_are_the_same_in_chunks_and_at_once(runtime: Runtime, monkeypatch
     assert np.array_equal(runtime.logits(tokens), whole)
     assert np.array_equal(np.array(list(runtime.iter_logits(tokens, first_row=30))), whole[30:])
     assert runtime.logits([]).shape == (0, 400)
+
+
+def test_logits_that_no_memory_holds_are_refused(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("axiom.runtime.memory_budget", lambda: MemoryBudget(1000, None))
+    with pytest.raises(axiom.MemoryBudgetError, match="take 4800 bytes, but 1000 are usable; use iter_logits"):
+        runtime.logits([5, 6, 7])
+
+
+def test_a_stream_that_another_thread_iterates_is_ended_by_it(runtime: Runtime) -> None:
+    stream = runtime.stream("Hello", seed=1, ignore_eos=True)
+    begun = threading.Event()
+
+    def work() -> None:
+        for _ in stream:
+            begun.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(60)
+    stream.close()
+    thread.join(60)
+    assert stream.result.finish_reason in ("cancelled", "context")
 
 
 def test_score(runtime: Runtime) -> None:

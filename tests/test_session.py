@@ -267,6 +267,15 @@ def test_a_session_is_used_by_one_at_a_time(runtime: Runtime) -> None:
         session.append([5])
 
 
+def test_closing_a_session_ends_its_stream(runtime: Runtime) -> None:
+    with runtime.session() as session:
+        stream = session.stream("Hello", seed=1, ignore_eos=True)
+        next(stream)
+    assert stream.result.finish_reason == "cancelled"
+    assert list(stream) == []
+    assert runtime.engine._n_held == 0
+
+
 def test_an_empty_session_without_a_prompt_starts_from_the_begin_token(runtime: Runtime) -> None:
     with runtime.session() as session, runtime.session() as empty:
         got = session.generate(max_tokens=4, seed=1, ignore_eos=True)

@@ -26,7 +26,7 @@ from axiom.body import Backend, load_body
 from axiom.errors import ContextLengthError, MemoryBudgetError
 from axiom.gguf_file import GGUFFile
 from axiom.gguf_types import TensorFormat
-from axiom.hardware import cpu_budget, memory_budget
+from axiom.hardware import memory_budget
 from axiom.model_config import KVFormat, ModelConfig, TensorSpec
 
 __all__ = ["Capacity", "Engine", "EngineTensor", "LogitRows", "open_engine", "plan_capacity"]
@@ -221,7 +221,7 @@ def open_engine(
         [_engine_tensor(gguf, spec) for spec in config.tensors],
         n_ctx=capacity.n_ctx,
         n_seq_max=capacity.n_seq_max,
-        threads=threads or cpu_budget().n_threads,
+        threads=threads,
         kernels=kernels,
         kv=kv,
         progress=progress,

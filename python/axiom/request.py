@@ -5,14 +5,11 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 from axiom.sampling import Sampling
 
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-__all__ = ["GenerateOptions", "Request", "Unpack", "checked_request", "checked_tokens"]
+__all__ = ["GenerateOptions", "Request", "checked_request", "checked_tokens"]
 
 
 class GenerateOptions(TypedDict, total=False):

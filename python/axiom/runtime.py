@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
-from importlib import resources
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast, overload
@@ -17,9 +16,10 @@ from axiom.body import Backend, load_body
 from axiom.chat import ChatTemplate, Message, chosen_template
 from axiom.completion import Completion, Score
 from axiom.engine import open_engine
-from axiom.errors import ContextLengthError, UnsupportedModelError
+from axiom.errors import ContextLengthError, MemoryBudgetError, UnsupportedModelError
 from axiom.generation import CHUNK_TOKENS, Generation, run_generations
 from axiom.gguf_file import GGUFFile
+from axiom.hardware import memory_budget
 from axiom.model_config import KVFormat, ModelConfig
 from axiom.receipt import CONTRACT, Receipt, ReceiptRecorder
 from axiom.request import GenerateOptions, Request, checked_request, checked_tokens
@@ -42,7 +42,7 @@ _LOGIT_ROWS_BYTES = 64 << 20
 
 def default_model_path() -> Path:
     """Return the path of the model that comes with the package."""
-    folder = Path(str(resources.files("axiom"))) / "models"
+    folder = Path(__file__).parent / "models"
     found = sorted(folder.glob("*.gguf"))
     if not found:
         raise FileNotFoundError(f"no model in {folder}: this installation lacks the default model; give a .gguf file")
@@ -199,6 +199,12 @@ class Runtime:
     def logits(self, tokens: Sequence[int]) -> npt.NDArray[np.float32]:
         """Return the logits after each of `tokens`, float32 `[n, n_vocab]`: row i predicts what follows token i."""
         checked = checked_tokens(tokens, self.config.n_vocab, "tokens")
+        n_bytes, usable = 4 * len(checked) * self.config.n_vocab, memory_budget().usable_bytes
+        if usable is not None and n_bytes > usable:
+            raise MemoryBudgetError(
+                f"the logits of {len(checked)} tokens take {n_bytes} bytes, but {usable} are usable; "
+                "use iter_logits(), which yields one row at a time, or score()"
+            )
         out = np.empty((len(checked), self.config.n_vocab), dtype=np.float32)
         if checked:
             for i, row in enumerate(self.iter_logits(checked)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,7 @@ class Session:
         # Logits after the last token, if that was the last thing computed.
         self._logits: npt.NDArray[np.float32] | None = None
         self._busy = threading.Lock()
+        self._stream: weakref.ref[Stream] | None = None
 
     @property
     def tokens(self) -> tuple[int, ...]:
@@ -148,7 +150,9 @@ class Session:
             if generation.pending:
                 generation.logits = None
             pieces = self._runtime.run([generation], options.get("on_progress"))
-            return Stream(generation, pieces, self._end_stream)
+            stream = Stream(generation, pieces, self._end_stream)
+            self._stream = weakref.ref(stream)
+            return stream
         except BaseException:
             self._busy.release()
             raise
@@ -184,11 +188,17 @@ class Session:
         return cls(runtime, seq, tokens)
 
     def close(self) -> None:
-        """Free the sequence. Closing twice does nothing."""
-        with self._busy:
+        """End a stream that is under way, and free the sequence. Closing twice does nothing."""
+        stream = self._stream() if self._stream is not None else None
+        if stream is not None:
+            stream.close()
+        self._acquire()
+        try:
             if self._seq is not None:
                 self._runtime.engine.close_sequence(self._seq, held=True)
                 self._seq = None
+        finally:
+            self._busy.release()
 
     def __enter__(self) -> Session:
         """Use it as a context manager: leaving the block closes it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 
@@ -28,9 +30,14 @@ class Stream(Iterator[str]):
         self._generation = generation
         self._pieces = pieces
         self._on_end = on_end
+        self._iterating = threading.Lock()
 
     def __next__(self) -> str:
         """Compute until there is a next piece of text."""
+        with self._iterating:
+            return self._next()
+
+    def _next(self) -> str:
         try:
             while True:
                 _, piece = next(self._pieces)
@@ -53,10 +60,15 @@ class Stream(Iterator[str]):
         self._generation.cancelled = True
 
     def close(self) -> None:
-        """End it now, from the thread that iterates: `result` is then what there was."""
+        """End it now: `result` is then what there was. While another thread iterates, that one ends it, soon."""
         self.cancel()
-        for _ in self:
-            pass
+        if self._iterating.acquire(blocking=False):
+            try:
+                with contextlib.suppress(StopIteration):
+                    while True:
+                        self._next()
+            finally:
+                self._iterating.release()
 
     @property
     def result(self) -> Completion:

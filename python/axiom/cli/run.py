@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from typing import Any
 
@@ -40,14 +41,15 @@ def command(
         with ProgressLine("reading the prompt") as progress:
             wanted["on_progress"] = progress
             stream = runtime.stream(text, **wanted)
-            if echo and not as_json:
-                click.echo(text, nl=False)
-            for piece in stream:
-                progress.clear()
-                if not as_json:
-                    # Flushed, since a reader wants to see the text grow.
-                    click.echo(piece, nl=False)
-                    sys.stdout.flush()
+            pieces = iter([*itertools.islice(stream, 1)])
+        # The prompt is echoed now, where the progress line was.
+        if not as_json and echo:
+            click.echo(text, nl=False)
+        for piece in itertools.chain(pieces, stream):
+            if not as_json:
+                # Flushed, since a reader wants to see the text grow.
+                click.echo(piece, nl=False)
+                sys.stdout.flush()
         completion = stream.result
         if as_json:
             echo_json(completion_json(completion))
