@@ -12,6 +12,7 @@ mod sampler;
 mod signals;
 mod testing_float64;
 mod testing_kernels;
+mod testing_pretokenize;
 mod tokenizer;
 
 #[pymodule]
@@ -36,5 +37,7 @@ mod _native {
         use crate::testing_float64::float64;
         #[pymodule_export]
         use crate::testing_kernels::kernels;
+        #[pymodule_export]
+        use crate::testing_pretokenize::pretokenize;
     }
 }

@@ -56,7 +56,8 @@ pub fn integers(metadata: &Bound<'_, PyDict>, key: &'static str) -> PyResult<Opt
 
 /// An array of numbers: a numpy array, or a list.
 pub fn numbers(metadata: &Bound<'_, PyDict>, key: &'static str) -> PyResult<Option<Vec<f32>>> {
-    array(metadata, key, "iuf", "float32", "an array of numbers")
+    let wide = array::<f64>(metadata, key, "iuf", "float64", "an array of numbers")?;
+    Ok(wide.map(|numbers| numbers.iter().map(|&number| number as f32).collect()))
 }
 
 fn array<T: numpy::Element + Copy>(

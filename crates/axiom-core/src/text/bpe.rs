@@ -2,6 +2,9 @@
 //!
 //! Source: Sennrich et al. 2016, over bytes as in GPT-2. The merge that stands earliest in the list goes first, and of
 //! its occurrences the leftmost. A pair listed twice has the rank of its first place.
+//!
+//! Some vocabularies lack bytes that occur in rare characters only. Such a byte is left out of the tokens, as the models'
+//! own tokenizers leave it out.
 
 use super::byte_level;
 use super::merge::{Join, Merger, NONE};
@@ -16,8 +19,6 @@ pub struct Bpe {
     pairs: PairTable,
     /// The token of each byte, or `NONE`.
     byte_ids: [u32; 256],
-    /// Written for bytes that have no token.
-    unk: Option<u32>,
     /// Take a word that is a token whole, even where no merges lead to it.
     ignore_merges: bool,
 }
@@ -26,12 +27,7 @@ impl Bpe {
     /// Check the merges: each names two tokens, and the two together are a token.
     ///
     /// A merge into a control or unknown token is left out, so that no text spells one.
-    pub fn new(
-        vocab: &Vocab,
-        merges: Option<Strings<'_>>,
-        ignore_merges: bool,
-        unk: Option<u32>,
-    ) -> Result<Bpe, Error> {
+    pub fn new(vocab: &Vocab, merges: Option<Strings<'_>>, ignore_merges: bool) -> Result<Bpe, Error> {
         let wrong =
             |index, expected, got| Error::Metadata { key: KEY_MERGES, index, expected: Cow::Borrowed(expected), got };
         let merges = merges.ok_or_else(|| wrong(None, "a list of merges", String::from("none")))?;
@@ -63,35 +59,29 @@ impl Bpe {
             let id = vocab.find(byte_level::written(&[byte])).filter(|&id| vocab.kind(id).is_text());
             byte_ids[usize::from(byte)] = id.unwrap_or(NONE);
         }
-        Ok(Bpe { pairs, byte_ids, unk, ignore_merges })
+        Ok(Bpe { pairs, byte_ids, ignore_merges })
     }
 
     /// Append the tokens of one word.
-    pub(super) fn encode(
-        &self,
-        vocab: &Vocab,
-        word: &[u8],
-        merger: &mut Merger,
-        ids: &mut Vec<u32>,
-    ) -> Result<(), Error> {
+    pub(super) fn encode(&self, vocab: &Vocab, word: &[u8], merger: &mut Merger, ids: &mut Vec<u32>) {
         if self.ignore_merges {
             let whole = vocab.find(byte_level::written(word)).filter(|&id| vocab.kind(id).is_text());
             if let Some(id) = whole {
                 ids.push(id);
-                return Ok(());
+                return;
             }
         }
         merger.clear();
         for (at, &byte) in word.iter().enumerate() {
-            let id = Some(self.byte_ids[usize::from(byte)]).filter(|&id| id != NONE).or(self.unk);
-            let at = at as u32;
-            merger.push(id.ok_or(Error::NoTokenForByte { byte })?, at, at + 1);
+            let (id, at) = (self.byte_ids[usize::from(byte)], at as u32);
+            if id != NONE {
+                merger.push(id, at, at + 1);
+            }
         }
         merger.run(|left, right| {
             let (key, id) = self.pairs.find(left.id, right.id)?;
             Some(Join { key, id })
         });
         ids.extend(merger.symbols().map(|symbol| symbol.id));
-        Ok(())
     }
 }

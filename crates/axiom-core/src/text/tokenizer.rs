@@ -41,7 +41,7 @@ impl Tokenizer {
             Algorithm::Spm => (Method::Spm(Spm::new(&vocab, source.scores, ids.unk)?), true),
             Algorithm::Bpe => {
                 let pre = pretokenize::by_name(source.pre)?;
-                let bpe = Bpe::new(&vocab, source.merges, pre.ignore_merges, ids.unk)?;
+                let bpe = Bpe::new(&vocab, source.merges, pre.ignore_merges)?;
                 (Method::Bpe(bpe, pre), pre.add_bos)
             }
         };
@@ -133,7 +133,7 @@ impl Tokenizer {
                 (Part::Text(text), Method::Bpe(bpe, pre)) => {
                     pretokenize::split(pre, text, &mut words);
                     for &(start, end) in &words {
-                        bpe.encode(&self.vocab, &text.as_bytes()[start..end], &mut merger, &mut out)?;
+                        bpe.encode(&self.vocab, &text.as_bytes()[start..end], &mut merger, &mut out);
                     }
                 }
             }

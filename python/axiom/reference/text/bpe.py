@@ -2,20 +2,22 @@
 
 Source: Sennrich et al. 2016, over bytes as in GPT-2. The merge that stands earliest in the list goes first, and of its
 occurrences the leftmost. A pair listed twice has the rank of its first place.
+
+Some vocabularies lack bytes that occur in rare characters only. Such a byte is left out of the tokens, as the models' own
+tokenizers leave it out.
 """
 
 from __future__ import annotations
 
 from axiom.reference.text.byte_level import written
 from axiom.reference.text.merge import Symbol, merge
-from axiom.reference.text.spm import byte_token
 from axiom.reference.text.vocab import KEY_MERGES, TEXT_KINDS, Vocab, quoted, wrong
 
 
 class Bpe:
     """The merges and the byte tokens."""
 
-    def __init__(self, vocab: Vocab, merges: list[bytes] | None, ignore_merges: bool, unk: int | None):
+    def __init__(self, vocab: Vocab, merges: list[bytes] | None, ignore_merges: bool):
         """Check the merges: each names two tokens, and the two together are a token.
 
         A merge into a control or unknown token is left out, so that no text spells one.
@@ -38,7 +40,6 @@ class Bpe:
         found = {byte: vocab.find_text(written(bytes([byte]))) for byte in range(256)}
         self.byte_ids = {byte: id for byte, id in found.items() if id is not None}
         self.vocab = vocab
-        self.unk = unk
         self.ignore_merges = ignore_merges
         """Take a word that is a token whole, even where no merges lead to it."""
 
@@ -48,6 +49,6 @@ class Bpe:
             whole = self.vocab.find_text(written(word))
             if whole is not None:
                 return [whole]
-        symbols = [Symbol(byte_token(self.byte_ids, self.unk, byte), at, at + 1) for at, byte in enumerate(word)]
+        symbols = [Symbol(self.byte_ids[byte], at, at + 1) for at, byte in enumerate(word) if byte in self.byte_ids]
         left_over = merge(symbols, lambda left, right: self.pairs.get((left.id, right.id)))  # type: ignore[arg-type]
         return [symbol.id for symbol in left_over if symbol.id is not None]

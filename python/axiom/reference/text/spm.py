@@ -55,16 +55,14 @@ class Spm:
             if symbol.id is not None:
                 ids.append(symbol.id)
             else:
-                ids.extend(byte_token(self.byte_ids, self.unk, byte) for byte in raw[symbol.start : symbol.end])
+                ids += map(self._byte_token, raw[symbol.start : symbol.end])
         return ids
 
-
-def byte_token(byte_ids: dict[int, int], unk: int | None, byte: int) -> int:
-    """Return the token of a byte, or the unknown token where it has none."""
-    id = byte_ids.get(byte, unk)
-    if id is None:
-        raise ValueError(
-            f"the vocabulary has no token for byte 0x{byte:02X} of the text, and no unknown token; remove the "
-            "character or use a model whose vocabulary has it"
-        )
-    return id
+    def _byte_token(self, byte: int) -> int:
+        id = self.byte_ids.get(byte, self.unk)
+        if id is None:
+            raise ValueError(
+                f"the vocabulary has no token for byte 0x{byte:02X} of the text, and no unknown token; remove the "
+                "character or use a model whose vocabulary has it"
+            )
+        return id

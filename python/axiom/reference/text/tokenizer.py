@@ -42,7 +42,7 @@ class Tokenizer:
             bos_by_default = True
         else:
             self._pre = by_name(text_at(metadata, "tokenizer.ggml.pre"))
-            self._method = Bpe(vocab, strings_at(metadata, KEY_MERGES), self._pre.ignore_merges, ids.unk)
+            self._method = Bpe(vocab, strings_at(metadata, KEY_MERGES), self._pre.ignore_merges)
             bos_by_default = self._pre.add_bos
         add_bos = _asked(metadata, "bos", ids.bos)
         add_eos = _asked(metadata, "eos", ids.eos)
