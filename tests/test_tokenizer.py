@@ -21,15 +21,15 @@ VOCABULARIES: dict[str, dict[str, Any]] = {
     "spm without space": spm_metadata(3) | {"tokenizer.ggml.add_space_prefix": False},
     "phi-3": spm_metadata(4) | {"general.name": "Phi-3 mini", "tokenizer.ggml.add_eos_token": True},
 }
-PAIRS = {
-    name: (_native.Tokenizer(metadata), reference.Tokenizer(metadata)) for name, metadata in VOCABULARIES.items()
-}
+PAIRS = {name: (_native.Tokenizer(metadata), reference.Tokenizer(metadata)) for name, metadata in VOCABULARIES.items()}
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|im_end|>x", "<tool>", "<tool> ", "   ", "<pad 0>", "<s>")
 SPECIAL += ("</s>", "<unk>", "<unknown>", "<|im_", "<0x0A>", "é中", " ", "<")
 
 hard_text = st.lists(
     st.one_of(
-        st.sampled_from(ALPHABETS).flatmap(st.sampled_from), st.sampled_from(SPECIAL), st.characters(exclude_categories=["Cs"])
+        st.sampled_from(ALPHABETS).flatmap(st.sampled_from),
+        st.sampled_from(SPECIAL),
+        st.characters(exclude_categories=["Cs"]),
     ),
     max_size=40,
 ).map("".join)
@@ -107,7 +107,9 @@ def test_no_text_becomes_a_control_token_unasked(name: str, text: str) -> None:
 @pytest.mark.parametrize("name", PAIRS)
 def test_same_facts(name: str) -> None:
     native, twin = PAIRS[name]
-    names = "n_vocab model pre bos_id eos_id eot_id eom_id unk_id sep_id pad_id eog_ids add_bos add_eos add_space_prefix"
+    names = (
+        "n_vocab model pre bos_id eos_id eot_id eom_id unk_id sep_id pad_id eog_ids add_bos add_eos add_space_prefix"
+    )
     for fact in names.split():
         assert getattr(native, fact) == getattr(twin, fact), fact
     for id in range(native.n_vocab):
@@ -142,7 +144,9 @@ def test_a_word_of_the_vocabulary_ends_no_generation() -> None:
     n = len(metadata["tokenizer.ggml.tokens"])
     metadata["tokenizer.ggml.tokens"] = [*metadata["tokenizer.ggml.tokens"], *(text.encode() for text in joined)]
     metadata["tokenizer.ggml.token_type"] = [*metadata["tokenizer.ggml.token_type"], 1, 1, 1]
-    with_merges = metadata | {"tokenizer.ggml.merges": [*metadata["tokenizer.ggml.merges"], *(s.encode() for s in steps)]}
+    with_merges = metadata | {
+        "tokenizer.ggml.merges": [*metadata["tokenizer.ggml.merges"], *(s.encode() for s in steps)]
+    }
     for tokenizer_class in (_native.Tokenizer, reference.Tokenizer):
         spelled = tokenizer_class(with_merges)
         assert n + 2 not in spelled.eog_ids
@@ -152,7 +156,9 @@ def test_a_word_of_the_vocabulary_ends_no_generation() -> None:
         assert named.token_kind(n + 2) == "control"
 
 
-@pytest.mark.parametrize("unit", ["a", " ", "é", "中", "1", "!", "\n", "<", "<|im_end|", "ab", "aA", "あA", " '", "\u0301"])
+@pytest.mark.parametrize(
+    "unit", ["a", " ", "é", "中", "1", "!", "\n", "<", "<|im_end|", "ab", "aA", "あA", " '", "\u0301"]
+)
 @pytest.mark.parametrize("name", PAIRS)
 def test_a_long_text_takes_time_in_proportion(name: str, unit: str) -> None:
     native, _ = PAIRS[name]

@@ -34,11 +34,17 @@ def item(base: dict[str, Any], key: str, index: int, value: Any) -> dict[str, An
 UNSUPPORTED = {
     "unknown model": (changed(BPE, "model", "t5"), r'tokenizer.ggml.model: "t5" is not supported; .*"gpt2", "llama"'),
     "empty model": (changed(BPE, "model", ""), 'model: "" is not supported'),
-    "unknown pre": (changed(BPE, "pre", "klingon"), r'pre: "klingon" is not supported; supported are "gpt-2", .*"tekken"'),
+    "unknown pre": (
+        changed(BPE, "pre", "klingon"),
+        r'pre: "klingon" is not supported; supported are "gpt-2", .*"tekken"',
+    ),
     "no pre": (changed(BPE, "pre", None), "pre: a file without this key"),
 }
 FALSE = {
-    "no model": (changed(BPE, "model", None), "tokenizer.ggml.model: expected the name of a tokenizer, got no such key"),
+    "no model": (
+        changed(BPE, "model", None),
+        "tokenizer.ggml.model: expected the name of a tokenizer, got no such key",
+    ),
     "model no string": (changed(BPE, "model", 7), "model: expected a string, got int"),
     "model not UTF-8": (changed(BPE, "model", b"\xff"), "model: expected a string, got bytes"),
     "no tokens": (changed(BPE, "tokens", None), "tokens: expected an array of strings, got no such key"),
@@ -46,13 +52,19 @@ FALSE = {
     "tokens a string": (changed(BPE, "tokens", "abc"), "tokens: expected an array of strings, got str"),
     "tokens a number": (changed(BPE, "tokens", 3), "tokens: expected an array of strings, got int"),
     "token no string": (item(BPE, "tokens", 5, 5), r"tokens\[5\]: expected a string, got int"),
-    "token twice": (item(BPE, "tokens", 9, b"!"), r'tokens\[33\]: expected each token once, got "!" again, after index 9'),
+    "token twice": (
+        item(BPE, "tokens", 9, b"!"),
+        r'tokens\[33\]: expected each token once, got "!" again, after index 9',
+    ),
     "types too few": (changed(BPE, "token_type", [1] * (N - 1)), f"token_type: expected {N} entries, .* got {N - 1}"),
     "types too many": (changed(BPE, "token_type", [1] * (N + 1)), f"token_type: expected {N} entries"),
     "type unknown": (item(BPE, "token_type", 3, 7), r"token_type\[3\]: expected a token type from 0 to 6, got 7"),
     "type negative": (item(BPE, "token_type", 3, -1), r"token_type\[3\]: .* got -1"),
     "types of strings": (changed(BPE, "token_type", ["x"] * N), "token_type: expected an array of integers, got list"),
-    "types of floats": (changed(BPE, "token_type", np.ones(N)), "token_type: expected an array of integers, got ndarray"),
+    "types of floats": (
+        changed(BPE, "token_type", np.ones(N)),
+        "token_type: expected an array of integers, got ndarray",
+    ),
     "byte token misspelt": (item(SPM, "tokens", 5, b"<0xGG>"), r'tokens\[5\]: expected a byte token .* got "<0xGG>"'),
     "no scores": (changed(SPM, "scores", None), "scores: expected a score for each token, got none"),
     "scores too few": (changed(SPM, "scores", [0.0]), "scores: expected 300 entries, one for each token, got 1"),
@@ -66,7 +78,10 @@ FALSE = {
     "merge to the right": (item(BPE, "merges", 2, b" a"), r"merges\[2\]: expected two tokens with a space"),
     "merge of strangers": (item(BPE, "merges", 2, b"zz qq"), r'merges\[2\]: .* together are a token, got "zz qq"'),
     "merge to a stranger": (item(BPE, "merges", 2, b"z q"), r"merges\[2\]: expected two tokens that together"),
-    "id out of range": (changed(BPE, "eos_token_id", N), rf"eos_token_id: expected an id from 0 to {N - 1}, .* got {N}"),
+    "id out of range": (
+        changed(BPE, "eos_token_id", N),
+        rf"eos_token_id: expected an id from 0 to {N - 1}, .* got {N}",
+    ),
     "id negative": (changed(BPE, "bos_token_id", -2), "bos_token_id: expected an id from 0"),
     "id no number": (changed(BPE, "bos_token_id", "1"), "bos_token_id: expected an integer, got str"),
     "id a bool": (changed(BPE, "bos_token_id", True), "bos_token_id: expected an integer, got bool"),
@@ -108,12 +123,19 @@ def test_odd_but_sound(tokenizer_class: Callable[[Any], Any]) -> None:
         assert tokenizer_class(changed(BPE, "padding_token_id", none)).pad_id is None
     # A pair listed twice has its first rank.
     merges = [b"a b", b"b c", b"a b"]
-    abc = {T + "model": "gpt2", T + "pre": "gpt-2", T + "tokens": [b"a", b"b", b"c", b"ab", b"bc"], T + "merges": merges}
+    abc = {
+        T + "model": "gpt2",
+        T + "pre": "gpt-2",
+        T + "tokens": [b"a", b"b", b"c", b"ab", b"bc"],
+        T + "merges": merges,
+    }
     assert tokenizer_class(abc).encode("abc") == [3, 2]
     # Without types every token is a piece of text.
     assert tokenizer_class(changed(BPE, "token_type", None)).token_kind(0) == "normal"
     # A vocabulary of one token, and nothing to write other bytes with.
-    alone = tokenizer_class({T + "model": "llama", T + "tokens": [b"a"], T + "scores": [0.0], T + "add_space_prefix": False})
+    alone = tokenizer_class(
+        {T + "model": "llama", T + "tokens": [b"a"], T + "scores": [0.0], T + "add_space_prefix": False}
+    )
     assert alone.unk_id == 0
     assert alone.encode("ab") == [0, 0]
     nothing = tokenizer_class(
@@ -126,7 +148,9 @@ def test_odd_but_sound(tokenizer_class: Callable[[Any], Any]) -> None:
     assert few.encode("axb") == [0, 1]
 
 
-short = st.binary(max_size=4) | st.sampled_from([b"a", b"b", b"ab", b"a b", b"<0x41>", b"<s>", b"\xe2\x96\x81", b"ab c"])
+short = st.binary(max_size=4) | st.sampled_from(
+    [b"a", b"b", b"ab", b"a b", b"<0x41>", b"<s>", b"\xe2\x96\x81", b"ab c"]
+)
 
 
 @settings(max_examples=500, deadline=None)

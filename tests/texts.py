@@ -1,5 +1,7 @@
 """Texts that tokenizers find hard, from a seed."""
 
+# ruff: noqa: RUF001, SIM905
+
 from __future__ import annotations
 
 import random

@@ -32,7 +32,7 @@ LLAMA_SOURCE = CACHE / f"llama_cpp_python-{LLAMA_VERSION}"
 CMAKE_ARGS = "-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE={}".format(
     Path(__file__).resolve().with_name("without_common.cmake")
 )
-REQUIREMENTS = ("gguf>=0.17", "hypothesis>=6.100", "numpy>=1.24", "pytest>=8", "tokenizers>=0.21")
+REQUIREMENTS = ("gguf>=0.17", "hypothesis>=6.100", "numpy>=1.24", "pytest>=8", "tokenizers==0.23.*")
 
 
 def say(line: str) -> None:

@@ -1,4 +1,4 @@
-"""The texts and tokens that llama.cpp ships with its vocabularies; the tokens were made by Hugging Face `transformers`."""
+"""The texts and tokens that llama.cpp ships with its vocabularies, made by Hugging Face `transformers`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import axiom
+from axiom.body import Backend
 
 NAMES = [
     "command-r",
@@ -33,7 +34,7 @@ def vocabulary(llama_source: Path, name: str) -> Path:
 
 @pytest.mark.parametrize("backend", ["native", "reference"])
 @pytest.mark.parametrize("name", NAMES)
-def test_expected_outputs(llama_source: Path, name: str, backend: axiom.body.Backend) -> None:
+def test_expected_outputs(llama_source: Path, name: str, backend: Backend) -> None:
     path = vocabulary(llama_source, name)
     tokenizer = axiom.Tokenizer(path, backend=backend)
     inputs = Path(f"{path}.inp").read_bytes().decode().split("\n__ggml_vocab_test__\n")
@@ -48,11 +49,13 @@ def test_expected_outputs(llama_source: Path, name: str, backend: axiom.body.Bac
 
 @pytest.mark.parametrize("backend", ["native", "reference"])
 @pytest.mark.parametrize("name", REFUSED)
-def test_others_are_refused(llama_source: Path, name: str, backend: axiom.body.Backend) -> None:
+def test_others_are_refused(llama_source: Path, name: str, backend: Backend) -> None:
     with pytest.raises(axiom.UnsupportedModelError, match="supported are"):
         axiom.Tokenizer(vocabulary(llama_source, name), backend=backend)
 
 
 def test_every_vocabulary_is_listed(llama_source: Path) -> None:
-    here = {path.name[len("ggml-vocab-") : -len(".gguf")] for path in vocabulary(llama_source, "x").parent.glob("*.gguf")}
+    here = {
+        path.name[len("ggml-vocab-") : -len(".gguf")] for path in vocabulary(llama_source, "x").parent.glob("*.gguf")
+    }
     assert here == {"baichuan", *NAMES, *REFUSED}

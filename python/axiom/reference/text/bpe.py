@@ -3,8 +3,8 @@
 Source: Sennrich et al. 2016, over bytes as in GPT-2. The merge that stands earliest in the list goes first, and of its
 occurrences the leftmost. A pair listed twice has the rank of its first place.
 
-Some vocabularies lack bytes that occur in rare characters only. Such a byte is left out of the tokens, as the models' own
-tokenizers leave it out.
+Some vocabularies lack bytes that occur in rare characters only. Such a byte is left out of the tokens, as the models'
+own tokenizers leave it out.
 """
 
 from __future__ import annotations
