@@ -7,7 +7,10 @@ from typing import Any
 
 from axiom.reference.text.byte_level import CHAR_OF_BYTE, written
 
-_WORDS = "the of and hello world don't 'll HELLO World straße привет мир мне 中文 日本語 かな 한국 é ñ 1 12 123 ½ ² .. !! \n\n \r\n"
+_WORDS = (
+    "the of and hello world don't 'll HELLO World straße привет мир мне 中文 日本語 かな 한국 é ñ 1 12 123 ½ ² .. !! "
+    "\n\n \r\n"
+)
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 
 

@@ -137,11 +137,12 @@ impl SpecialIds {
     fn take_back_end(&mut self, vocab: &mut Vocab) {
         let find = |text: &str| vocab.find(text.bytes()).filter(|id| self.eog.contains(id));
         let any = |texts: [&str; 2]| texts.iter().any(|text| find(text).is_some());
-        if any(["<|call|>", "<|calls|>"]) && any(["<|return|>", "<|flush|>"]) {
-            if let Some(end) = find("<|end|>") {
-                vocab.set_kind(end, Kind::UserDefined);
-                self.eog.retain(|&id| id != end);
-            }
+        if any(["<|call|>", "<|calls|>"])
+            && any(["<|return|>", "<|flush|>"])
+            && let Some(end) = find("<|end|>")
+        {
+            vocab.set_kind(end, Kind::UserDefined);
+            self.eog.retain(|&id| id != end);
         }
     }
 }

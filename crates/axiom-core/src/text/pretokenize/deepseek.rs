@@ -97,10 +97,10 @@ fn plain_run(text: &str, from: usize, wanted: impl Fn(char) -> bool) -> Option<(
 /// The same with one white-space character before it, if there is one at or after `from`.
 fn spaced_run(text: &str, from: usize, wanted: impl Fn(char) -> bool) -> Option<(usize, usize)> {
     let (mut start, end) = plain_run(text, from, wanted)?;
-    if let Some(before) = text[from..start].chars().next_back() {
-        if class(before) & SPACE != 0 {
-            start -= before.len_utf8();
-        }
+    if let Some(before) = text[from..start].chars().next_back()
+        && class(before) & SPACE != 0
+    {
+        start -= before.len_utf8();
     }
     Some((start, end))
 }
