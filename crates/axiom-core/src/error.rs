@@ -245,7 +245,10 @@ impl fmt::Display for Error {
                 if let Some(index) = index {
                     write!(f, "[{index}]")?;
                 }
-                write!(f, ": expected {expected}, got {got}; the file is damaged or was converted wrongly, convert it again")
+                write!(
+                    f,
+                    ": expected {expected}, got {got}; the file is damaged or was converted wrongly, convert it again"
+                )
             }
             Error::UnsupportedTokenizer { key, got, supported } => {
                 write!(f, "{key}: {got} is not supported; supported are {supported}")

@@ -99,7 +99,8 @@ impl Case {
         // Only the sign of a zero maximum is open; it changes no other number.
         let m = m.into_iter().map(|m| m + 0.0).collect();
         // Padding between rows belongs to nobody.
-        let live = |x: Vec<f32>, stride: usize| x.chunks(stride).flat_map(|row| row[..self.head_dim].to_vec()).collect();
+        let live =
+            |x: Vec<f32>, stride: usize| x.chunks(stride).flat_map(|row| row[..self.head_dim].to_vec()).collect();
         [m, l, live(o, self.stride), live(out, out_stride)]
     }
 }
@@ -134,7 +135,8 @@ fn every_number_of_queries() {
         let mut random = Random(12);
         for n_query in 1..=9 {
             for round in 0..6 {
-                let views = |random: &mut Random| (0..n_query).map(|_| 1 + random.below(128) as u32).collect::<Vec<_>>();
+                let views =
+                    |random: &mut Random| (0..n_query).map(|_| 1 + random.below(128) as u32).collect::<Vec<_>>();
                 let tiles = vec![vec![128; n_query], vec![128; n_query], views(&mut random)];
                 check(table, &Case::new(33, tiles, 0.7, &mut random), &format!("{n_query} queries, round {round}"));
             }
@@ -150,7 +152,11 @@ fn every_head_size() {
             for spread in [0.0, 0.1, 5.0, 60.0] {
                 let n = 1 + random.below(128) as u32;
                 let tiles = vec![vec![128; 3], vec![n, 1, 128 - n / 2]];
-                check(table, &Case::new(head_dim, tiles, spread, &mut random), &format!("heads of {head_dim}, spread {spread}"));
+                check(
+                    table,
+                    &Case::new(head_dim, tiles, spread, &mut random),
+                    &format!("heads of {head_dim}, spread {spread}"),
+                );
             }
         }
     }
@@ -214,8 +220,12 @@ fn portable_is_what_the_text_says() {
         let [m, l, _, out] = case.run(portable(), round % 2 == 0);
         for i in 0..n_query {
             let expected = obvious(&case, i);
-            assert_same(&[m[i], l[i]], &[expected.0 + 0.0, expected.1], || format!("maximum and sum of round {round}, query {i}"));
-            assert_same(&out[i * head_dim..][..head_dim], &expected.2, || format!("output of round {round}, query {i}"));
+            assert_same(&[m[i], l[i]], &[expected.0 + 0.0, expected.1], || {
+                format!("maximum and sum of round {round}, query {i}")
+            });
+            assert_same(&out[i * head_dim..][..head_dim], &expected.2, || {
+                format!("output of round {round}, query {i}")
+            });
         }
     }
 }

@@ -146,7 +146,8 @@ fn quantize() {
             let any: Vec<f32> = (0..BLOCK).map(|_| random.finite()).collect();
             check(&any, "any exponents");
         }
-        for x in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -f32::NAN, f32::MAX, 7.888_609e-31, 7.888_608e-31, 1e-45] {
+        for x in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -f32::NAN, f32::MAX, 7.888_609e-31, 7.888_608e-31, 1e-45]
+        {
             for at in 0..BLOCK {
                 let mut block = [1e-40f32; BLOCK];
                 block[at] = x;
@@ -174,7 +175,14 @@ struct Product {
 }
 
 impl Product {
-    fn new(format: Format, (n_row, n_col): (usize, usize), w: W, kind: X, n_token: usize, random: &mut Random) -> Product {
+    fn new(
+        format: Format,
+        (n_row, n_col): (usize, usize),
+        w: W,
+        kind: X,
+        n_token: usize,
+        random: &mut Random,
+    ) -> Product {
         let rows = weights(w, format, n_row, n_col, random);
         let panels = panels(format, &rows, n_row, n_col);
         Product { format, n_col, panels, x: activations(kind, n_token * n_col, random) }
@@ -201,7 +209,11 @@ fn multiply_every_width() {
                         let n_token = 1 + random.below(3);
                         let product = Product::new(format, (16, n_col), w, kind, n_token, &mut random);
                         assert_same(&product.run(table, n_token), &product.run(portable(), n_token), || {
-                            format!("{} {} {w:?} by {kind:?}: {n_col} columns, {n_token} tokens", table.name, format.name())
+                            format!(
+                                "{} {} {w:?} by {kind:?}: {n_col} columns, {n_token} tokens",
+                                table.name,
+                                format.name()
+                            )
                         });
                     }
                 }

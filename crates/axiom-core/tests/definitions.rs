@@ -48,9 +48,18 @@ fn check_exp(tables: &[&Kernels], x: &[f32]) {
         // SAFETY: the table is usable; both arrays have as many values.
         unsafe { (table.exp)(x.as_ptr(), x.len(), out.as_mut_ptr()) };
         for (&x, &got) in x.iter().zip(&out) {
-            assert!(same(got, exp(x)), "{} exp({x:e} = {:#010x}) is {got:e}, expected {:e}", table.name, x.to_bits(), exp(x));
+            assert!(
+                same(got, exp(x)),
+                "{} exp({x:e} = {:#010x}) is {got:e}, expected {:e}",
+                table.name,
+                x.to_bits(),
+                exp(x)
+            );
             let (exact, got) = (f64::from(x).exp(), f64::from(got));
-            assert!(!(-87.0..=88.0).contains(&x) || (got / exact - 1.0).abs() < 2e-7, "exp({x}) is {got}, really {exact}");
+            assert!(
+                !(-87.0..=88.0).contains(&x) || (got / exact - 1.0).abs() < 2e-7,
+                "exp({x}) is {got}, really {exact}"
+            );
         }
     }
 }
@@ -63,9 +72,12 @@ fn exp_of_all_magnitudes() {
     for piece in all.chunks(1 << 16) {
         check_exp(&tables, &piece.iter().map(|&bits| f32::from_bits(bits)).collect::<Vec<_>>());
     }
-    for place in SPECIAL.into_iter().chain([f32::INFINITY, f32::NEG_INFINITY, 0.34657359, 1.0397207, 87.99999]) {
+    for place in SPECIAL.into_iter().chain([f32::INFINITY, f32::NEG_INFINITY, 0.346_573_6, 1.0397207, 87.99999]) {
         let bits = place.to_bits();
-        check_exp(&tables, &(0..2001u32).map(|i| f32::from_bits(bits.wrapping_add(i).wrapping_sub(1000))).collect::<Vec<_>>());
+        check_exp(
+            &tables,
+            &(0..2001u32).map(|i| f32::from_bits(bits.wrapping_add(i).wrapping_sub(1000))).collect::<Vec<_>>(),
+        );
     }
     assert_eq!((exp(0.0), exp(-0.0)), (1.0, 1.0));
 }
@@ -105,7 +117,10 @@ fn f16_value(bits: u16) -> f64 {
 fn halves_to_floats() {
     for bits in 0..=u16::MAX {
         let (got, expected) = (f16_to_f32(bits), f16_value(bits));
-        assert!(got.is_nan() && expected.is_nan() || f64::from(got) == expected, "f16 {bits:#06x} is {got:e}, expected {expected:e}");
+        assert!(
+            got.is_nan() && expected.is_nan() || f64::from(got) == expected,
+            "f16 {bits:#06x} is {got:e}, expected {expected:e}"
+        );
         assert_eq!(got.is_sign_negative(), bits >> 15 == 1, "sign of f16 {bits:#06x}");
         let back = f32_to_f16(got);
         assert!(back == bits || got.is_nan() && back & 0x7FFF > 0x7C00, "f16 {bits:#06x} comes back as {back:#06x}");
@@ -204,7 +219,11 @@ fn products_of_every_format() {
     let mut random = Random(34);
     for format in Format::ALL {
         for round in 0..60 {
-            let n_col = if format.is_quantized() { format.columns_per_block() * (1 + random.below(9)) } else { 1 + random.below(300) };
+            let n_col = if format.is_quantized() {
+                format.columns_per_block() * (1 + random.below(9))
+            } else {
+                1 + random.below(300)
+            };
             let n_row = 1 + random.below(35);
             let n_token = 1 + random.below(4);
             let rows = weights(W_KINDS[round % W_KINDS.len()], format, n_row, n_col, &mut random);
@@ -218,7 +237,10 @@ fn products_of_every_format() {
                         format!("{} row {row} of {n_row} × {n_col}, token {t}, round {round}", format.name())
                     });
                 }
-                assert!(got[t * stride + n_row..(t + 1) * stride].iter().all(|&x| x == 0.0 || x.is_nan()), "padding rows are zero");
+                assert!(
+                    got[t * stride + n_row..(t + 1) * stride].iter().all(|&x| x == 0.0 || x.is_nan()),
+                    "padding rows are zero"
+                );
             }
         }
     }

@@ -30,9 +30,13 @@ fn panels_give_every_row_back() {
                 for lane in 0..16 {
                     unpack_row(format, &panel, lane, n_col, &mut row);
                     match rows.chunks_exact(bytes_row).nth(lane) {
-                        Some(expected) => assert_eq!(row, expected, "{} row {lane} of {n_row}, {n_col} columns", format.name()),
+                        Some(expected) => {
+                            assert_eq!(row, expected, "{} row {lane} of {n_row}, {n_col} columns", format.name())
+                        }
                         // Q8_0 keeps its codes with the top bit flipped, so a panel's zeros are codes of −128 (with scale 0).
-                        None if format == Format::Q8_0 => assert!(row.chunks_exact(34).all(|block| block[..2] == [0, 0])),
+                        None if format == Format::Q8_0 => {
+                            assert!(row.chunks_exact(34).all(|block| block[..2] == [0, 0]))
+                        }
                         None => assert!(row.iter().all(|&byte| byte == 0), "{} padding row {lane}", format.name()),
                     }
                 }
@@ -61,7 +65,12 @@ fn rows_of_a_panel_do_not_touch_each_other() {
             let mut row = vec![0; bytes_row];
             for other in 0..16 {
                 unpack_row(format, &panel, other, n_col, &mut row);
-                assert_eq!(row, changed[other * bytes_row..][..bytes_row], "{} row {other} after {lane} changed", format.name());
+                assert_eq!(
+                    row,
+                    changed[other * bytes_row..][..bytes_row],
+                    "{} row {other} after {lane} changed",
+                    format.name()
+                );
             }
         }
     }

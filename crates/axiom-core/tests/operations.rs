@@ -166,10 +166,12 @@ fn input(round: usize, random: &mut Random) -> Input {
     };
     Input {
         f: core::array::from_fn(|_| core::array::from_fn(|_| float(random))),
-        i: core::array::from_fn(|_| core::array::from_fn(|_| match random.below(8) {
-            0 => [0, -1, i32::MIN, i32::MAX, 1 << 24, (1 << 24) + 1, 16_777_219, -16_777_217][random.below(8)],
-            _ => (random.next() as i32) >> random.below(31),
-        })),
+        i: core::array::from_fn(|_| {
+            core::array::from_fn(|_| match random.below(8) {
+                0 => [0, -1, i32::MIN, i32::MAX, 1 << 24, (1 << 24) + 1, 16_777_219, -16_777_217][random.below(8)],
+                _ => (random.next() as i32) >> random.below(31),
+            })
+        }),
         small: core::array::from_fn(|_| match random.below(3) {
             0 => (random.next() as i32 >> 9) as f32 / 2.0, // ties
             1 => (random.next() as i32 >> 10) as f32 * random.normal() * 0.24,

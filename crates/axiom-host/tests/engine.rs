@@ -69,7 +69,13 @@ fn every_batch_agrees_with_one_sequence_alone() {
     let tensors = tensors(&config(), Format::Q6K, 3);
     for kernels in usable() {
         let mut model = load(&config(), &tensors, kernels, 2, KVFormat::F16);
-        let prompts: Vec<Vec<u32>> = (0..65).map(|i| prompt(3 + i % 5)).map(|mut p| { p.rotate_left(1); p }).collect();
+        let prompts: Vec<Vec<u32>> = (0..65)
+            .map(|i| prompt(3 + i % 5))
+            .map(|mut p| {
+                p.rotate_left(1);
+                p
+            })
+            .collect();
         let alone: Vec<Vec<u32>> = prompts
             .iter()
             .map(|p| {

@@ -17,48 +17,35 @@ pub mod kernels {
     use axiom_core::format::pack::{pack_panel, unpack_row};
     use axiom_core::kernels::{CpuFeatures, Kernels};
     use numpy::{
-        PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
-        PyReadonlyArray3, PyUntypedArrayMethods,
+        PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3,
+        PyUntypedArrayMethods,
     };
     use pyo3::exceptions::PyValueError;
     use pyo3::prelude::*;
     use pyo3::types::PyBytes;
 
     fn table(name: &str) -> PyResult<&'static Kernels> {
-        Kernels::choose(&CpuFeatures::detect(), Some(name))
-            .map_err(|error| PyValueError::new_err(error.to_string()))
+        Kernels::choose(&CpuFeatures::detect(), Some(name)).map_err(|error| PyValueError::new_err(error.to_string()))
     }
 
     fn format(name: &str) -> PyResult<Format> {
-        Format::from_name(name)
-            .ok_or_else(|| PyValueError::new_err(format!("no weight format is named {name:?}")))
+        Format::from_name(name).ok_or_else(|| PyValueError::new_err(format!("no weight format is named {name:?}")))
     }
 
     fn expect(holds: bool, what: &str) -> PyResult<()> {
-        if holds {
-            Ok(())
-        } else {
-            Err(PyValueError::new_err(format!("expected {what}")))
-        }
+        if holds { Ok(()) } else { Err(PyValueError::new_err(format!("expected {what}"))) }
     }
 
     /// The tables that this processor can run, best first.
     #[pyfunction]
     fn tables() -> Vec<&'static str> {
         let cpu = CpuFeatures::detect();
-        Kernels::all()
-            .iter()
-            .filter(|table| table.missing(&cpu).next().is_none())
-            .map(|table| table.name)
-            .collect()
+        Kernels::all().iter().filter(|table| table.missing(&cpu).next().is_none()).map(|table| table.name).collect()
     }
 
     /// e^x of each element.
     #[pyfunction]
-    fn exp<'py>(
-        table_name: &str,
-        x: PyReadonlyArray1<'py, f32>,
-    ) -> PyResult<Bound<'py, PyArray1<f32>>> {
+    fn exp<'py>(table_name: &str, x: PyReadonlyArray1<'py, f32>) -> PyResult<Bound<'py, PyArray1<f32>>> {
         let mut out = vec![0f32; x.len()];
         // SAFETY: the processor runs the table; both arrays hold `out.len()` values.
         unsafe { (table(table_name)?.exp)(x.as_slice()?.as_ptr(), out.len(), out.as_mut_ptr()) };
@@ -67,10 +54,7 @@ pub mod kernels {
 
     /// f32 as f16 bits, to nearest even.
     #[pyfunction]
-    fn to_f16<'py>(
-        table_name: &str,
-        x: PyReadonlyArray1<'py, f32>,
-    ) -> PyResult<Bound<'py, PyArray1<u16>>> {
+    fn to_f16<'py>(table_name: &str, x: PyReadonlyArray1<'py, f32>) -> PyResult<Bound<'py, PyArray1<u16>>> {
         let mut out = vec![0u16; x.len()];
         // SAFETY: the processor runs the table; both arrays hold `out.len()` values.
         unsafe { (table(table_name)?.to_f16)(x.as_slice()?.as_ptr(), out.len(), out.as_mut_ptr()) };
@@ -107,14 +91,7 @@ pub mod kernels {
         let mut out = vec![0f32; gate.len()];
         let (gate_values, up) = (gate.as_slice()?, up.as_slice()?);
         // SAFETY: the processor runs the table; all three hold `out.len()` values.
-        unsafe {
-            (table(table_name)?.silu_mul)(
-                gate_values.as_ptr(),
-                up.as_ptr(),
-                out.len(),
-                out.as_mut_ptr(),
-            )
-        };
+        unsafe { (table(table_name)?.silu_mul)(gate_values.as_ptr(), up.as_ptr(), out.len(), out.as_mut_ptr()) };
         Ok(PyArray1::from_vec(gate.py(), out))
     }
 
@@ -128,33 +105,17 @@ pub mod kernels {
         pairing: &str,
     ) -> PyResult<Bound<'py, PyArray3<f32>>> {
         let table = table(table_name)?;
-        let &[n_tokens, n_head, head_dim] = x.shape() else {
-            unreachable!("three dimensions")
-        };
+        let &[n_tokens, n_head, head_dim] = x.shape() else { unreachable!("three dimensions") };
         let n_pair = cos.shape()[1];
-        expect(
-            cos.shape() == sin.shape() && cos.shape()[0] == n_tokens,
-            "cos and sin of every token",
-        )?;
-        expect(
-            2 * n_pair <= head_dim && n_pair > 0 && n_head > 0,
-            "pairs within a head",
-        )?;
+        expect(cos.shape() == sin.shape() && cos.shape()[0] == n_tokens, "cos and sin of every token")?;
+        expect(2 * n_pair <= head_dim && n_pair > 0 && n_head > 0, "pairs within a head")?;
         let mut out = x.as_slice()?.to_vec();
         let (cos, sin) = (cos.as_slice()?, sin.as_slice()?);
         for (i, head) in out.chunks_exact_mut(head_dim).enumerate() {
             let at = i / n_head * n_pair;
             let (cos, sin) = (&cos[at..at + n_pair], &sin[at..at + n_pair]);
             // SAFETY: the processor runs the table; the head holds 2 × n_pair values, cos and sin n_pair.
-            unsafe {
-                (table.rope)(
-                    head.as_mut_ptr(),
-                    cos.as_ptr(),
-                    sin.as_ptr(),
-                    n_pair,
-                    pairing == "norm",
-                )
-            };
+            unsafe { (table.rope)(head.as_mut_ptr(), cos.as_ptr(), sin.as_ptr(), n_pair, pairing == "norm") };
         }
         PyArray1::from_vec(x.py(), out).reshape(x.dims())
     }
@@ -171,32 +132,16 @@ pub mod kernels {
     impl Rows {
         /// Copies `x` `[n_row, n]`, pads its rows with zeros to whole blocks and quantises them.
         fn new(table: &Kernels, x: &PyReadonlyArray2<'_, f32>) -> PyResult<Rows> {
-            let &[n_row, n] = x.shape() else {
-                unreachable!("two dimensions")
-            };
+            let &[n_row, n] = x.shape() else { unreachable!("two dimensions") };
             expect(n > 0, "at least one column")?;
             let n_block = n.div_ceil(BLOCK);
             let mut padded = vec![0f32; n_row * n_block * BLOCK];
-            for (row, values) in padded
-                .chunks_exact_mut(n_block * BLOCK)
-                .zip(x.as_slice()?.chunks_exact(n))
-            {
+            for (row, values) in padded.chunks_exact_mut(n_block * BLOCK).zip(x.as_slice()?.chunks_exact(n)) {
                 row[..n].copy_from_slice(values);
             }
-            let unwritten = Block {
-                q: [0; BLOCK],
-                d: 0.0,
-                m: 0.0,
-                s: [0; 2],
-            };
+            let unwritten = Block { q: [0; BLOCK], d: 0.0, m: 0.0, s: [0; 2] };
             let blocks = vec![unwritten; n_row * n_block];
-            let mut rows = Rows {
-                x: padded,
-                blocks,
-                n_block,
-                n_row,
-                widest: table.tile,
-            };
+            let mut rows = Rows { x: padded, blocks, n_block, n_row, widest: table.tile };
             let activations = rows.activations();
             for row in 0..n_row {
                 // SAFETY: the processor runs the table; the row has n_block blocks, and nobody else has them.
@@ -236,35 +181,19 @@ pub mod kernels {
             .collect();
         let py = x.py();
         let shape = [n_row, n_block];
-        let numbers =
-            |of: fn(&Block) -> f32| PyArray1::from_iter(py, blocks.iter().map(of)).reshape(shape);
-        let sums = |half: usize| {
-            PyArray1::from_iter(py, blocks.iter().map(|block| block.s[half])).reshape(shape)
-        };
-        let q = PyArray1::from_iter(py, blocks.iter().flat_map(|block| block.q))
-            .reshape([n_row, n_block, BLOCK])?;
-        Ok((
-            q,
-            numbers(|block| block.d)?,
-            sums(0)?,
-            sums(1)?,
-            numbers(|block| block.m)?,
-        ))
+        let numbers = |of: fn(&Block) -> f32| PyArray1::from_iter(py, blocks.iter().map(of)).reshape(shape);
+        let sums = |half: usize| PyArray1::from_iter(py, blocks.iter().map(|block| block.s[half])).reshape(shape);
+        let q = PyArray1::from_iter(py, blocks.iter().flat_map(|block| block.q)).reshape([n_row, n_block, BLOCK])?;
+        Ok((q, numbers(|block| block.d)?, sums(0)?, sums(1)?, numbers(|block| block.m)?))
     }
 
     /// Panels of the rows of a matrix, one after the other.
     fn panels(format: Format, rows: &PyReadonlyArray2<'_, u8>, cols: usize) -> PyResult<Vec<u8>> {
         let bytes_row = format.bytes_row(cols).unwrap_or(0);
-        expect(
-            bytes_row > 0 && rows.shape()[1] == bytes_row,
-            "rows of whole blocks",
-        )?;
+        expect(bytes_row > 0 && rows.shape()[1] == bytes_row, "rows of whole blocks")?;
         let bytes_panel = format.bytes_panel(cols).unwrap_or(0);
         let mut out = vec![0u8; bytes_panel * rows.shape()[0].div_ceil(LANES)];
-        for (panel, rows) in out
-            .chunks_exact_mut(bytes_panel)
-            .zip(rows.as_slice()?.chunks(LANES * bytes_row))
-        {
+        for (panel, rows) in out.chunks_exact_mut(bytes_panel).zip(rows.as_slice()?.chunks(LANES * bytes_row)) {
             pack_panel(format, rows, cols, panel);
         }
         Ok(out)
@@ -272,15 +201,8 @@ pub mod kernels {
 
     /// The panels of `rows` `[n_rows, bytes]`.
     #[pyfunction]
-    fn pack<'py>(
-        format_name: &str,
-        rows: PyReadonlyArray2<'py, u8>,
-        cols: usize,
-    ) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(
-            rows.py(),
-            &panels(format(format_name)?, &rows, cols)?,
-        ))
+    fn pack<'py>(format_name: &str, rows: PyReadonlyArray2<'py, u8>, cols: usize) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(rows.py(), &panels(format(format_name)?, &rows, cols)?))
     }
 
     /// The rows of panels, as they were in the file.
@@ -293,23 +215,11 @@ pub mod kernels {
         cols: usize,
     ) -> PyResult<Bound<'py, PyArray2<u8>>> {
         let format = format(format_name)?;
-        let (bytes_row, bytes_panel) = (
-            format.bytes_row(cols).unwrap_or(0),
-            format.bytes_panel(cols).unwrap_or(0),
-        );
-        expect(
-            bytes_row > 0 && panels.len() == bytes_panel * n_rows.div_ceil(LANES),
-            "whole panels",
-        )?;
+        let (bytes_row, bytes_panel) = (format.bytes_row(cols).unwrap_or(0), format.bytes_panel(cols).unwrap_or(0));
+        expect(bytes_row > 0 && panels.len() == bytes_panel * n_rows.div_ceil(LANES), "whole panels")?;
         let mut out = vec![0u8; n_rows * bytes_row];
         for (i, row) in out.chunks_exact_mut(bytes_row).enumerate() {
-            unpack_row(
-                format,
-                &panels[i / LANES * bytes_panel..][..bytes_panel],
-                i % LANES,
-                cols,
-                row,
-            );
+            unpack_row(format, &panels[i / LANES * bytes_panel..][..bytes_panel], i % LANES, cols, row);
         }
         PyArray1::from_vec(py, out).reshape([n_rows, bytes_row])
     }
@@ -323,16 +233,10 @@ pub mod kernels {
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let format = format(format_name)?;
         let bytes_row = format.bytes_row(cols).unwrap_or(0);
-        expect(
-            bytes_row > 0 && rows.shape()[1] == bytes_row,
-            "rows of whole blocks",
-        )?;
+        expect(bytes_row > 0 && rows.shape()[1] == bytes_row, "rows of whole blocks")?;
         let n_rows = rows.shape()[0];
         let mut out = vec![0f32; n_rows * cols];
-        for (out, row) in out
-            .chunks_exact_mut(cols)
-            .zip(rows.as_slice()?.chunks_exact(bytes_row))
-        {
+        for (out, row) in out.chunks_exact_mut(cols).zip(rows.as_slice()?.chunks_exact(bytes_row)) {
             format.dequantize_row(row, out);
         }
         PyArray1::from_vec(rows.py(), out).reshape([n_rows, cols])
@@ -355,36 +259,19 @@ pub mod kernels {
         let stride = n_rows.next_multiple_of(LANES);
         let mut padded = vec![0f32; n_tokens * stride];
         let activations = activations.activations();
-        for (i, panel) in panels
-            .chunks_exact(format.bytes_panel(cols).unwrap_or(1))
-            .enumerate()
-        {
+        for (i, panel) in panels.chunks_exact(format.bytes_panel(cols).unwrap_or(1)).enumerate() {
             // SAFETY: the processor runs the table; the panel is whole; column 16 i of every output row has 16 places.
             unsafe {
                 let out = padded.as_mut_ptr().add(i * LANES);
-                table.multiply(
-                    format,
-                    panel.as_ptr(),
-                    &activations,
-                    (0, n_tokens),
-                    out,
-                    stride,
-                );
+                table.multiply(format, panel.as_ptr(), &activations, (0, n_tokens), out, stride);
             }
         }
-        let out: Vec<f32> = padded
-            .chunks_exact(stride.max(1))
-            .flat_map(|row| row[..n_rows].iter().copied())
-            .collect();
+        let out: Vec<f32> = padded.chunks_exact(stride.max(1)).flat_map(|row| row[..n_rows].iter().copied()).collect();
         PyArray1::from_vec(x.py(), out).reshape([n_tokens, n_rows])
     }
 
     /// Keys and values of one head as the cache lays out a tile: `[8][head_dim][16]` and `[128][dim_stride]`.
-    fn tile_of<T: Copy + Default>(
-        rows: &[f32],
-        head_dim: usize,
-        convert: fn(f32) -> T,
-    ) -> (Vec<T>, Vec<T>) {
+    fn tile_of<T: Copy + Default>(rows: &[f32], head_dim: usize, convert: fn(f32) -> T) -> (Vec<T>, Vec<T>) {
         let dim_stride = head_dim.next_multiple_of(LANES);
         let mut k = vec![T::default(); TILE_POSITIONS * head_dim];
         let mut v = vec![T::default(); TILE_POSITIONS * dim_stride];
@@ -408,24 +295,11 @@ pub mod kernels {
         kv: &str,
     ) -> PyResult<Bound<'py, PyArray3<f32>>> {
         let table = table(table_name)?;
-        let &[n_tokens, n_head, head_dim] = q.shape() else {
-            unreachable!("three dimensions")
-        };
-        let &[n_head_kv, n_pos, _] = k.shape() else {
-            unreachable!("three dimensions")
-        };
-        expect(
-            k.shape() == v.shape() && k.shape()[2] == head_dim,
-            "keys and values of the queries' head_dim",
-        )?;
-        expect(
-            n_head_kv > 0 && n_head % n_head_kv == 0,
-            "heads in whole groups",
-        )?;
-        expect(
-            n_tokens > 0 && head_dim > 0 && n_pos == first_pos + n_tokens,
-            "a key for every position",
-        )?;
+        let &[n_tokens, n_head, head_dim] = q.shape() else { unreachable!("three dimensions") };
+        let &[n_head_kv, n_pos, _] = k.shape() else { unreachable!("three dimensions") };
+        expect(k.shape() == v.shape() && k.shape()[2] == head_dim, "keys and values of the queries' head_dim")?;
+        expect(n_head_kv > 0 && n_head % n_head_kv == 0, "heads in whole groups")?;
+        expect(n_tokens > 0 && head_dim > 0 && n_pos == first_pos + n_tokens, "a key for every position")?;
         expect(kv == "f16" || kv == "f32", "kv f16 or f32")?;
         let (group, dim_stride) = (n_head / n_head_kv, head_dim.next_multiple_of(LANES));
         let (q_values, k, v) = (q.as_slice()?, k.as_slice()?, v.as_slice()?);
@@ -438,9 +312,7 @@ pub mod kernels {
                 let mut query = vec![0f32; dim_stride];
                 query[..head_dim].copy_from_slice(&q_values[at..at + head_dim]);
                 // SAFETY: the processor runs the table; the query holds head_dim values.
-                unsafe {
-                    (table.scale)(query.as_mut_ptr(), 1.0 / (head_dim as f32).sqrt(), head_dim)
-                };
+                unsafe { (table.scale)(query.as_mut_ptr(), 1.0 / (head_dim as f32).sqrt(), head_dim) };
                 let (mut m, mut l, mut o) = (0f32, 0f32, vec![0f32; dim_stride]);
                 let mut tile = Tile {
                     head_dim,
@@ -458,8 +330,7 @@ pub mod kernels {
                 for start in (0..=first_pos + t).step_by(TILE_POSITIONS) {
                     let n_valid = (first_pos + t + 1 - start).min(TILE_POSITIONS) as u32;
                     let base = head / group * n_pos;
-                    let rows = (base + start) * head_dim
-                        ..(base + n_pos.min(start + TILE_POSITIONS)) * head_dim;
+                    let rows = (base + start) * head_dim..(base + n_pos.min(start + TILE_POSITIONS)) * head_dim;
                     tile.first = start == 0;
                     tile.n_valid = &raw const n_valid;
                     if kv == "f16" {

@@ -1,8 +1,8 @@
 //! Whole-vector kernels: rmsnorm, the gate of the feed-forward, sums, rope (`docs/arithmetic.md`, section 5).
 
+use super::LANES;
 use super::elementary::{exp, silu};
 use super::simd::Simd;
-use super::LANES;
 
 /// Runs `body(start, lanes)` over `n` elements in steps of 16; the last step may have fewer lanes.
 #[inline(always)]

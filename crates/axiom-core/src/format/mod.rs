@@ -76,19 +76,58 @@ pub enum Format {
 macro_rules! with_format {
     ($format:expr, $F:ident => $body:expr, $P:ident => $plain:expr) => {
         match $format {
-            $crate::format::Format::F32 => { type $P = $crate::format::F32; $plain }
-            $crate::format::Format::F16 => { type $P = $crate::format::F16; $plain }
-            $crate::format::Format::BF16 => { type $P = $crate::format::Bf16; $plain }
-            $crate::format::Format::Q8_0 => { type $F = $crate::format::Q8_0; $body }
-            $crate::format::Format::Q4_0 => { type $F = $crate::format::Q4_0; $body }
-            $crate::format::Format::Q4_1 => { type $F = $crate::format::Q4_1; $body }
-            $crate::format::Format::Q5_0 => { type $F = $crate::format::Q5_0; $body }
-            $crate::format::Format::Q5_1 => { type $F = $crate::format::Q5_1; $body }
-            $crate::format::Format::Q2K => { type $F = $crate::format::Q2K; $body }
-            $crate::format::Format::Q3K => { type $F = $crate::format::Q3K; $body }
-            $crate::format::Format::Q4K => { type $F = $crate::format::Q4K; $body }
-            $crate::format::Format::Q5K => { type $F = $crate::format::Q5K; $body }
-            $crate::format::Format::Q6K => { type $F = $crate::format::Q6K; $body }
+            $crate::format::Format::F32 => {
+                type $P = $crate::format::F32;
+                $plain
+            }
+            $crate::format::Format::F16 => {
+                type $P = $crate::format::F16;
+                $plain
+            }
+            $crate::format::Format::BF16 => {
+                type $P = $crate::format::Bf16;
+                $plain
+            }
+            $crate::format::Format::Q8_0 => {
+                type $F = $crate::format::Q8_0;
+                $body
+            }
+            $crate::format::Format::Q4_0 => {
+                type $F = $crate::format::Q4_0;
+                $body
+            }
+            $crate::format::Format::Q4_1 => {
+                type $F = $crate::format::Q4_1;
+                $body
+            }
+            $crate::format::Format::Q5_0 => {
+                type $F = $crate::format::Q5_0;
+                $body
+            }
+            $crate::format::Format::Q5_1 => {
+                type $F = $crate::format::Q5_1;
+                $body
+            }
+            $crate::format::Format::Q2K => {
+                type $F = $crate::format::Q2K;
+                $body
+            }
+            $crate::format::Format::Q3K => {
+                type $F = $crate::format::Q3K;
+                $body
+            }
+            $crate::format::Format::Q4K => {
+                type $F = $crate::format::Q4K;
+                $body
+            }
+            $crate::format::Format::Q5K => {
+                type $F = $crate::format::Q5K;
+                $body
+            }
+            $crate::format::Format::Q6K => {
+                type $F = $crate::format::Q6K;
+                $body
+            }
         }
     };
 }
@@ -150,7 +189,7 @@ impl Format {
     pub fn bytes_row(self, n_col: usize) -> Option<usize> {
         with_format!(
             self,
-            F => if n_col % F::COLUMNS == 0 { (n_col / F::COLUMNS).checked_mul(F::BYTES) } else { None },
+            F => if n_col.is_multiple_of(F::COLUMNS) { (n_col / F::COLUMNS).checked_mul(F::BYTES) } else { None },
             P => n_col.checked_mul(<P as panel::Plain>::BYTES)
         )
     }

@@ -14,7 +14,10 @@ use crate::arithmetic::{BLOCK, LANES};
 /// If a length does not fit.
 pub fn pack_panel(format: Format, rows: &[u8], n_col: usize, panel: &mut [u8]) {
     let bytes_row = format.bytes_row(n_col).expect("whole blocks");
-    assert!(rows.len() % bytes_row.max(1) == 0 && rows.len() <= LANES * bytes_row, "rows of {bytes_row} bytes");
+    assert!(
+        rows.len().is_multiple_of(bytes_row.max(1)) && rows.len() <= LANES * bytes_row,
+        "rows of {bytes_row} bytes"
+    );
     assert_eq!(Some(panel.len()), format.bytes_panel(n_col), "panel of {n_col} columns");
     panel.fill(0);
     if bytes_row == 0 {

@@ -3,11 +3,11 @@
 //! GGUF block: 16 bytes, scale in the low and min in the high half; 64 bytes of bit pairs; f16 D; f16 Dmin. Each 128 weights
 //! share 32 bytes: block i of 32 in bit pair i.
 
-use crate::arithmetic::simd::{Simd, unrolled};
 use super::codes::Crumbs;
 use super::panel::Quantized;
 use super::scales::HalvesMin;
 use super::{BlockFormat, Field, bytes_at, f16_at, shifted};
+use crate::arithmetic::simd::{Simd, unrolled};
 
 /// The format.
 pub struct Q2K;
@@ -40,9 +40,24 @@ impl BlockFormat for Q2K {
     const COLUMNS: usize = 256;
     const BYTES: usize = 84;
     const FIELDS: &'static [Field] = &[
-        (80, 2), (82, 2),
-        (0, 1), (1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1), (7, 1),
-        (8, 1), (9, 1), (10, 1), (11, 1), (12, 1), (13, 1), (14, 1), (15, 1),
+        (80, 2),
+        (82, 2),
+        (0, 1),
+        (1, 1),
+        (2, 1),
+        (3, 1),
+        (4, 1),
+        (5, 1),
+        (6, 1),
+        (7, 1),
+        (8, 1),
+        (9, 1),
+        (10, 1),
+        (11, 1),
+        (12, 1),
+        (13, 1),
+        (14, 1),
+        (15, 1),
     ];
 
     fn codes(block: &[u8], i: usize) -> [u8; 32] {

@@ -3,11 +3,11 @@
 //! GGUF block: 32 bytes, bit i of byte c being the third bit of code 32i + c; 64 bytes of bit pairs as in Q2_K; 12 bytes of 6-bit
 //! scales: low halves of scales 0 … 7 and then 8 … 15 in the halves of the first 8 bytes, upper bit pairs in the last 4; f16 D.
 
-use crate::arithmetic::simd::{Simd, unrolled};
 use super::codes::Threes;
 use super::panel::Quantized;
 use super::scales::Halves;
 use super::{BlockFormat, Field, bytes_at, either, f16_at, shifted};
+use crate::arithmetic::simd::{Simd, unrolled};
 
 /// The format.
 pub struct Q3K;
@@ -49,8 +49,18 @@ impl BlockFormat for Q3K {
     const BYTES: usize = 110;
     const FIELDS: &'static [Field] = &[
         (108, 2),
-        (96, 1), (97, 1), (98, 1), (99, 1), (100, 1), (101, 1),
-        (102, 1), (103, 1), (104, 1), (105, 1), (106, 1), (107, 1),
+        (96, 1),
+        (97, 1),
+        (98, 1),
+        (99, 1),
+        (100, 1),
+        (101, 1),
+        (102, 1),
+        (103, 1),
+        (104, 1),
+        (105, 1),
+        (106, 1),
+        (107, 1),
     ];
 
     fn codes(block: &[u8], i: usize) -> [u8; 32] {

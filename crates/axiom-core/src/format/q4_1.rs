@@ -2,11 +2,11 @@
 //!
 //! GGUF block: f16 d; f16 m; 16 bytes, byte j holds code j in its low and code j + 16 in its high half.
 
-use crate::arithmetic::simd::Simd;
 use super::codes::Nibbles;
 use super::panel::Quantized;
 use super::scales::ScaleMin;
 use super::{BlockFormat, Field, bytes_at, f16_at, halves};
+use crate::arithmetic::simd::Simd;
 
 /// The format.
 pub struct Q4_1;

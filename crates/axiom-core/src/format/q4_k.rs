@@ -3,12 +3,12 @@
 //! GGUF block: f16 D; f16 Dmin; 12 bytes of 6-bit scales and minima ([`super::k_scales`]); 128 bytes, each 32 of which hold 64
 //! codes: the first 32 in their low halves, the next 32 in their high halves.
 
-use crate::arithmetic::simd::Simd;
 use super::codes::Nibbles;
 use super::k_scales;
 use super::panel::Quantized;
 use super::scales::ScaleMin;
 use super::{BlockFormat, Field, bytes_at, f16_at, shifted};
+use crate::arithmetic::simd::Simd;
 
 /// The format.
 pub struct Q4K;
@@ -33,8 +33,20 @@ impl BlockFormat for Q4K {
     const COLUMNS: usize = 256;
     const BYTES: usize = 144;
     const FIELDS: &'static [Field] = &[
-        (0, 2), (2, 2),
-        (4, 1), (5, 1), (6, 1), (7, 1), (8, 1), (9, 1), (10, 1), (11, 1), (12, 1), (13, 1), (14, 1), (15, 1),
+        (0, 2),
+        (2, 2),
+        (4, 1),
+        (5, 1),
+        (6, 1),
+        (7, 1),
+        (8, 1),
+        (9, 1),
+        (10, 1),
+        (11, 1),
+        (12, 1),
+        (13, 1),
+        (14, 1),
+        (15, 1),
     ];
 
     fn codes(block: &[u8], i: usize) -> [u8; 32] {

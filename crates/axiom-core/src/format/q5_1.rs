@@ -3,11 +3,11 @@
 //! GGUF block: f16 d; f16 m; u32 whose bit j is the fifth bit of code j; 16 bytes, byte j holds the low four bits of code j in
 //! its low and of code j + 16 in its high half.
 
-use crate::arithmetic::simd::Simd;
 use super::codes::Fives;
 use super::panel::Quantized;
 use super::scales::ScaleMin;
 use super::{BlockFormat, Field, bytes_at, either, f16_at, fifths, halves};
+use crate::arithmetic::simd::Simd;
 
 /// The format.
 pub struct Q5_1;

@@ -3,12 +3,12 @@
 //! GGUF block: f16 D; f16 Dmin; 12 bytes of 6-bit scales and minima ([`super::k_scales`]); 32 bytes, bit i of byte c being the
 //! fifth bit of code 32i + c; 128 bytes of low halves, laid out as in Q4_K.
 
-use crate::arithmetic::simd::Simd;
 use super::codes::Fives;
 use super::k_scales;
 use super::panel::Quantized;
 use super::scales::ScaleMin;
 use super::{BlockFormat, Field, bytes_at, either, f16_at, shifted};
+use crate::arithmetic::simd::Simd;
 
 /// The format.
 pub struct Q5K;
@@ -33,8 +33,20 @@ impl BlockFormat for Q5K {
     const COLUMNS: usize = 256;
     const BYTES: usize = 176;
     const FIELDS: &'static [Field] = &[
-        (0, 2), (2, 2),
-        (4, 1), (5, 1), (6, 1), (7, 1), (8, 1), (9, 1), (10, 1), (11, 1), (12, 1), (13, 1), (14, 1), (15, 1),
+        (0, 2),
+        (2, 2),
+        (4, 1),
+        (5, 1),
+        (6, 1),
+        (7, 1),
+        (8, 1),
+        (9, 1),
+        (10, 1),
+        (11, 1),
+        (12, 1),
+        (13, 1),
+        (14, 1),
+        (15, 1),
     ];
 
     fn codes(block: &[u8], i: usize) -> [u8; 32] {

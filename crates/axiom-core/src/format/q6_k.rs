@@ -3,11 +3,11 @@
 //! GGUF block: 128 bytes of low halves; 64 bytes of upper bit pairs; 16 × i8 scales; f16 D. Each 128 weights share 64 of the
 //! first and 32 of the second: blocks 0, 1 of 32 in the low halves, blocks 2, 3 in the high halves; block i in bit pair i.
 
-use crate::arithmetic::simd::{Simd, unrolled};
 use super::codes::Sixes;
 use super::panel::Quantized;
 use super::scales::Halves;
 use super::{BlockFormat, Field, bytes_at, either, f16_at, shifted};
+use crate::arithmetic::simd::{Simd, unrolled};
 
 /// The format.
 pub struct Q6K;
@@ -36,8 +36,22 @@ impl BlockFormat for Q6K {
     const BYTES: usize = 210;
     const FIELDS: &'static [Field] = &[
         (208, 2),
-        (192, 1), (193, 1), (194, 1), (195, 1), (196, 1), (197, 1), (198, 1), (199, 1),
-        (200, 1), (201, 1), (202, 1), (203, 1), (204, 1), (205, 1), (206, 1), (207, 1),
+        (192, 1),
+        (193, 1),
+        (194, 1),
+        (195, 1),
+        (196, 1),
+        (197, 1),
+        (198, 1),
+        (199, 1),
+        (200, 1),
+        (201, 1),
+        (202, 1),
+        (203, 1),
+        (204, 1),
+        (205, 1),
+        (206, 1),
+        (207, 1),
     ];
 
     fn codes(block: &[u8], i: usize) -> [u8; 32] {

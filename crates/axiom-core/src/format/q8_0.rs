@@ -3,11 +3,11 @@
 //! GGUF block: f16 d; 32 × i8. Panels hold the bytes with their top bit flipped (code + 128), as the unsigned side of the
 //! byte products.
 
-use crate::arithmetic::simd::Simd;
 use super::codes::Bytes;
 use super::panel::Quantized;
 use super::scales::Scale;
 use super::{BlockFormat, Field, bytes_at, f16_at};
+use crate::arithmetic::simd::Simd;
 
 /// The format.
 pub struct Q8_0;

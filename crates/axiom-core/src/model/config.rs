@@ -74,10 +74,10 @@ impl ModelConfig {
             }
         }
         let wrong = |name, expected, got: f64| Err(Error::Config { name, expected, got });
-        if self.n_head % self.n_head_kv != 0 {
+        if !self.n_head.is_multiple_of(self.n_head_kv) {
             return wrong("n_head_kv", "a divisor of n_head", self.n_head_kv as f64);
         }
-        if self.rope_dim % 2 != 0 || self.rope_dim > self.head_dim {
+        if !self.rope_dim.is_multiple_of(2) || self.rope_dim > self.head_dim {
             return wrong("rope_dim", "an even number up to head_dim", self.rope_dim as f64);
         }
         if !(self.rope_base > 0.0 && self.rope_base.is_finite()) {

@@ -5,7 +5,7 @@ use crate::arithmetic::float64::{cos, exp, ln, sin};
 use alloc::vec::Vec;
 
 /// The f64 nearest to 2π.
-const TWO_PI: f64 = 6.283_185_307_179_586;
+const TWO_PI: f64 = core::f64::consts::TAU;
 
 /// How fast each pair turns, and how long the turned pairs get.
 pub struct Rope {

@@ -181,9 +181,9 @@ impl Weights {
         } else {
             take.matrix("output", model.n_vocab, n_embd)?
         };
-        let rope_freqs = take.find("rope_freqs.weight", 1, model.rope_dim / 2)?.map(|tensor| {
-            tensor.bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-        });
+        let rope_freqs = take
+            .find("rope_freqs.weight", 1, model.rope_dim / 2)?
+            .map(|tensor| tensor.bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect());
         if let Some(tensor) = take.left.first() {
             return Err(Error::UnknownTensor { name: tensor.name.to_string() });
         }

@@ -83,7 +83,8 @@ impl Member<'_> {
                 continue;
             }
             n_poll = 0;
-            let taken = self.phases.ticket.compare_exchange_weak(ticket, ticket + 1, Ordering::AcqRel, Ordering::Acquire);
+            let taken =
+                self.phases.ticket.compare_exchange_weak(ticket, ticket + 1, Ordering::AcqRel, Ordering::Acquire);
             if taken.is_err() {
                 continue;
             }

@@ -39,8 +39,14 @@ pub fn same(a: f32, b: f32) -> bool {
 pub fn assert_same(got: &[f32], expected: &[f32], what: impl FnOnce() -> String) {
     assert_eq!(got.len(), expected.len());
     if let Some(i) = (0..got.len()).find(|&i| !same(got[i], expected[i])) {
-        panic!("{}: element {i} is {:e} ({:#010x}), expected {:e} ({:#010x})",
-            what(), got[i], got[i].to_bits(), expected[i], expected[i].to_bits());
+        panic!(
+            "{}: element {i} is {:e} ({:#010x}), expected {:e} ({:#010x})",
+            what(),
+            got[i],
+            got[i].to_bits(),
+            expected[i],
+            expected[i].to_bits()
+        );
     }
 }
 
@@ -82,8 +88,34 @@ impl Random {
 
 /// f32 values at which something changes: zeros, subnormals, ties, powers of two, infinities' neighbours, exp's limits.
 pub const SPECIAL: [f32; 28] = [
-    0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 127.0, -127.0, 126.5, 1e-45, -1e-45, 1.1754942e-38, -1.1754944e-38,
-    3.4028235e38, -3.4028235e38, 65504.0, 65519.996, 65520.0, -65536.0, 88.0, 88.00001, -87.0, -87.00001, 5.9604645e-8, 2.9802322e-8,
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    -0.5,
+    1.5,
+    2.5,
+    -2.5,
+    127.0,
+    -127.0,
+    126.5,
+    1e-45,
+    -1e-45,
+    1.1754942e-38,
+    -1.1754944e-38,
+    3.4028235e38,
+    -3.4028235e38,
+    65504.0,
+    65519.996,
+    65520.0,
+    -65536.0,
+    88.0,
+    88.00001,
+    -87.0,
+    -87.00001,
+    5.9604645e-8,
+    2.9802322e-8,
 ];
 
 /// f16 bits of the same kind, finite.
@@ -111,8 +143,20 @@ pub fn activations(kind: X, n: usize, random: &mut Random) -> Vec<f32> {
     (0..n)
         .map(|i| match kind {
             X::Normal => random.normal(),
-            X::Largest => if [0, 2, 3, 7, 8].contains(&((i + shift) % 11)) { -1.75 } else { 1.75 },
-            X::AllLargest => if shift % 2 == 0 { 0.3 } else { -0.3 },
+            X::Largest => {
+                if [0, 2, 3, 7, 8].contains(&((i + shift) % 11)) {
+                    -1.75
+                } else {
+                    1.75
+                }
+            }
+            X::AllLargest => {
+                if shift.is_multiple_of(2) {
+                    0.3
+                } else {
+                    -0.3
+                }
+            }
             X::Special => match (i / BLOCK + shift) % 7 {
                 0 => 0.0 * random.normal(),
                 1 => random.normal() * f32::from_bits(0x0D00_0000), // around 2^-101, where a block begins to count as zero
@@ -144,7 +188,8 @@ impl Owned {
             padded[t * n_block * BLOCK..][..n_col].copy_from_slice(&x[t * n_col..][..n_col]);
         }
         let unwritten = Block { q: [99; BLOCK], d: 9.0, m: 9.0, s: [9; 2] };
-        let mut owned = Owned { n_row, n_block, widest: table.tile, x: padded, blocks: vec![unwritten; n_row * n_block] };
+        let mut owned =
+            Owned { n_row, n_block, widest: table.tile, x: padded, blocks: vec![unwritten; n_row * n_block] };
         let activations = owned.activations();
         for row in 0..n_row {
             for start in (0..n_block).step_by(3) {

@@ -125,16 +125,15 @@ fn decode(format: Format, row: &[u8]) -> Vec<Weights> {
         Format::Q6K => (210, 8),
         _ => unreachable!(),
     };
-    row.chunks_exact(bytes)
-        .flat_map(|b| (0..n).map(move |i| decode_block(format, b, i)))
-        .collect()
+    row.chunks_exact(bytes).flat_map(|b| (0..n).map(move |i| decode_block(format, b, i))).collect()
 }
 
 /// Block `i` of 32 within a GGUF block.
 fn decode_block(format: Format, b: &[u8], i: usize) -> Weights {
     let nibble = |bytes: &[u8], j: usize| if j < 16 { bytes[j] & 15 } else { bytes[j - 16] >> 4 };
     let bit = |bytes: &[u8], j: usize| bytes[j / 8] >> (j % 8) & 1;
-    let make = |zero: i32, scale: Scale, code: &dyn Fn(usize) -> u8| Weights { code: core::array::from_fn(code), zero, scale };
+    let make =
+        |zero: i32, scale: Scale, code: &dyn Fn(usize) -> u8| Weights { code: core::array::from_fn(code), zero, scale };
     match format {
         Format::Q8_0 => make(128, Scale::One(half(b, 0)), &|j| b[2 + j].wrapping_add(128)),
         Format::Q4_0 => make(8, Scale::One(half(b, 0)), &|j| nibble(&b[2..], j)),
@@ -148,7 +147,9 @@ fn decode_block(format: Format, b: &[u8], i: usize) -> Weights {
                 _ => (s[i + 4] % 16 + s[i - 4] / 64 * 16, s[i + 4] / 16 + s[i] / 64 * 16),
             };
             let scale = Scale::WithMin(half(b, 0) * f32::from(sc), -(half(b, 2) * f32::from(mn)));
-            let low = |bytes: &[u8], j: usize| if i % 2 == 0 { bytes[i / 2 * 32 + j] % 16 } else { bytes[i / 2 * 32 + j] / 16 };
+            let low = |bytes: &[u8], j: usize| {
+                if i.is_multiple_of(2) { bytes[i / 2 * 32 + j] % 16 } else { bytes[i / 2 * 32 + j] / 16 }
+            };
             match format {
                 Format::Q4K => make(0, scale, &|j| low(&b[16..], j)),
                 _ => make(0, scale, &|j| low(&b[48..], j) + 16 * (b[16 + j] >> i & 1)),
@@ -170,7 +171,9 @@ fn decode_block(format: Format, b: &[u8], i: usize) -> Weights {
                 let low = if n < 8 { s[n] % 16 } else { s[n - 8] / 16 };
                 i32::from(low) + 16 * i32::from(s[8 + n % 4] >> (2 * (n / 4)) & 3) - 32
             });
-            make(4, Scale::Halves(half(b, 108), sc), &|j| (b[32 + 32 * (i / 4) + j] >> (2 * (i % 4)) & 3) + 4 * (b[j] >> i & 1))
+            make(4, Scale::Halves(half(b, 108), sc), &|j| {
+                (b[32 + 32 * (i / 4) + j] >> (2 * (i % 4)) & 3) + 4 * (b[j] >> i & 1)
+            })
         }
         Format::Q2K => {
             let sc = [0, 1].map(|n| i32::from(b[2 * i + n] % 16));

@@ -55,7 +55,9 @@ fn tensor(random: &mut Random, name: String, format: Format, n_row: usize, n_col
     let mut bytes: Vec<u8> = match format {
         Format::F32 => (0..n).flat_map(|_| (random.unit() * 0.1).to_le_bytes()).collect(),
         Format::F16 => (0..n).flat_map(|_| f32_to_f16(random.unit() * 0.1).to_le_bytes()).collect(),
-        Format::BF16 => (0..n).flat_map(|_| ((random.unit() * 0.1).to_bits() >> 16).to_le_bytes()[..2].to_vec()).collect(),
+        Format::BF16 => {
+            (0..n).flat_map(|_| ((random.unit() * 0.1).to_bits() >> 16).to_le_bytes()[..2].to_vec()).collect()
+        }
         _ => (0..format.bytes_row(n_col).unwrap() * n_row).map(|_| (random.next() >> 33) as u8).collect(),
     };
     let (offsets, near, bytes_block) = scales(format);
@@ -101,7 +103,7 @@ pub fn tensors(config: &ModelConfig, format: Format, seed: u64) -> Vec<Tensor> {
     let (n_embd, n_ff, n_q, n_kv) = (config.n_embd, config.n_ff, config.n_q(), config.n_kv());
     let r = &mut random;
     let matrix = |name: &str, n_row: usize, n_col: usize, r: &mut Random| {
-        let format = if n_col % format.columns_per_block() == 0 { format } else { Format::F16 };
+        let format = if n_col.is_multiple_of(format.columns_per_block()) { format } else { Format::F16 };
         tensor(r, format!("{name}.weight"), format, n_row, n_col)
     };
     all.push(matrix("token_embd", config.n_vocab, n_embd, r));
