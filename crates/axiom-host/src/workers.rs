@@ -13,7 +13,7 @@ use crate::float_mode::StandardFloat;
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -68,6 +68,8 @@ struct Shared {
     /// Set with it, for those who poll for the one that panicked.
     panicked: AtomicBool,
     quit: AtomicBool,
+    /// Threads that have begun to serve.
+    n_ready: AtomicUsize,
     /// For each worker, whether it sleeps or is about to.
     asleep: Box<[AtomicBool]>,
     /// The caller sleeps here until the last worker has left.
@@ -116,6 +118,7 @@ impl Workers {
             panic: Mutex::new(None),
             panicked: AtomicBool::new(false),
             quit: AtomicBool::new(false),
+            n_ready: AtomicUsize::new(0),
             asleep: (1..n_worker).map(|_| AtomicBool::new(false)).collect(),
             left: Condvar::new(),
             left_lock: Mutex::new(()),
@@ -127,6 +130,10 @@ impl Workers {
             let shared = Arc::clone(&workers.shared);
             let builder = thread::Builder::new().name(format!("axiom-{worker}"));
             workers.threads.push(builder.spawn(move || shared.serve(worker))?);
+        }
+        // A thread allocates while it starts, and must not do so beside the first jobs.
+        while workers.shared.n_ready.load(SeqCst) < workers.threads.len() {
+            thread::yield_now();
         }
         Ok(workers)
     }
@@ -235,6 +242,7 @@ impl Drop for Workers {
 impl Shared {
     /// The life of one worker thread.
     fn serve(&self, worker: usize) {
+        self.n_ready.fetch_add(1, SeqCst);
         let mut last = State(0).generation();
         loop {
             let Some(state) = self.wait_for_job(worker, last) else { return };
