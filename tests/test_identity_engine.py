@@ -12,13 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from axiom.engine import open_engine
-from axiom.gguf_file import GGUFFile
-from axiom.model_config import ModelConfig
 from tests.blocks import FORMATS
-
-native: Any = pytest.importorskip("axiom._native", reason="the extension is not built").testing.kernels
-TABLES = native.tables()
+from tests.identity import TABLES, assert_same, open_body
 
 # Sizes that are no multiple of 16 or 32 wherever a format allows it.
 ODD = {"n_layer": 2, "n_head": 6, "n_head_kv": 2, "n_vocab": 259, "head_dim": 20}
@@ -33,12 +28,6 @@ def shape(fmt: str) -> dict[str, Any]:
     if fmt in ("F32", "F16", "BF16"):
         return NARROW | {"n_embd": 90, "n_ff": 101, "fmt": fmt}
     return NARROW | {"fmt": {"default": fmt, "attn_output": "BF16"}}
-
-
-def open_body(path: Path, backend: str, **kwargs: Any) -> Any:
-    gguf = GGUFFile(path)
-    options = {"n_ctx": 320, "n_seq_max": 5} | kwargs
-    return open_engine(gguf, ModelConfig.from_gguf(gguf), backend=backend, **options)[0]
 
 
 def run(engine: Any) -> list[np.ndarray]:
@@ -59,15 +48,7 @@ def run(engine: Any) -> list[np.ndarray]:
     return out
 
 
-def assert_same(got: list[np.ndarray], expected: list[np.ndarray], where: str) -> None:
-    for step, (a, b) in enumerate(zip(got, expected, strict=True)):
-        assert (a.dtype, a.shape) == (b.dtype, b.shape)
-        a, b = (np.ascontiguousarray(x).view(np.uint8).reshape(len(x), -1) for x in (a, b))
-        rows = np.flatnonzero((a != b).any(axis=1))
-        assert not len(rows), f"{where}, step {step}: {len(rows)} of {len(a)} rows differ, the first is {rows[0]}"
-
-
-def check(path: Path, *, tables: list[str] = TABLES, threads: tuple[int, ...] = (1, 3), kv: str = "f16") -> None:
+def check(path: Path, *, tables: list[str] = TABLES, threads: tuple[int, ...] = (1, 2, 3), kv: str = "f16") -> None:
     expected = run(open_body(path, "reference", kv=kv))
     assert all(x.std() > 0 for x in expected)
     for table in tables:
