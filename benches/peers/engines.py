@@ -72,10 +72,7 @@ class AxiomReference(Axiom):
 
 
 class LlamaCpp:
-    """llama.cpp by its C interface, out of llama-cpp-python: flash attention and repacked weights, as it comes.
-
-    Batches are as large as the prompt, so a prefill is one pass, as it is in llama-bench.
-    """
+    """llama.cpp by its C interface, out of llama-cpp-python: flash attention, repacked weights, its own batch size."""
 
     def __init__(self, model: str, n_threads: int, n_ctx: int, kv: KVFormat) -> None:
         import llama_cpp
@@ -90,7 +87,8 @@ class LlamaCpp:
             raise RuntimeError(f"llama.cpp cannot load {model}")
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = n_ctx
-        params.n_batch = params.n_ubatch = n_ctx
+        # A prompt is handed over whole; llama.cpp cuts it into micro-batches of its default size, 512.
+        params.n_batch = n_ctx
         params.n_threads = params.n_threads_batch = n_threads
         params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED
         params.type_k = params.type_v = {"f16": llama_cpp.GGML_TYPE_F16, "f32": llama_cpp.GGML_TYPE_F32}[kv]
