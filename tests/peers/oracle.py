@@ -7,12 +7,15 @@ up to rounding" becomes a claim that can fail: axiom must be about as near to th
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import gguf
 import numpy as np
 from gguf import GGMLQuantizationType as Type
 
+# The bodies of axiom compute the same bits, so one is compared; AXIOM_TEST_BACKEND=reference asks for the other.
+BACKEND = os.environ.get("AXIOM_TEST_BACKEND", "native")
 F32, F16 = 0, 1
 
 

@@ -6,22 +6,26 @@ from importlib.resources import files
 from pathlib import Path
 
 import llama_cpp
+import numpy as np
 import pytest
 
 import axiom
+from tests.peers.oracle import BACKEND, llama_logits, rms, write_float_twin
 
 N_TOKENS = 64
+N_CTX = 256
+# Beginnings of the kinds that the model has learned, see tools/default_model.
 PROMPTS = (
     "Once upon a time",
-    "One day, a little girl",
-    "There was a small dog who",
-    "In the forest lived",
-    "Tom and his mother went to",
-    "The old man looked at the",
-    "It was a cold morning and",
-    "A bird sat in a tree",
-    "Anna had a red ball",
-    "When the sun came up,",
+    "Once upon a time, there was a little girl named Lily.",
+    "Once upon a time, there lived a little rabbit",
+    "Tom was a brave little boy who",
+    "One day, Mia woke up early.",
+    "In the forest, there lived",
+    "Ben lived",
+    "A long time ago, there was",
+    "It was a sunny day, and",
+    "Anna loved to play",
 )
 
 
@@ -31,15 +35,52 @@ def model() -> Path:
     return path
 
 
-def test_greedy_text_is_the_same_in_nine_of_ten_prompts(model):
-    with axiom.Runtime(model, n_ctx=256, threads=2) as runtime:
-        ours = [completion.text for completion in runtime.generate(list(PROMPTS), N_TOKENS, temperature=0.0)]
-    llama = llama_cpp.Llama(str(model), n_ctx=256, n_threads=2, n_threads_batch=2, verbose=False)
-    theirs = [
-        llama.create_completion(prompt, max_tokens=N_TOKENS, temperature=0.0, repeat_penalty=1.0)["choices"][0]["text"]
-        for prompt in PROMPTS
-    ]
+def llama_story(llama: llama_cpp.Llama, prompt: list[int]) -> list[int]:
+    """The greedy continuation, without the token that ends it."""
+    tokens: list[int] = []
+    llama.reset()
+    llama.eval(prompt)
+    while len(tokens) < N_TOKENS:
+        token = int(np.argmax(llama.scores[llama.n_tokens - 1]))
+        if token == llama.token_eos():
+            break
+        tokens.append(token)
+        llama.eval([token])
+    return tokens
+
+
+@pytest.fixture(scope="module")
+def stories(model: Path) -> list[tuple[list[int], list[int], list[int]]]:
+    """(prompt, axiom's story, llama.cpp's story) as tokens."""
+    llama = llama_cpp.Llama(
+        str(model), n_ctx=N_CTX, n_threads=2, n_threads_batch=2, logits_all=True, flash_attn=False, verbose=False
+    )
+    told = []
+    with axiom.Runtime(model, n_ctx=N_CTX, threads=2, backend=BACKEND) as runtime:
+        completions = runtime.generate(list(PROMPTS), max_tokens=N_TOKENS, temperature=0.0)
+        for text, completion in zip(PROMPTS, completions, strict=True):
+            prompt = llama.tokenize(text.encode())
+            assert prompt == list(runtime.tokenizer.encode(text))
+            told.append((prompt, list(completion.tokens), llama_story(llama, prompt)))
     llama.close()
-    different = [(prompt, a, b) for prompt, a, b in zip(PROMPTS, ours, theirs, strict=True) if a != b]
-    # Two texts part for good at the first token where rounding turns a near tie the other way.
-    assert len(different) <= 1, different
+    return told
+
+
+def test_greedy_stories_are_the_same_in_nine_of_ten(stories):
+    same = [ours == theirs for _, ours, theirs in stories]
+    assert sum(same) >= 9, [prompt for prompt, is_same in zip(PROMPTS, same, strict=True) if not is_same]
+
+
+def test_stories_part_only_where_rounding_decides(stories, model, tmp_path):
+    """Two stories part for good at the first near tie that rounding turns. Elsewhere they may not part at all."""
+    twin = write_float_twin(model, tmp_path / "twin.gguf")
+    for prompt, ours, theirs in stories:
+        if ours == theirs:
+            continue
+        n_same = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), None)
+        assert n_same is not None, "one story ends where the other goes on"
+        shared = prompt + theirs[:n_same]
+        truth = llama_logits(twin, shared, kv="f32")[-1]
+        rounding = rms(llama_logits(model, shared)[-1] - truth)
+        # Each of the two logits moves by about `rounding`, in either engine.
+        assert abs(truth[ours[n_same]] - truth[theirs[n_same]]) < 4 * rounding

@@ -7,7 +7,6 @@ logits as llama.cpp is, or nearer: see `oracle`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -21,10 +20,8 @@ from axiom.gguf_file import GGUFFile
 from axiom.model_config import ModelConfig
 from tests.blocks import FORMATS
 from tests.models import ARCHITECTURES
-from tests.peers.oracle import cosines, llama_logits, mean_log_likelihood, rms, top_margin, write_float_twin
+from tests.peers.oracle import BACKEND, cosines, llama_logits, mean_log_likelihood, rms, top_margin, write_float_twin
 
-# The bodies compute the same bits, so one is enough here; the other can be asked for.
-BACKEND = os.environ.get("AXIOM_TEST_BACKEND", "native")
 SHAPE: dict[str, Any] = {"n_layer": 2, "n_embd": 256, "n_head": 8, "n_head_kv": 2, "n_ff": 512, "n_vocab": 384}
 MIXES = ("Q4_K_M", "Q5_K_M")
 # What a model may have beyond its format; each is run in a format that rounds little, so that a wrong angle or a
