@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import axiom
-from tests.peers.oracle import BACKEND, llama_logits, rms, write_float_twin
+from tests.peers.oracle import BACKEND, llama_logits, write_float_twin
 
 N_TOKENS = 64
 N_CTX = 256
@@ -81,6 +81,6 @@ def test_stories_part_only_where_rounding_decides(stories, model, tmp_path):
         assert n_same is not None, "one story ends where the other goes on"
         shared = prompt + theirs[:n_same]
         truth = llama_logits(twin, shared, kv="f32")[-1]
-        rounding = rms(llama_logits(model, shared)[-1] - truth)
-        # Each of the two logits moves by about `rounding`, in either engine.
-        assert abs(truth[ours[n_same]] - truth[theirs[n_same]]) < 4 * rounding
+        # Both logits may be moved against one another, each by as much as llama.cpp moves the worst of this row.
+        rounding = 2 * np.abs(llama_logits(model, shared)[-1] - truth).max()
+        assert abs(truth[ours[n_same]] - truth[theirs[n_same]]) < rounding
