@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from axiom.reference.format import format_named
-from tests.blocks import FORMATS, dequantize, random_blocks, wild_blocks
+from tests.blocks import FORMATS, block_shape, dequantize, random_blocks, wild_blocks
 
 
 def by_reference(fmt: str, blocks: np.ndarray) -> np.ndarray:
@@ -16,7 +16,8 @@ def by_reference(fmt: str, blocks: np.ndarray) -> np.ndarray:
 def by_native(fmt: str, blocks: np.ndarray) -> np.ndarray:
     from axiom import _native
 
-    return _native.dequantize(fmt, blocks)
+    # One row of many blocks.
+    return _native.testing.kernels.dequantize(fmt, blocks.reshape(1, -1), blocks.shape[0] * block_shape(fmt)[0])
 
 
 @pytest.mark.parametrize("fmt", FORMATS)
