@@ -39,16 +39,12 @@ def runtime(request: pytest.FixtureRequest, random_model: Callable[..., Path]) -
         yield opened
 
 
-def sequences_in_use(runtime: Runtime) -> int:
-    return runtime.engine._n_held + runtime.engine._n_passing
-
-
 @pytest.fixture(autouse=True)
 def no_sequence_is_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "runtime" in request.fixturenames:
         gc.collect()
-        assert sequences_in_use(request.getfixturevalue("runtime")) == 0
+        assert request.getfixturevalue("runtime").engine.n_open == 0
 
 
 # Generation
@@ -262,7 +258,7 @@ def test_a_stream_can_be_cancelled(runtime: Runtime) -> None:
     assert result.finish_reason == "cancelled"
     assert first + "".join(rest) == result.text
     assert len(result.tokens) < 20
-    assert sequences_in_use(runtime) == 0
+    assert runtime.engine.n_open == 0
 
 
 def test_a_stream_cancelled_before_it_began(runtime: Runtime) -> None:
@@ -275,14 +271,14 @@ def test_a_stream_cancelled_before_it_began(runtime: Runtime) -> None:
 def test_leaving_or_dropping_a_stream_frees_its_sequence(runtime: Runtime) -> None:
     with runtime.stream("Hello", seed=1, ignore_eos=True) as stream:
         next(stream)
-        assert sequences_in_use(runtime) == 1
-    assert sequences_in_use(runtime) == 0
+        assert runtime.engine.n_open == 1
+    assert runtime.engine.n_open == 0
     assert stream.result.finish_reason == "cancelled"
     stream = runtime.stream("Hello", seed=1, ignore_eos=True)
     next(stream)
     del stream
     gc.collect()
-    assert sequences_in_use(runtime) == 0
+    assert runtime.engine.n_open == 0
 
 
 def test_two_streams_take_turns(runtime: Runtime) -> None:
@@ -307,7 +303,7 @@ def test_an_interrupt_frees_the_sequence_and_keeps_what_there_was(
         patched.setattr(runtime.engine, "forward", interrupted)
         with pytest.raises(KeyboardInterrupt):
             list(stream)
-    assert sequences_in_use(runtime) == 0
+    assert runtime.engine.n_open == 0
     assert stream.result.finish_reason == "cancelled"
     assert stream.result.text.startswith(text)
 
@@ -334,14 +330,34 @@ def test_threads_each_get_what_they_would_have_got_alone(runtime: Runtime) -> No
 
 def test_sequences_run_out_with_an_error_when_sessions_hold_them_all(runtime: Runtime) -> None:
     sessions = [runtime.session() for _ in range(4)]
-    with pytest.raises(axiom.MemoryBudgetError, match="all 4 sequences are held by sessions"):
+    with pytest.raises(
+        axiom.MemoryBudgetError, match="all 4 sequences are held by sessions and by streams of this thread"
+    ):
         runtime.generate("Hello", max_tokens=1)
-    with pytest.raises(axiom.MemoryBudgetError, match="close a session"):
+    with pytest.raises(axiom.MemoryBudgetError, match="close one, or open the runtime"):
         runtime.session()
     sessions[0].close()
     assert len(runtime.generate(["Hello", "x"], max_tokens=2, seed=1)) == 2
     for session in sessions:
         session.close()
+
+
+def test_waiting_for_oneself_is_an_error_and_for_another_thread_is_not(runtime: Runtime) -> None:
+    streams = [runtime.stream("Hello", seed=1, ignore_eos=True) for _ in range(4)]
+    for stream in streams:
+        next(stream)
+    with pytest.raises(axiom.MemoryBudgetError, match="streams of this thread"):
+        runtime.generate("Hello", max_tokens=1)
+    got: list[int] = []
+    other = threading.Thread(target=lambda: got.append(len(runtime.generate("Hello", max_tokens=2, seed=1).tokens)))
+    other.start()
+    other.join(0.2)
+    assert other.is_alive()
+    streams[0].close()
+    other.join(60)
+    assert got == [2]
+    for stream in streams:
+        stream.close()
 
 
 # Chat

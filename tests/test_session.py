@@ -193,7 +193,7 @@ def test_a_file_with_a_sound_checksum_and_unsound_content_is_refused(runtime: Ru
         write_session_file(path, model, tokens, content)
         with pytest.raises(ValueError, match=message):
             runtime.load_session(path)
-    assert runtime.engine._n_held == 0
+    assert runtime.engine.n_open == 0
 
 
 def test_no_half_file_is_left_when_writing_fails(
@@ -273,7 +273,7 @@ def test_closing_a_session_ends_its_stream(runtime: Runtime) -> None:
         next(stream)
     assert stream.result.finish_reason == "cancelled"
     assert list(stream) == []
-    assert runtime.engine._n_held == 0
+    assert runtime.engine.n_open == 0
 
 
 def test_an_empty_session_without_a_prompt_starts_from_the_begin_token(runtime: Runtime) -> None:
@@ -301,10 +301,10 @@ def test_closed_sessions_say_so(runtime: Runtime) -> None:
 
 def test_a_dropped_session_frees_its_sequence(runtime: Runtime) -> None:
     session = runtime.session()
-    assert runtime.engine._n_held == 1
+    assert runtime.engine.n_open == 1
     del session
     gc.collect()
-    assert runtime.engine._n_held == 0
+    assert runtime.engine.n_open == 0
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -172,7 +172,7 @@ class Session:
             old, self._seq, loaded._seq = self._seq, loaded._seq, None
             self._tokens, self._n_computed, self._logits = loaded._tokens, loaded._n_computed, None
             if old is not None:
-                self._runtime.engine.close_sequence(old, held=True)
+                self._runtime.engine.close_sequence(old)
 
     @classmethod
     def from_file(cls, runtime: Runtime, path: str | os.PathLike[str]) -> Session:
@@ -183,7 +183,7 @@ class Session:
         assert seq is not None
         n_pos = runtime.engine.call(lambda engine: engine.seq_len(seq))
         if n_pos != len(tokens):
-            runtime.engine.close_sequence(seq, held=True)
+            runtime.engine.close_sequence(seq)
             raise ValueError(f"{os.fspath(path)}: expected the state of {len(tokens)} tokens, got one of {n_pos}")
         return cls(runtime, seq, tokens)
 
@@ -195,7 +195,7 @@ class Session:
         self._acquire()
         try:
             if self._seq is not None:
-                self._runtime.engine.close_sequence(self._seq, held=True)
+                self._runtime.engine.close_sequence(self._seq)
                 self._seq = None
         finally:
             self._busy.release()
@@ -214,7 +214,7 @@ class Session:
         """Free the sequence of a session that nobody closed."""
         seq = getattr(self, "_seq", None)
         if seq is not None:
-            self._runtime.engine.close_sequence(seq, held=True)
+            self._runtime.engine.close_sequence(seq)
 
     def _sequence(self) -> int:
         if self._seq is None:

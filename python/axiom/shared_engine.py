@@ -1,8 +1,8 @@
 """One engine used by many threads and sequences: a lock around every call, and an account of who holds sequences.
 
 Passes of different threads take turns at the lock; the bits of a row do not depend on what else runs, so each thread
-gets what it would have got alone. When all sequences are taken, a generation waits for another one to end, unless all
-are held by sessions, which may never end: then it is an error.
+gets what it would have got alone. When all sequences are taken, a generation waits for one of another thread to end;
+if there is none to wait for, because sessions and unended streams of its own thread hold them all, it is an error.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class SharedEngine:
         """Take over `engine`, which nothing else may call from now on."""
         self._engine = engine
         self._changed = threading.Condition(threading.RLock())
-        self._n_passing = 0
-        self._n_held = 0
+        # Who holds each open sequence: a thread by its number, or None for a session, which may stay for long.
+        self._holders: dict[int, int | None] = {}
         self._closed = False
         # Whether this thread is inside a call of the engine; what a garbage collection then frees must wait.
         self._in_call = False
-        self._to_free: list[tuple[int, bool]] = []
+        self._to_free: list[int] = []
         self.n_ctx = engine.n_ctx
         self.n_vocab = engine.n_vocab
         self.n_seq_max = engine.n_seq_max
@@ -44,45 +44,43 @@ class SharedEngine:
     ) -> int | None:
         """Open a sequence: an empty one, or what `make` makes of the engine, such as a fork.
 
-        `held` says that it belongs to a session and may stay for long. When none is free, wait until one is; with
-        `wait=False`, return None. Raises `MemoryBudgetError` when all belong to sessions.
+        `held` says that it belongs to a session. When none is free, wait until one is; with `wait=False`, return None.
+        Raises `MemoryBudgetError` when waiting would never end.
         """
         with self._changed:
             while True:
                 self._open()
-                if self._n_held + self._n_passing < self.n_seq_max:
+                if len(self._holders) < self.n_seq_max:
                     seq = self.call(_new_sequence if make is None else make)
-                    if held:
-                        self._n_held += 1
-                    else:
-                        self._n_passing += 1
+                    self._holders[seq] = None if held else threading.get_ident()
                     return seq
-                if self._n_held == self.n_seq_max:
+                if all(holder in (None, threading.get_ident()) for holder in self._holders.values()) and wait:
                     raise MemoryBudgetError(
-                        f"all {self.n_seq_max} sequences are held by sessions; close a session, or open the runtime "
-                        "with a larger n_seq_max or a smaller n_ctx"
+                        f"all {self.n_seq_max} sequences are held by sessions and by streams of this thread; close "
+                        "one, or open the runtime with a larger n_seq_max or a smaller n_ctx"
                     )
                 if not wait:
                     return None
                 self._changed.wait()
 
-    def close_sequence(self, seq: int, *, held: bool = False) -> None:
+    def close_sequence(self, seq: int) -> None:
         """Free a sequence. After `close` it has been freed already, and this does nothing."""
         with self._changed:
-            self._to_free.append((seq, held))
+            self._to_free.append(seq)
             if not self._in_call:
                 self._free_closed()
 
+    @property
+    def n_open(self) -> int:
+        """Sequences that are open."""
+        return len(self._holders)
+
     def _free_closed(self) -> None:
         while self._to_free:
-            seq, held = self._to_free.pop()
-            if self._closed:
-                continue
-            self._engine.seq_free(seq)
-            if held:
-                self._n_held -= 1
-            else:
-                self._n_passing -= 1
+            seq = self._to_free.pop()
+            if not self._closed:
+                self._engine.seq_free(seq)
+                del self._holders[seq]
         self._changed.notify_all()
 
     def forward(
