@@ -104,7 +104,7 @@ def test_errors_are_one_line_and_end_with_1(model: str, tmp_path: Path) -> None:
         (["bench", "-m", model, *REFERENCE, "--prefill", "4096"], "needs 4096 positions, the context has 2048"),
         (
             ["run", "-m", model, *REFERENCE, "-n", "1", "--receipt", str(tmp_path / "no" / "r.json"), "Hi"],
-            "No such file",
+            "No such directory for the receipt",
         ),
     ):
         done = axiom(*args)

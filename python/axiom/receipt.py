@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from axiom.body import Body, ReceiptChain
+from axiom.files import write_whole
 from axiom.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -71,9 +72,8 @@ class Receipt:
         return json.dumps(fields, indent=1, ensure_ascii=False) + "\n"
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the receipt to a file."""
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(self.to_json())
+        """Write the receipt to a file, whole or not at all."""
+        write_whole(path, [self.to_json().encode("utf-8")])
 
     @classmethod
     def from_json(cls, text: str) -> Receipt:

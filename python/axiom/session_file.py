@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from axiom.files import write_whole
+
 __all__ = ["read_session_file", "write_session_file"]
 
 _MAGIC = b"AXIOMSES"
@@ -25,20 +27,12 @@ _N_CHECK = 32
 
 
 def write_session_file(path: str | os.PathLike[str], model: bytes, tokens: Sequence[int], state: bytes) -> None:
-    """Write beside `path` and move into place, so that a full disk or Ctrl-C leaves no half file there."""
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    """Write a session file, whole or not at all."""
     head = _HEAD.pack(_MAGIC, _VERSION, len(tokens), model, len(state))
     body = np.asarray(tokens, dtype="<u4").tobytes()
     check = hashlib.sha256(head + body)
     check.update(state)
-    try:
-        with partial.open("wb") as file:
-            file.writelines((head, body, state, check.digest()))
-        partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    write_whole(path, (head, body, state, check.digest()))
 
 
 def read_session_file(path: str | os.PathLike[str], model: bytes) -> tuple[list[int], bytes]:

@@ -159,11 +159,12 @@ class _Chat:
 
     def _save(self, path: str) -> None:
         import json
-        from pathlib import Path
+
+        from axiom.files import write_whole
 
         if not path:
             raise ValueError("/save needs a file name")
-        Path(path).write_text(json.dumps(self.messages, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_whole(path, [json.dumps(self.messages, indent=1, ensure_ascii=False).encode("utf-8"), b"\n"])
 
     def _load(self, path: str) -> None:
         import json

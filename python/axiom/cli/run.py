@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -34,6 +36,9 @@ def command(
 ) -> None:
     """Continue PROMPT, as it comes. "-" reads the prompt from standard input."""
     text = read_text(prompt, "prompt")
+    if receipt_path is not None and not Path(receipt_path).absolute().parent.is_dir():
+        # Said now, not when the text has been made.
+        raise FileNotFoundError(errno.ENOENT, "No such directory for the receipt", receipt_path)
     with open_runtime(options) as runtime:
         wanted = generate_options(options)
         if receipt_path is not None:
