@@ -2,7 +2,7 @@
 
 The tables are pinned to Unicode 16.0.0, the version that the regular expressions of Hugging Face `tokenizers` know
 (Oniguruma 6.9.10): a text must split the same way here and there, and a letter of a later version is not a letter to
-either. `tests/peers/test_tokenizer_unicode.py` compares every code point with an installed `tokenizers`.
+either. `tests/peers/test_tokenizer_huggingface.py` compares every code point with an installed `tokenizers`.
 
 A Python whose own `unicodedata` is 16.0.0 (3.14) runs this as it is; any other needs the package unicodedata2, 16.0.0.
 
