@@ -176,11 +176,17 @@ def test_text_comes_as_it_is_made(model: str) -> None:
     assert process.wait(60) == 1
 
 
+def heed_ctrl_c() -> None:
+    """A shell starts what it sends to the background with Ctrl-C ignored; a terminal's programs have it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_ctrl_c_ends_within_a_token_with_130(model: str) -> None:
     process = subprocess.Popen(
         [*RUN, "run", "-m", model, *REFERENCE, "-s", "1", "--ignore-eos", "Hello"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=heed_ctrl_c,
     )
     assert process.stdout is not None
     process.stdout.read(8)
@@ -202,6 +208,7 @@ def test_the_terminal_is_as_it_was_after_ctrl_c(model: str) -> None:
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
+        preexec_fn=heed_ctrl_c,
     )
     shown = b""
     while len(shown) < 40:
