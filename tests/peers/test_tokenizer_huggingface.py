@@ -11,12 +11,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from axiom._native import testing
 from tokenizers import Regex, Tokenizer
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel, Digits, PreTokenizer, Punctuation, Sequence, Split
 
 import axiom
+from axiom._native import testing
 from axiom.gguf_file import GGUFFile
 from axiom.reference.text import pretokenize as reference
 from axiom.reference.text.byte_level import written
