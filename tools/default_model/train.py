@@ -30,6 +30,9 @@ from optax.contrib import MuonDimensionNumbers, muon
 CHUNK = 2048
 # Row lengths are rounded up to this, so that few shapes are compiled.
 ROUND = 32
+# The rate rises over this many steps, and falls over this share of the run.
+WARM_STEPS = 40
+FALL = 0.35
 
 
 def batches(vocab: tokenizer.Vocabulary, n_seq: int) -> Iterator[np.ndarray]:
@@ -52,13 +55,14 @@ def fill_up(rows: list[list[int]]) -> np.ndarray:
     return out
 
 
-def make_optimizer(params: Params, rate: float, steps: int) -> optax.GradientTransformation:
-    """Build the optimizer: Muon for what multiplies, Adam for the embedding and the norms."""
-    warm, down = min(40, steps // 10), int(0.35 * steps)
-    schedule = optax.join_schedules(
-        [optax.linear_schedule(0.0, rate, warm), optax.constant_schedule(rate), optax.linear_schedule(rate, 0.0, down)],
-        [warm, steps - down],
-    )
+def rate_factor(done: int, steps: int) -> float:
+    """Give the share of the full rate at which the step after `done` steps runs."""
+    return min(1.0, done / WARM_STEPS, (steps - done) / (FALL * steps))
+
+
+def make_optimizer(params: Params, rate: float) -> optax.GradientTransformation:
+    """Build the optimizer, at its full rate: Muon for what multiplies, Adam for the embedding and the norms."""
+    schedule = optax.constant_schedule(rate)
     numbers = {
         name: MuonDimensionNumbers(reduction_axis=1, output_axis=0)
         if value.ndim == 2 and name.startswith("blk.")
@@ -70,7 +74,7 @@ def make_optimizer(params: Params, rate: float, steps: int) -> optax.GradientTra
         muon(
             schedule,
             weight_decay=0.05,
-            adam_learning_rate=lambda step: 0.25 * schedule(step),
+            adam_learning_rate=optax.constant_schedule(0.25 * rate),
             adam_b2=0.98,
             muon_weight_dimension_numbers=numbers,
         ),
@@ -105,7 +109,7 @@ def main() -> None:
         for start in range(corpus.VALIDATION_SEED, corpus.VALIDATION_SEED + 128, 32)
     ]
     params = init(cfg, seed=0)
-    optimizer = make_optimizer(params, args.rate, args.steps)
+    optimizer = make_optimizer(params, args.rate)
     state = optimizer.init(params)
     first = 0
     n_token = 0
@@ -118,9 +122,12 @@ def main() -> None:
         first, n_token, spent_s = saved["step"], saved["n_token"], saved["spent_s"]
 
     @jax.jit
-    def step(params: Params, state: optax.OptState, tokens: jax.Array) -> tuple[Params, optax.OptState, jax.Array]:
+    def step(
+        params: Params, state: optax.OptState, tokens: jax.Array, factor: jax.Array
+    ) -> tuple[Params, optax.OptState, jax.Array]:
         value, grads = jax.value_and_grad(loss)(params, tokens, cfg)
         updates, state = optimizer.update(grads, state, params)
+        updates = jax.tree.map(lambda update: factor * update, updates)
         return optax.apply_updates(params, updates), state, value
 
     measure = jax.jit(lambda params, tokens: loss(params, tokens, cfg))
@@ -132,7 +139,7 @@ def main() -> None:
         tokens = next(stream)
         if idx < first:
             continue
-        params, state, value = step(params, state, tokens)
+        params, state, value = step(params, state, tokens, jnp.float32(rate_factor(idx, args.steps)))
         recent.append(float(value))
         n_token += int(np.count_nonzero(tokens[:, 1:]))
         done = idx + 1
