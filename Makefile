@@ -36,8 +36,10 @@ lint: $(VENV)/.lint ## Check formatting, lints, types and stubs
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m mypy.stubtest axiom._native --mypy-config-file pyproject.toml
 
-bench: $(VENV)/.built ## Time prefill and decode beside this machine's read bandwidth
-	@$(VENV)/bin/axiom bench
+bench: wheel ## Time axiom and llama.cpp in alternation, beside this machine's read bandwidth
+	@sh tools/set_up.sh check-c++
+	@$(PYTHON) tests/peers/environment.py --axiom dist
+	@.venv-peers/bin/python -m benches
 
 wheel: $(VENV)/.built ## Build the wheel that users install, into dist/
 	@rm -rf dist
