@@ -15,6 +15,16 @@ from axiom.model_config import ModelConfig
 _native: Any = pytest.importorskip("axiom._native", reason="the extension is not built; `make test` builds it")
 # The kernel tables that this processor runs, best first.
 TABLES: list[str] = _native.testing.kernels.tables()
+# All of this architecture, so that those which were not compared are seen in the report.
+ALL_TABLES = [
+    pytest.param(
+        table["name"],
+        marks=pytest.mark.skipif(
+            bool(table["missing"]), reason=f"the processor lacks {', '.join(table['missing'])} for this kernel table"
+        ),
+    )
+    for table in _native.info()["kernels"]["tables"]
+]
 
 
 def open_body(path: Path, backend: str, **kwargs: Any) -> Any:

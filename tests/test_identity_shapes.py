@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.blocks import FORMATS
-from tests.identity import TABLES, assert_same, open_body
+from tests.identity import ALL_TABLES, TABLES, assert_same, open_body
 from tests.models import write_random_model
 
 
@@ -21,7 +21,7 @@ def prompt(n: int, n_vocab: int, seed: int) -> list[int]:
     return np.random.default_rng(seed).integers(0, n_vocab, n).tolist()
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", ALL_TABLES)
 @pytest.mark.parametrize("fmt", ["Q4_0", "Q8_0", "Q4_K_M", "F16"])
 def test_every_batch_size(random_model: Callable[..., Path], fmt: str, table: str) -> None:
     """1 to 65 sequences decoded together: across every tile width and row group at which the code changes path."""
