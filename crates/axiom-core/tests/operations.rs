@@ -237,3 +237,5 @@ instruction_set!(
     ["avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni", "f16c"],
     "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,f16c"
 );
+#[cfg(target_arch = "aarch64")]
+instruction_set!(neon, axiom_core::arithmetic::neon::Neon, []);

@@ -13,6 +13,8 @@ pub mod avx512;
 pub mod elementary;
 pub mod float64;
 pub mod half;
+#[cfg(target_arch = "aarch64")]
+pub mod neon;
 pub mod portable;
 pub mod simd;
 #[cfg(target_arch = "x86_64")]

@@ -209,8 +209,12 @@ table!(
     ["avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni", "f16c"],
     "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,f16c"
 );
+#[cfg(target_arch = "aarch64")]
+table!(neon, crate::arithmetic::neon::Neon, "neon", []);
 
 #[cfg(target_arch = "x86_64")]
 static TABLES: &[&Kernels] = &[&avx512::KERNELS, &avx2::KERNELS, &sse2::KERNELS, &portable::KERNELS];
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+static TABLES: &[&Kernels] = &[&neon::KERNELS, &portable::KERNELS];
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 static TABLES: &[&Kernels] = &[&portable::KERNELS];
