@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name '*.toml')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-peers lint bench wheel clean
+.PHONY: help run test test-neon test-peers lint bench wheel clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -27,6 +27,9 @@ test-peers: wheel ## Build other engines in an environment of their own, and com
 	@sh tools/set_up.sh check-c++
 	@$(PYTHON) tests/peers/environment.py --axiom dist
 	@.venv-peers/bin/python -m pytest -p no:cacheprovider tests/peers $(PYTEST_ARGS)
+
+test-neon: ## Run the core's tests on 64-bit ARM, under emulation where this machine is none
+	@sh tools/test_neon.sh
 
 lint: $(VENV)/.lint ## Check formatting, lints, types and stubs
 	cargo fmt --check
