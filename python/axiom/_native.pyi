@@ -55,7 +55,7 @@ class Engine:
         self,
         seqs: Sequence[int],
         tokens: Sequence[Sequence[int]],
-        logits: Literal["last", "all", "none"] = "last",
+        logits: Literal["last", "all", "none"] | Sequence[int] = "last",
         out: npt.NDArray[np.float32] | None = None,
     ) -> npt.NDArray[np.float32]: ...
     def telemetry(self) -> dict[str, Any]: ...

@@ -38,6 +38,8 @@ class Timings:
     """Prompt positions that were computed."""
     decode_tokens: int
     """Tokens after the first."""
+    decode_passes: int
+    """Passes over the weights for them: fewer where guesses of what comes next were right."""
 
     @property
     def prefill_tokens_per_s(self) -> float:
@@ -48,6 +50,11 @@ class Timings:
     def decode_tokens_per_s(self) -> float:
         """Tokens for each second, after the first one."""
         return self.decode_tokens / self.decode_s if self.decode_s > 0 else 0.0
+
+    @property
+    def tokens_per_pass(self) -> float:
+        """Tokens for each pass, after the first one; above 1 where guesses were right."""
+        return self.decode_tokens / self.decode_passes if self.decode_passes else 0.0
 
 
 @dataclass(frozen=True)

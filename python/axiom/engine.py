@@ -31,7 +31,7 @@ from axiom.model_config import KVFormat, ModelConfig, TensorSpec
 
 __all__ = ["Capacity", "Engine", "EngineTensor", "LogitRows", "open_engine", "plan_capacity"]
 
-LogitRows = Literal["last", "all", "none"]
+LogitRows = Literal["last", "all", "none"] | Sequence[int]
 EngineTensor = tuple[str, str, int, int, "npt.NDArray[np.uint8]"]
 Progress = Callable[[int, int], None]
 
@@ -103,8 +103,9 @@ class Engine(Protocol):
         """Append `tokens[i]` to sequence `seqs[i]` for every i, in one pass; return logits, f32 `[n_rows, n_vocab]`.
 
         Rows are the last position of each sequence in the order of `seqs` ("last"), every new position in the same
-        order ("all"), or none. The bits of a row do not depend on what else is in the pass. Ctrl-C is honoured at layer
-        boundaries; every sequence then has the positions that it had before.
+        order ("all"), none ("none"), or the last `logits[i]` new positions of `seqs[i]`. The bits of a row do not
+        depend on what else is in the pass. Ctrl-C is honoured at layer boundaries; every sequence then has the
+        positions that it had before.
         """
         ...
 

@@ -3,6 +3,10 @@
 The loop is a continuous batch. Each pass takes one token from every generation that is decoding and a chunk of prompt
 from those that are not yet; generations join when a sequence is free and leave when they end. What a generation
 computes does not depend on its company, so a batch gives the same tokens as one prompt after the other.
+
+A generation with a drafter lets the engine compute a few guessed tokens after the one that is due
+(`axiom.speculation`). Tokens are chosen one by one all the same; at the first that was not guessed, the rest is
+forgotten.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from axiom.completion import Completion, FinishReason, Timings, TokenLogprob, Us
 from axiom.receipt import ReceiptRecorder
 from axiom.request import Request
 from axiom.shared_engine import SharedEngine
+from axiom.speculation import NgramDrafter
 from axiom.stopping import StopMatcher
 
 __all__ = ["CHUNK_TOKENS", "Generation", "run_generations"]
@@ -45,11 +50,12 @@ class Generation:
         recorder: ReceiptRecorder | None = None,
         logits: npt.NDArray[np.float32] | None = None,
         seq: int | None = None,
+        drafter: NgramDrafter | None = None,
     ):
         """Start after the tokens of `history`, of which the engine has yet to compute those in `pending`.
 
         `logits` are those after `history`, if nothing is pending. `seq` is a sequence that belongs to a session; None
-        takes one from the engine for as long as the generation lasts.
+        takes one from the engine for as long as the generation lasts. `drafter` makes guesses of what comes next.
         """
         self.request = request
         self.seq = seq
@@ -60,6 +66,12 @@ class Generation:
         self.finish_reason: FinishReason | None = None
         self.cancelled = False
         self.logits = logits
+        self._drafter = drafter
+        # Guessed tokens that the engine has computed after the history, each with the logits after it.
+        self._ahead: deque[tuple[int, npt.NDArray[np.float32]]] = deque()
+        self._n_drafted = self._n_decode_pass = 0
+        if drafter is not None:
+            drafter.extend(self.history)
         self._n_prompt = len(self.history)
         self._n_ctx = n_ctx
         self._sampler = sampler
@@ -84,8 +96,38 @@ class Generation:
         """Begin to count time, when the generation joins the batch."""
         self._started = self._prefilled = self._ended = time.perf_counter()
 
-    def choose(self, logits: npt.NDArray[np.float32]) -> str:
-        """Choose the next token from the `logits` after the history, and return the text that is now certain."""
+    def draft(self) -> list[int]:
+        """Guess what follows the pending token, no further than the generation can go."""
+        if self._drafter is None or self.in_prompt or len(self.pending) != 1:
+            return []
+        room = self._n_ctx - len(self.history)
+        if self.request.max_tokens is not None:
+            room = min(room, self.request.max_tokens - len(self.tokens) - 1)
+        return self._drafter.draft(max(0, room))
+
+    def take_logits(self, rows: npt.NDArray[np.float32], draft: Sequence[int] = ()) -> None:
+        """Take the logits after the last pending token and after each token of the `draft`."""
+        if not self.in_prompt:
+            self._n_decode_pass += 1
+        self.logits = rows[0]
+        self._ahead = deque(zip(draft, rows[1:], strict=True))
+        self._n_drafted = len(draft)
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether the engine has computed positions that no chosen token stands at."""
+        return bool(self._ahead)
+
+    def forget_ahead(self) -> int:
+        """Give up the guesses that are left, and return how many positions the engine is to keep."""
+        self._ahead.clear()
+        # The last token that was chosen is yet to be computed, unless its logits are there.
+        return len(self.history) - (self.logits is None)
+
+    def choose(self) -> str:
+        """Choose the next token from the logits after the history, and return the text that is now certain."""
+        logits, self.logits = self.logits, None
+        assert logits is not None
         position = len(self.history)
         if self.in_prompt:
             self._prefilled = time.perf_counter()
@@ -96,6 +138,8 @@ class Generation:
         if self._recorder is not None:
             self._recorder.record(position, token, logits)
         self.history.append(token)
+        if self._drafter is not None:
+            self._drafter.extend([token])
         piece = self._text_of(token)
         n_chosen = position + 1 - self._n_prompt
         if self.finish_reason is None and n_chosen == self.request.max_tokens:
@@ -103,9 +147,24 @@ class Generation:
         elif self.finish_reason is None and len(self.history) >= self._n_ctx:
             piece += self._finish("context")
         self.pending = [token] if self.finish_reason is None else []
+        self._follow_draft(token)
         self._ended = time.perf_counter()
         self._pieces.append(piece)
         return piece
+
+    def _follow_draft(self, token: int) -> None:
+        """Go on with the logits after `token` if it was guessed."""
+        if self._drafter is None or self._n_drafted == 0:
+            return
+        n_right = self._n_drafted - len(self._ahead)
+        right = self.finish_reason is None and bool(self._ahead) and self._ahead[0][0] == token
+        if right:
+            _, self.logits = self._ahead.popleft()
+            self.pending = []
+            n_right += 1
+        if not right or not self._ahead:
+            self._drafter.learn(self._n_drafted, n_right)
+            self._n_drafted = 0
 
     def cancel(self) -> str:
         """End it now, and return the text that was held back in case it was part of a stop string."""
@@ -150,6 +209,7 @@ class Generation:
                 decode_s=self._ended - self._prefilled,
                 prefill_tokens=self.n_pending,
                 decode_tokens=max(0, len(tokens) - 1),
+                decode_passes=self._n_decode_pass,
             ),
             seed=self.request.sampling.seed,
             logprobs=tuple(self._logprobs) if self.request.n_top_logprobs is not None else None,
@@ -174,28 +234,31 @@ def run_generations(
                 waiting.remove(generation)
                 yield generation, generation.cancel()
             _admit(engine, waiting, active)
-            for generation in [g for g in active if g.cancelled]:
-                yield generation, generation.cancel()
-            for generation in [g for g in active if g.logits is not None and g.finish_reason is None]:
-                row, generation.logits = generation.logits, None
-                assert row is not None
-                yield generation, generation.choose(row)
+            while ready := [g for g in active if g.finish_reason is None and (g.cancelled or g.logits is not None)]:
+                for generation in ready:
+                    piece = generation.cancel() if generation.cancelled else generation.choose()
+                    if generation.is_ahead and generation.logits is None:
+                        _rewind(engine, generation)
+                    yield generation, piece
             _retire(engine, active)
             batch = _plan(active)
             if not batch:
                 continue
-            any_logits = any(n == len(generation.pending) for generation, n in batch)
+            # Logits come after the last pending token of those that get there, and after every guess.
+            n_logit = [(n == len(generation.pending)) + len(draft) for generation, n, draft in batch]
             rows = engine.forward(
-                [_sequence(generation) for generation, _ in batch],
-                [generation.pending[:n] for generation, n in batch],
-                "last" if any_logits else "none",
+                [_sequence(generation) for generation, _, _ in batch],
+                [generation.pending[:n] + draft for generation, n, draft in batch],
+                n_logit,
             )
-            for i, (generation, n) in enumerate(batch):
+            first = 0
+            for (generation, n, draft), n_row in zip(batch, n_logit, strict=True):
                 generation.pending = generation.pending[n:]
                 n_prefilled += n if generation.in_prompt else 0
-                if not generation.pending:
-                    generation.logits = rows[i]
-            if on_progress is not None and any(g.in_prompt for g, _ in batch):
+                if n_row:
+                    generation.take_logits(rows[first : first + n_row], draft)
+                    first += n_row
+            if on_progress is not None and any(g.in_prompt for g, _, _ in batch):
                 on_progress(n_prefilled, n_prompt)
     finally:
         for generation in active:
@@ -220,14 +283,17 @@ def _admit(engine: SharedEngine, waiting: deque[Generation], active: list[Genera
         generation.start_clock()
 
 
-def _plan(active: Sequence[Generation]) -> list[tuple[Generation, int]]:
-    """Decide how many tokens of each generation go into the next pass: decoding first, then prompts in order."""
-    batch = [(generation, 1) for generation in active if len(generation.pending) == 1]
-    room = max(1, CHUNK_TOKENS - len(batch))
+def _plan(active: Sequence[Generation]) -> list[tuple[Generation, int, list[int]]]:
+    """Decide what goes into the next pass: how many pending tokens of whom, and which guesses after them.
+
+    Generations that decode come first, then prompts in order.
+    """
+    batch = [(generation, 1, generation.draft()) for generation in active if len(generation.pending) == 1]
+    room = max(1, CHUNK_TOKENS - sum(1 + len(draft) for _, _, draft in batch))
     for generation in active:
         if len(generation.pending) > 1 and room > 0:
             n = min(room, len(generation.pending))
-            batch.append((generation, n))
+            batch.append((generation, n, []))
             room -= n
     return batch
 
@@ -238,7 +304,15 @@ def _retire(engine: SharedEngine, active: list[Generation]) -> None:
         _release(engine, generation)
 
 
+def _rewind(engine: SharedEngine, generation: Generation) -> None:
+    """Take back the guesses that the engine has computed."""
+    seq, n_pos = _sequence(generation), generation.forget_ahead()
+    engine.call(lambda engine: engine.seq_rewind(seq, n_pos))
+
+
 def _release(engine: SharedEngine, generation: Generation) -> None:
+    if generation.is_ahead and not generation.owns_seq and not engine.closed:
+        _rewind(engine, generation)
     if generation.owns_seq and generation.seq is not None:
         engine.close_sequence(generation.seq)
         generation.seq = None

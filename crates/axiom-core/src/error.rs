@@ -84,6 +84,15 @@ pub enum Error {
         /// The sequence.
         seq: usize,
     },
+    /// More rows of logits asked for than there are new tokens.
+    LogitRows {
+        /// The sequence.
+        seq: usize,
+        /// Its new tokens.
+        n_token: usize,
+        /// Rows asked for.
+        n_logit: usize,
+    },
     /// A token that the vocabulary does not have, in a pass.
     Token {
         /// The sequence.
@@ -213,6 +222,12 @@ impl fmt::Display for Error {
             }
             Error::SequenceTwice { seq } => {
                 write!(f, "sequence {seq} is in the pass twice; give all its tokens in one list")
+            }
+            Error::LogitRows { seq, n_token, n_logit } => {
+                write!(
+                    f,
+                    "sequence {seq}: expected a number of logit rows in 0 ... {n_token}, its new tokens, got {n_logit}"
+                )
             }
             Error::NoTokens { seq } => write!(f, "sequence {seq} has no new tokens; leave it out of the pass"),
             Error::Token { seq, token, n_vocab } => {

@@ -4,7 +4,7 @@ use crate::arithmetic::portable::sqrt_f32;
 use crate::error::Error;
 use crate::kernels::Kernels;
 use crate::memory::{KVCachePool, KVFormat, ROWS_PER_PASS, TensorRegion, Work};
-use crate::model::{LogitRows, ModelConfig, Pass, Rope, Span, TensorSource, Weights, rows_per_item};
+use crate::model::{ModelConfig, Pass, Rope, Span, TensorSource, Weights, rows_per_item};
 use crate::platform::Platform;
 use crate::schedule::Phases;
 use crate::telemetry::{LayerClock, Telemetry};
@@ -21,6 +21,17 @@ pub struct Options {
     pub n_seq_max: usize,
     /// Type of keys and values.
     pub kv: KVFormat,
+}
+
+/// Tokens to append to a sequence.
+#[derive(Clone, Copy, Debug)]
+pub struct Append<'a> {
+    /// The sequence.
+    pub seq: usize,
+    /// Its new tokens.
+    pub tokens: &'a [u32],
+    /// How many of the new positions, the last ones, get logits.
+    pub n_logit: usize,
 }
 
 /// Bytes of the parts of an engine's region.
@@ -168,65 +179,55 @@ impl Engine {
         &self.telemetry
     }
 
-    /// Rows of logits that a batch gets.
-    pub fn n_logit_row(batch: &[(usize, &[u32])], rows: LogitRows) -> usize {
-        match rows {
-            LogitRows::Last => batch.len(),
-            LogitRows::All => batch.iter().map(|(_, tokens)| tokens.len()).sum(),
-            LogitRows::None => 0,
-        }
-    }
-
-    /// Appends each list of tokens to its sequence, all in the same passes; writes logits f32 `[n_logit_row, n_vocab]`, in the
+    /// Appends each list of tokens to its sequence, all in the same passes; writes logits f32 `[Σ n_logit, n_vocab]`, in the
     /// order of the batch. The bits of a row do not depend on what else is in the batch, nor on how a prompt is cut up.
     /// `stop` is asked at layer boundaries. Allocates nothing.
     ///
     /// # Errors
     ///
     /// What is wrong with the batch, [`Error::NotFinite`], [`Error::Cancelled`]. Every sequence then has the positions it had.
-    pub fn forward(
-        &mut self,
-        batch: &[(usize, &[u32])],
-        rows: LogitRows,
-        out: &mut [f32],
-        stop: &dyn Fn() -> bool,
-    ) -> Result<(), Error> {
-        self.check(batch, rows, out)?;
+    pub fn forward(&mut self, batch: &[Append<'_>], out: &mut [f32], stop: &dyn Fn() -> bool) -> Result<(), Error> {
+        self.check(batch, out)?;
         let mut n_reserved = 0;
         let mut result = Ok(());
-        for (seq, tokens) in batch {
-            result = self.cache.reserve(*seq, tokens.len());
+        for append in batch {
+            result = self.cache.reserve(append.seq, append.tokens.len());
             n_reserved += 1; // a reservation that failed half-way is given back too
             if result.is_err() {
                 break;
             }
         }
         if result.is_ok() {
-            result = self.passes(batch, rows, out, stop);
+            result = self.passes(batch, out, stop);
         }
-        for (seq, tokens) in &batch[..n_reserved] {
+        for append in &batch[..n_reserved] {
             match result {
-                Ok(()) => self.cache.commit(*seq, tokens.len()),
-                Err(_) => self.cache.abandon(*seq),
+                Ok(()) => self.cache.commit(append.seq, append.tokens.len()),
+                Err(_) => self.cache.abandon(append.seq),
             }
         }
         result
     }
 
-    fn check(&self, batch: &[(usize, &[u32])], rows: LogitRows, out: &[f32]) -> Result<(), Error> {
-        for (i, (seq, tokens)) in batch.iter().enumerate() {
-            self.cache.len(*seq)?;
-            if batch[..i].iter().any(|(other, _)| other == seq) {
-                return Err(Error::SequenceTwice { seq: *seq });
+    fn check(&self, batch: &[Append<'_>], out: &[f32]) -> Result<(), Error> {
+        let mut n_logit = 0;
+        for (i, &Append { seq, tokens, n_logit: n }) in batch.iter().enumerate() {
+            self.cache.len(seq)?;
+            if batch[..i].iter().any(|other| other.seq == seq) {
+                return Err(Error::SequenceTwice { seq });
             }
             if tokens.is_empty() {
-                return Err(Error::NoTokens { seq: *seq });
+                return Err(Error::NoTokens { seq });
             }
             if let Some(&token) = tokens.iter().find(|token| **token as usize >= self.config.n_vocab) {
-                return Err(Error::Token { seq: *seq, token, n_vocab: self.config.n_vocab });
+                return Err(Error::Token { seq, token, n_vocab: self.config.n_vocab });
             }
+            if n > tokens.len() {
+                return Err(Error::LogitRows { seq, n_token: tokens.len(), n_logit: n });
+            }
+            n_logit += n;
         }
-        let expected = Engine::n_logit_row(batch, rows) * self.config.n_vocab;
+        let expected = n_logit * self.config.n_vocab;
         if out.len() != expected {
             return Err(Error::OutputSize { expected, got: out.len() });
         }
@@ -234,30 +235,23 @@ impl Engine {
     }
 
     /// The batch in passes of up to `ROWS_PER_PASS` rows.
-    fn passes(
-        &mut self,
-        batch: &[(usize, &[u32])],
-        rows: LogitRows,
-        out: &mut [f32],
-        stop: &dyn Fn() -> bool,
-    ) -> Result<(), Error> {
+    fn passes(&mut self, batch: &[Append<'_>], out: &mut [f32], stop: &dyn Fn() -> bool) -> Result<(), Error> {
         let mut out = out;
         self.pass.clear();
-        for (i, (seq, tokens)) in batch.iter().enumerate() {
-            let n_pos = self.cache.len(*seq)?;
+        for (i, &Append { seq, tokens, n_logit }) in batch.iter().enumerate() {
+            let n_pos = self.cache.len(seq)?;
             let mut taken = 0;
             while taken < tokens.len() {
                 let first_row = self.pass.tokens.len();
                 let n_row = (tokens.len() - taken).min(ROWS_PER_PASS - first_row);
-                self.add_span(Span { seq: *seq, first_row, n_row, first_pos: n_pos + taken });
+                self.add_span(Span { seq, first_row, n_row, first_pos: n_pos + taken });
                 self.pass.tokens.extend_from_slice(&tokens[taken..taken + n_row]);
                 taken += n_row;
                 let end = first_row + n_row;
-                match rows {
-                    LogitRows::All => self.pass.logit_rows.extend(first_row as u32..end as u32),
-                    LogitRows::Last if taken == tokens.len() => self.pass.logit_rows.push(end as u32 - 1),
-                    _ => {}
-                }
+                // Of these rows, those among the last `n_logit` of the sequence.
+                let n_after = tokens.len() - taken;
+                let n_here = n_logit.saturating_sub(n_after).min(n_row);
+                self.pass.logit_rows.extend((end - n_here) as u32..end as u32);
                 if end == ROWS_PER_PASS || (taken == tokens.len() && i + 1 == batch.len()) {
                     let (now, later) = out.split_at_mut(self.pass.logit_rows.len() * self.config.n_vocab);
                     self.one_pass(now, stop)?;

@@ -4,7 +4,7 @@ mod common;
 
 use axiom_core::format::Format;
 use axiom_core::memory::KVFormat;
-use axiom_core::model::LogitRows;
+use axiom_core::runtime::Append;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -38,8 +38,8 @@ fn the_token_path_does_not_allocate() {
     let prompt: Vec<u32> = (0..300).map(|i| i % 83).collect();
     let mut out = vec![0f32; 2 * config.n_vocab];
     let mut step = |tokens: [&[u32]; 2]| {
-        let batch = [(seqs[0], tokens[0]), (seqs[1], tokens[1])];
-        model.engine.forward(&batch, LogitRows::Last, &mut out, &|| false).unwrap();
+        let batch = [0, 1].map(|i| Append { seq: seqs[i], tokens: tokens[i], n_logit: 1 });
+        model.engine.forward(&batch, &mut out, &|| false).unwrap();
     };
     step([&prompt[..1], &prompt[..1]]); // warm-up: threads start, pages are touched
     let before = ALLOCATIONS.load(Ordering::SeqCst);

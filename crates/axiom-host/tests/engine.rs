@@ -5,24 +5,27 @@ mod common;
 use axiom_core::error::Error;
 use axiom_core::format::Format;
 use axiom_core::memory::KVFormat;
-use axiom_core::model::{LogitRows, RopePairing};
-use common::{Model, config, load, tensors, usable};
+use axiom_core::model::RopePairing;
+use axiom_core::runtime::Append;
+use common::LogitRows::{self, All, Last};
+use common::{Model, appends, config, load, tensors, usable};
 
 fn prompt(n: usize) -> Vec<u32> {
     (0..n as u32).map(|i| (i * 31 + 7) % 83).collect()
 }
 
 fn forward(model: &mut Model, batch: &[(usize, &[u32])], rows: LogitRows) -> Vec<u32> {
-    let n = axiom_core::runtime::Engine::n_logit_row(batch, rows) * model.engine.config().n_vocab;
-    let mut out = vec![0f32; n];
-    model.engine.forward(batch, rows, &mut out, &|| false).unwrap();
+    let batch = appends(batch, rows);
+    let n_row: usize = batch.iter().map(|append| append.n_logit).sum();
+    let mut out = vec![0f32; n_row * model.engine.config().n_vocab];
+    model.engine.forward(&batch, &mut out, &|| false).unwrap();
     assert!(out.iter().any(|x| *x != out[0]) || out.is_empty(), "logits without spread test nothing");
     out.iter().map(|x| x.to_bits()).collect()
 }
 
 fn all_logits(model: &mut Model, tokens: &[u32]) -> Vec<u32> {
     let seq = model.engine.sequences().open().unwrap();
-    let bits = forward(model, &[(seq, tokens)], LogitRows::All);
+    let bits = forward(model, &[(seq, tokens)], All);
     model.engine.sequences().close(seq).unwrap();
     bits
 }
@@ -56,7 +59,7 @@ fn chunks_agree_with_the_whole_prompt() {
             let seq = model.engine.sequences().open().unwrap();
             let mut pieces = Vec::new();
             for chunk in tokens.chunks(size) {
-                pieces.extend(forward(&mut model, &[(seq, chunk)], LogitRows::All));
+                pieces.extend(forward(&mut model, &[(seq, chunk)], All));
             }
             model.engine.sequences().close(seq).unwrap();
             assert!(pieces == whole, "chunks of {size}");
@@ -80,7 +83,7 @@ fn every_batch_agrees_with_one_sequence_alone() {
             .iter()
             .map(|p| {
                 let seq = model.engine.sequences().open().unwrap();
-                let bits = forward(&mut model, &[(seq, p)], LogitRows::Last);
+                let bits = forward(&mut model, &[(seq, p)], Last);
                 model.engine.sequences().close(seq).unwrap();
                 bits
             })
@@ -88,12 +91,34 @@ fn every_batch_agrees_with_one_sequence_alone() {
         for n in 1..=65 {
             let seqs: Vec<usize> = (0..n).map(|_| model.engine.sequences().open().unwrap()).collect();
             let batch: Vec<(usize, &[u32])> = seqs.iter().zip(&prompts).map(|(s, p)| (*s, &p[..])).collect();
-            let together = forward(&mut model, &batch, LogitRows::Last);
+            let together = forward(&mut model, &batch, Last);
             assert!(together == alone[..n].concat(), "{n} sequences on {kernels}");
             for seq in seqs {
                 model.engine.sequences().close(seq).unwrap();
             }
         }
+    }
+}
+
+#[test]
+fn any_number_of_last_rows_are_the_last_of_all() {
+    let tensors = tensors(&config(), Format::Q5K, 6);
+    let mut model = load(&config(), &tensors, usable()[0], 2, KVFormat::F16);
+    let tokens = prompt(300); // more than a pass
+    let all = all_logits(&mut model, &tokens);
+    for n in [0, 1, 2, 43, 44, 45, 256, 299, 300] {
+        let (first, second) = (model.engine.sequences().open().unwrap(), model.engine.sequences().open().unwrap());
+        let batch = [
+            Append { seq: first, tokens: &tokens, n_logit: n },
+            Append { seq: second, tokens: &tokens[..5], n_logit: 2 },
+        ];
+        let mut out = vec![0f32; (n + 2) * 83];
+        model.engine.forward(&batch, &mut out, &|| false).unwrap();
+        let bits: Vec<u32> = out.iter().map(|x| x.to_bits()).collect();
+        assert!(bits[..n * 83] == all[(300 - n) * 83..], "the last {n} rows");
+        assert!(bits[n * 83..] == all[3 * 83..5 * 83], "two rows beside {n}");
+        model.engine.sequences().close(first).unwrap();
+        model.engine.sequences().close(second).unwrap();
     }
 }
 
@@ -112,12 +137,12 @@ fn forks_rewinds_and_saved_state_agree_with_a_fresh_start() {
     let other = model.engine.sequences().fork(parent).unwrap();
     // The child writes something else into the slab it shares; the others must not see it.
     forward(&mut model, &[(child, &[1, 2, 3])], LogitRows::None);
-    assert!(forward(&mut model, &[(other, &tokens[200..])], LogitRows::All) == tail(200), "fork");
+    assert!(forward(&mut model, &[(other, &tokens[200..])], All) == tail(200), "fork");
     model.engine.sequences().rewind(child, 150).unwrap();
-    assert!(forward(&mut model, &[(child, &tokens[150..])], LogitRows::All) == tail(150), "rewind");
+    assert!(forward(&mut model, &[(child, &tokens[150..])], All) == tail(150), "rewind");
     let loaded = model.engine.sequences().load(&state).unwrap();
     assert!(model.engine.sequences().save(loaded).unwrap() == state, "save again");
-    assert!(forward(&mut model, &[(loaded, &tokens[200..])], LogitRows::All) == tail(200), "load");
+    assert!(forward(&mut model, &[(loaded, &tokens[200..])], All) == tail(200), "load");
     for at in [0, 9, 20, state.len() / 2, state.len() - 1] {
         let mut damaged = state.clone();
         damaged[at] ^= 4;
@@ -140,7 +165,10 @@ fn a_stopped_or_refused_pass_changes_nothing() {
     forward(&mut model, &[(seq, &tokens[..20])], LogitRows::None);
     let polls = std::cell::Cell::new(0);
     let stop = || polls.replace(polls.get() + 1) == 1;
-    assert_eq!(model.engine.forward(&[(seq, &tokens[..9])], LogitRows::None, &mut [], &stop), Err(Error::Cancelled));
+    assert_eq!(
+        model.engine.forward(&appends(&[(seq, &tokens[..9])], LogitRows::None), &mut [], &stop),
+        Err(Error::Cancelled)
+    );
     let refused = [
         (vec![(seq, &tokens[..3]), (seq, &tokens[..3])], Error::SequenceTwice { seq }),
         (vec![(seq, &tokens[..0])], Error::NoTokens { seq }),
@@ -148,13 +176,16 @@ fn a_stopped_or_refused_pass_changes_nothing() {
         (vec![(99, &tokens[..1])], Error::UnknownSequence { seq: 99, open: 1 }),
     ];
     for (batch, error) in refused {
-        assert_eq!(model.engine.forward(&batch, LogitRows::None, &mut [], &|| false), Err(error));
+        assert_eq!(model.engine.forward(&appends(&batch, LogitRows::None), &mut [], &|| false), Err(error));
     }
+    let too_many = [Append { seq, tokens: &tokens[..3], n_logit: 4 }];
+    let refusal = Error::LogitRows { seq, n_token: 3, n_logit: 4 };
+    assert_eq!(model.engine.forward(&too_many, &mut [0.0; 4 * 83], &|| false), Err(refusal));
     let long = prompt(681);
     assert_eq!(
-        model.engine.forward(&[(seq, &long)], LogitRows::None, &mut [], &|| false),
+        model.engine.forward(&appends(&[(seq, &long)], LogitRows::None), &mut [], &|| false),
         Err(Error::ContextLength { seq, n_pos: 20, n_new: 681, n_ctx: 700 })
     );
     assert_eq!(model.engine.sequences().len(seq), Ok(20));
-    assert!(forward(&mut model, &[(seq, &tokens[20..])], LogitRows::All) == fresh[20 * 83..]);
+    assert!(forward(&mut model, &[(seq, &tokens[20..])], All) == fresh[20 * 83..]);
 }

@@ -1,7 +1,7 @@
 //! `axiom._native.Engine`: the engine of the core behind the protocol `axiom.engine.Engine`.
 
 use crate::arguments::Integer;
-use crate::engine_arguments::{Batch, checked_config, checked_kv, checked_logits, checked_out, tensor_buffers};
+use crate::engine_arguments::{Batch, checked_config, checked_kv, checked_out, tensor_buffers};
 use crate::error::{out_of_memory, to_py};
 use crate::host::{checked_threads, choose_kernels};
 use crate::signals::Interrupt;
@@ -203,32 +203,31 @@ impl Engine {
 
     /// Append `tokens[i]` to sequence `seqs[i]` for every i, in one pass; return logits, float32 `[n_rows, n_vocab]`.
     ///
-    /// Rows are the last position of each sequence ("last"), every new position ("all"), or none, in the order of `seqs`;
-    /// they are written to `out` if it is given. Ctrl-C ends the pass at a layer boundary; every sequence then has the
+    /// Rows are the last position of each sequence ("last"), every new position ("all"), none ("none"), or the last
+    /// `logits[i]` new positions of `seqs[i]`, in the order of `seqs`; they are written to `out` if it is given. Ctrl-C ends the pass at a layer boundary; every sequence then has the
     /// positions that it had.
-    #[pyo3(signature = (seqs, tokens, logits="last", out=None))]
+    #[pyo3(signature = (seqs, tokens, logits=None, out=None), text_signature = "(self, seqs, tokens, logits='last', out=None)")]
     fn forward<'py>(
         &self,
         py: Python<'py>,
         seqs: &Bound<'py, PyAny>,
         tokens: &Bound<'py, PyAny>,
-        logits: &str,
+        logits: Option<&Bound<'py, PyAny>>,
         out: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let rows = checked_logits(logits)?;
         let mut guard = self.lock()?;
         let Open { engine, batch, .. } = open(&mut guard)?;
-        batch.read(seqs, tokens, self.n_vocab)?;
+        batch.read(seqs, tokens, logits, self.n_vocab)?;
+        let n_row = batch.n_logit();
         let interrupt = Interrupt::new(py)?;
         batch.with(|batch| {
-            let n_row = runtime::Engine::n_logit_row(batch, rows);
             let array = match out {
                 Some(out) => checked_out(out, [n_row, self.n_vocab])?,
                 None => PyArray2::zeros(py, [n_row, self.n_vocab], false),
             };
             let mut writable = array.try_readwrite()?;
             let values = writable.as_slice_mut()?;
-            let (result, interrupted) = py.detach(|| interrupt.watch(|stop| engine.forward(batch, rows, values, stop)));
+            let (result, interrupted) = py.detach(|| interrupt.watch(|stop| engine.forward(batch, values, stop)));
             drop(writable);
             match (result, interrupted) {
                 (Ok(()), _) => Ok(array),

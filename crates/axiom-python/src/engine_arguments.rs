@@ -2,7 +2,8 @@
 
 use axiom_core::format::Format;
 use axiom_core::memory::KVFormat;
-use axiom_core::model::{LogitRows, ModelConfig, RopePairing, RopeScaling, TensorSource};
+use axiom_core::model::{ModelConfig, RopePairing, RopeScaling, TensorSource};
+use axiom_core::runtime::Append;
 use numpy::{PyArray2, PyArrayMethods, PyReadonlyArray1, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -17,14 +18,14 @@ pub fn checked_kv(kv: &str) -> PyResult<KVFormat> {
     }
 }
 
-/// Which rows of logits are wanted.
-pub fn checked_logits(logits: &str) -> PyResult<LogitRows> {
-    match logits {
-        "last" => Ok(LogitRows::Last),
-        "all" => Ok(LogitRows::All),
-        "none" => Ok(LogitRows::None),
-        _ => Err(PyValueError::new_err(format!("logits: expected one of 'last', 'all', 'none', got {logits:?}"))),
-    }
+/// Which new positions of each sequence get logits: always the last ones.
+#[derive(Clone, Copy)]
+enum LogitRows<'a, 'py> {
+    All,
+    Last,
+    None,
+    /// As many as the list says for each sequence.
+    Counted(&'a Bound<'py, PyAny>),
 }
 
 /// The configuration of a model from `ModelConfig.as_dict()`.
@@ -114,37 +115,72 @@ pub fn tensor_buffers<'py>(tensors: &Bound<'py, PyAny>) -> PyResult<Vec<TensorBu
 #[derive(Default)]
 pub struct Batch {
     tokens: Vec<u32>,
-    /// A sequence, and where its tokens end.
-    ends: Vec<(usize, usize)>,
+    parts: Vec<Part>,
+}
+
+/// One sequence of a batch.
+struct Part {
+    seq: usize,
+    /// Where its tokens end.
+    end: usize,
+    n_logit: usize,
 }
 
 impl Batch {
     /// Sequences of a pass for which nothing is allocated.
     const FEW: usize = 16;
 
-    /// Reads `tokens[i]` for `seqs[i]`, each a list of whole numbers or an array of them.
+    /// Reads `tokens[i]` for `seqs[i]`, each a list of whole numbers or an array of them, and which rows get logits.
     ///
     /// # Errors
     ///
-    /// `ValueError` or `TypeError` for what is no token of the vocabulary.
-    pub fn read(&mut self, seqs: &Bound<'_, PyAny>, tokens: &Bound<'_, PyAny>, n_vocab: usize) -> PyResult<()> {
+    /// `ValueError` or `TypeError` for what is no token of the vocabulary, no sequence, or no choice of rows.
+    pub fn read(
+        &mut self,
+        seqs: &Bound<'_, PyAny>,
+        tokens: &Bound<'_, PyAny>,
+        logits: Option<&Bound<'_, PyAny>>,
+        n_vocab: usize,
+    ) -> PyResult<()> {
         self.tokens.clear();
-        self.ends.clear();
+        self.parts.clear();
+        let rows = logits.map_or(Ok(LogitRows::Last), checked_logits)?;
         let (n_seq, n_list) = (seqs.len()?, tokens.len()?);
         if n_seq != n_list {
             return Err(PyValueError::new_err(format!(
                 "expected as many lists of tokens as sequences, got {n_list} for {n_seq}"
             )));
         }
-        for (seq, list) in seqs.try_iter()?.zip(tokens.try_iter()?) {
+        if let LogitRows::Counted(counts) = rows
+            && counts.len()? != n_seq
+        {
+            return Err(PyValueError::new_err(format!(
+                "logits: expected a number for each of {n_seq} sequences, got {}",
+                counts.len()?
+            )));
+        }
+        for (i, (seq, list)) in seqs.try_iter()?.zip(tokens.try_iter()?).enumerate() {
             let seq = seq?;
             let number: usize = seq.extract().map_err(|_| {
                 PyValueError::new_err(format!("sequence {seq} is not open; use the number that opening it returned"))
             })?;
+            let begin = self.tokens.len();
             self.read_tokens(number, &list?, n_vocab)?;
-            self.ends.push((number, self.tokens.len()));
+            let end = self.tokens.len();
+            let n_logit = match rows {
+                LogitRows::All => end - begin,
+                LogitRows::Last => (end - begin).min(1),
+                LogitRows::None => 0,
+                LogitRows::Counted(counts) => counted(number, &counts.get_item(i)?, end - begin)?,
+            };
+            self.parts.push(Part { seq: number, end, n_logit });
         }
         Ok(())
+    }
+
+    /// Rows of logits that the batch gets.
+    pub fn n_logit(&self) -> usize {
+        self.parts.iter().map(|part| part.n_logit).sum()
     }
 
     fn read_tokens(&mut self, seq: usize, list: &Bound<'_, PyAny>, n_vocab: usize) -> PyResult<()> {
@@ -175,21 +211,50 @@ impl Batch {
     }
 
     /// Calls `action` with the batch as the core takes it.
-    pub fn with<T>(&self, action: impl FnOnce(&[(usize, &[u32])]) -> T) -> T {
+    pub fn with<T>(&self, action: impl FnOnce(&[Append<'_>]) -> T) -> T {
         let mut begin = 0;
-        let parts = self.ends.iter().map(|&(seq, end)| {
-            let tokens = &self.tokens[begin..end];
-            begin = end;
-            (seq, tokens)
+        let appends = self.parts.iter().map(|part| {
+            let tokens = &self.tokens[begin..part.end];
+            begin = part.end;
+            Append { seq: part.seq, tokens, n_logit: part.n_logit }
         });
-        if self.ends.len() > Self::FEW {
-            return action(&parts.collect::<Vec<_>>());
+        if self.parts.len() > Self::FEW {
+            return action(&appends.collect::<Vec<_>>());
         }
-        let mut few: [(usize, &[u32]); Self::FEW] = [(0, &[]); Self::FEW];
-        for (slot, part) in few.iter_mut().zip(parts) {
-            *slot = part;
+        let mut few = [Append { seq: 0, tokens: &[], n_logit: 0 }; Self::FEW];
+        for (slot, append) in few.iter_mut().zip(appends) {
+            *slot = append;
         }
-        action(&few[..self.ends.len()])
+        action(&few[..self.parts.len()])
+    }
+}
+
+fn checked_logits<'a, 'py>(logits: &'a Bound<'py, PyAny>) -> PyResult<LogitRows<'a, 'py>> {
+    let unknown = || {
+        PyValueError::new_err(format!(
+            "logits: expected one of 'last', 'all', 'none', or a number for each sequence, got {}",
+            logits.repr().map_or_else(|_| "something else".into(), |text| text.to_string())
+        ))
+    };
+    match logits.extract::<String>() {
+        Ok(name) => match &*name {
+            "last" => Ok(LogitRows::Last),
+            "all" => Ok(LogitRows::All),
+            "none" => Ok(LogitRows::None),
+            _ => Err(unknown()),
+        },
+        Err(_) if logits.len().is_ok() => Ok(LogitRows::Counted(logits)),
+        Err(_) => Err(unknown()),
+    }
+}
+
+/// One sequence's own number of logit rows.
+fn counted(seq: usize, number: &Bound<'_, PyAny>, n_token: usize) -> PyResult<usize> {
+    match number.extract::<usize>() {
+        Ok(n) if n <= n_token => Ok(n),
+        _ => Err(PyValueError::new_err(format!(
+            "sequence {seq}: expected a number of logit rows in 0 ... {n_token}, its new tokens, got {number}"
+        ))),
     }
 }
 

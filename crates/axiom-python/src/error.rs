@@ -22,6 +22,7 @@ pub fn to_py(py: Python<'_>, error: &Error) -> PyErr {
         | Error::UnknownSequence { .. }
         | Error::SequenceTwice { .. }
         | Error::NoTokens { .. }
+        | Error::LogitRows { .. }
         | Error::Token { .. }
         | Error::Rewind { .. }
         | Error::SavedSequence { .. }

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..engine import LogitRows
 from ..errors import NumericError
 from ..model_config import ModelConfig
 from .memory import KVCachePool
@@ -15,8 +16,6 @@ from .model.forward import forward
 from .model.rope import RopeTable
 from .model.weights import Tensor, load_weights
 from .telemetry import LayerClock, LayerTimes, Telemetry
-
-_LOGIT_ROWS = ("last", "all", "none")
 
 
 class Engine:
@@ -86,7 +85,7 @@ class Engine:
         self,
         seqs: Sequence[int],
         tokens: Sequence[Sequence[int]],
-        logits: str = "last",
+        logits: LogitRows = "last",
         out: npt.NDArray[np.float32] | None = None,
     ) -> npt.NDArray[np.float32]:
         """Appends tokens[i] to sequence seqs[i] in one pass; returns logits f32 [n_rows, n_vocab].
@@ -94,10 +93,10 @@ class Engine:
         If it raises, by a check, by Ctrl-C or by NumericError, every sequence has the positions that it had before.
         """
         cache = self._open_cache()
-        new = self._checked(seqs, tokens, logits)
-        n_rows = {"last": len(seqs), "all": sum(map(len, new)), "none": 0}[logits]
+        new = self._checked(seqs, tokens)
+        n_logit = _checked_counts(logits, seqs, new)
         if out is not None:
-            _check_out(out, (n_rows, self.n_vocab))
+            _check_out(out, (sum(n_logit), self.n_vocab))
 
         if not seqs:
             return np.zeros((0, self.n_vocab), np.float32) if out is None else out
@@ -107,8 +106,8 @@ class Engine:
             for seq, ids in zip(seqs, new, strict=True):
                 cache.reserve(seq, len(ids))
             with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
-                rows = forward(self.config, self._weights, self._rope, cache, seqs, new, logits, clock)
-            self._check_finite(rows, seqs, new, logits)
+                rows = forward(self.config, self._weights, self._rope, cache, seqs, new, n_logit, clock)
+            self._check_finite(rows, seqs, new, n_logit)
         except BaseException:
             for seq in seqs:
                 cache.abandon(seq)
@@ -121,9 +120,7 @@ class Engine:
         out[...] = rows
         return out
 
-    def _checked(self, seqs: Sequence[int], tokens: Sequence[Sequence[int]], logits: str) -> list[np.ndarray]:
-        if logits not in _LOGIT_ROWS:
-            raise ValueError(f"logits: expected one of {', '.join(map(repr, _LOGIT_ROWS))}, got {logits!r}")
+    def _checked(self, seqs: Sequence[int], tokens: Sequence[Sequence[int]]) -> list[np.ndarray]:
         if len(seqs) != len(tokens):
             raise ValueError(f"expected as many lists of tokens as sequences, got {len(tokens)} for {len(seqs)}")
         checked: list[np.ndarray] = []
@@ -142,15 +139,15 @@ class Engine:
             checked.append(ids.astype(np.int64))
         return checked
 
-    def _check_finite(self, rows: np.ndarray, seqs: Sequence[int], new: list[np.ndarray], logits: str) -> None:
+    def _check_finite(
+        self, rows: np.ndarray, seqs: Sequence[int], new: list[np.ndarray], n_logit: Sequence[int]
+    ) -> None:
         """A row that is not finite is an error, never a token: NaN compares false and would pick one silently."""
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if not len(bad):
             return
         which = [
-            (seq, i)
-            for seq, ids in zip(seqs, new, strict=True)
-            for i in range(len(ids))[-1 if logits == "last" else 0 :]
+            (seq, i) for seq, ids, n in zip(seqs, new, n_logit, strict=True) for i in range(len(ids) - n, len(ids))
         ]
         seq, i = which[bad[0]]
         raise NumericError(
@@ -189,6 +186,27 @@ class Engine:
         if self._closed:
             raise ValueError("this engine is closed; open the model again")
         return self._cache
+
+
+def _checked_counts(logits: LogitRows, seqs: Sequence[int], new: list[np.ndarray]) -> list[int]:
+    """How many of the new positions of each sequence, the last ones, get logits."""
+    if isinstance(logits, str):
+        if logits == "all":
+            return [len(ids) for ids in new]
+        if logits in ("last", "none"):
+            return [int(logits == "last")] * len(new)
+    if isinstance(logits, str) or not isinstance(logits, Sequence | np.ndarray):
+        raise ValueError(
+            f"logits: expected one of 'last', 'all', 'none', or a number for each sequence, got {logits!r}"
+        )
+    if len(logits) != len(new):
+        raise ValueError(f"logits: expected a number for each of {len(new)} sequences, got {len(logits)}")
+    for seq, ids, n in zip(seqs, new, logits, strict=True):
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 0 <= n <= len(ids):
+            raise ValueError(
+                f"sequence {seq}: expected a number of logit rows in 0 ... {len(ids)}, its new tokens, got {n}"
+            )
+    return [int(n) for n in logits]
 
 
 def _check_out(out: np.ndarray, shape: tuple[int, int]) -> None:

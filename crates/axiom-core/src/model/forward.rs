@@ -12,17 +12,6 @@ use crate::platform::Platform;
 use crate::schedule::{Cancelled, Member, Phases};
 use crate::telemetry::{LayerClock, Part};
 
-/// Which positions get logits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogitRows {
-    /// The last new position of each sequence.
-    Last,
-    /// Every new position.
-    All,
-    /// None.
-    None,
-}
-
 /// Consecutive rows of a pass that belong to one sequence.
 #[derive(Clone, Copy, Debug)]
 pub struct Span {

@@ -5,7 +5,7 @@ use axiom_core::format::Format;
 use axiom_core::kernels::{CpuFeatures, Kernels};
 use axiom_core::memory::KVFormat;
 use axiom_core::model::{ModelConfig, RopePairing, RopeScaling, TensorSource};
-use axiom_core::runtime::{Engine, Options};
+use axiom_core::runtime::{Append, Engine, Options};
 use axiom_host::{Host, Region};
 
 pub struct Random(pub u64);
@@ -140,6 +140,25 @@ pub fn tensors(config: &ModelConfig, format: Format, seed: u64) -> Vec<Tensor> {
         }
     }
     all
+}
+
+/// Which new positions get logits.
+#[derive(Clone, Copy)]
+#[allow(dead_code)] // each test program uses its own part of this module
+pub enum LogitRows {
+    All,
+    Last,
+    None,
+}
+
+/// A batch as the engine takes it.
+pub fn appends<'a>(batch: &[(usize, &'a [u32])], rows: LogitRows) -> Vec<Append<'a>> {
+    let n_logit = |tokens: &[u32]| match rows {
+        LogitRows::All => tokens.len(),
+        LogitRows::Last => tokens.len().min(1),
+        LogitRows::None => 0,
+    };
+    batch.iter().map(|&(seq, tokens)| Append { seq, tokens, n_logit: n_logit(tokens) }).collect()
 }
 
 /// An engine and the memory it lives in. Fields drop in order: the engine first.

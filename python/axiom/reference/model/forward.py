@@ -23,10 +23,10 @@ def forward(
     cache: KVCachePool,
     seqs: Sequence[int],
     tokens: Sequence[np.ndarray],
-    logits: str,
+    n_logit: Sequence[int],
     clock: LayerClock,
 ) -> np.ndarray:
-    """Appends tokens[i] to sequence seqs[i]; returns logits f32 [n_rows, n_vocab] ("last", "all" or "none").
+    """Appends tokens[i] to sequence seqs[i]; returns logits of its last n_logit[i] positions, f32 [n_rows, n_vocab].
 
     The cache must have room reserved; the caller commits.
     """
@@ -41,10 +41,10 @@ def forward(
     for layer_idx, layer_weights in enumerate(weights.layers):
         h = layer(config, layer_weights, layer_idx, h, batch, cache, clock)
 
-    if logits == "none":
+    wanted = [np.arange(span.rows.stop - n, span.rows.stop) for span, n in zip(spans, n_logit, strict=True)]
+    h = h[np.concatenate(wanted)]
+    if not len(h):
         return np.zeros((0, config.n_vocab), np.float32)
-    if logits == "last":
-        h = h[[span.rows.stop - 1 for span in spans]]
     x = rms_norm(h, weights.output_norm, config.rms_eps)
     rows = np.ascontiguousarray(weights.output.product(quantize(x)))
     clock.output()
