@@ -3,8 +3,8 @@
 use crate::arithmetic::portable::sqrt_f32;
 use crate::error::Error;
 use crate::kernels::Kernels;
-use crate::memory::{KVCachePool, KVFormat, ROWS_PER_PASS, TensorRegion, Work};
-use crate::model::{ModelConfig, Pass, Rope, Span, TensorSource, Weights, rows_per_item};
+use crate::memory::{KVCachePool, KVFormat, ROWS_PER_WAVE, TensorRegion, Work};
+use crate::model::{ModelConfig, Pass, Rope, Span, TensorSource, Wave, Weights, rows_per_item};
 use crate::platform::Platform;
 use crate::schedule::Phases;
 use crate::telemetry::{LayerClock, Telemetry};
@@ -19,6 +19,8 @@ pub struct Options {
     pub n_ctx: usize,
     /// Most sequences at a time.
     pub n_seq_max: usize,
+    /// Most rows (tokens) of one pass over the weights; a larger batch takes several.
+    pub rows_per_pass: usize,
     /// Type of keys and values.
     pub kv: KVFormat,
 }
@@ -65,6 +67,7 @@ pub struct Engine {
     phases: Phases,
     telemetry: Telemetry,
     bytes: RegionBytes,
+    rows_per_pass: usize,
     pass: PassRows,
 }
 
@@ -73,14 +76,53 @@ struct PassRows {
     tokens: Vec<u32>,
     spans: Vec<Span>,
     pieces: Vec<Span>,
+    waves: Vec<Wave>,
     logit_rows: Vec<u32>,
 }
 
 impl PassRows {
+    fn new(rows_per_pass: usize) -> PassRows {
+        PassRows {
+            tokens: Vec::with_capacity(rows_per_pass),
+            spans: Vec::with_capacity(rows_per_pass),
+            pieces: Vec::with_capacity(rows_per_pass),
+            waves: Vec::with_capacity(rows_per_pass.div_ceil(ROWS_PER_WAVE)),
+            logit_rows: Vec::with_capacity(rows_per_pass),
+        }
+    }
+
+    /// Appends tokens of one sequence, from position `first_pos` on, cut at waves, and into the pieces that attention takes.
+    fn push(&mut self, seq: usize, first_pos: usize, tokens: &[u32], rows_per_piece: usize) {
+        let mut done = 0;
+        while done < tokens.len() {
+            let first_row = self.tokens.len();
+            if first_row.is_multiple_of(ROWS_PER_WAVE) {
+                self.waves.push(Wave { first_row, n_row: 0, first_piece: self.pieces.len(), n_piece: 0 });
+            }
+            let wave = self.waves.last_mut().expect("pushed with the first row");
+            let n_row = (tokens.len() - done).min(ROWS_PER_WAVE - wave.n_row);
+            let span = Span { seq, first_row, n_row, first_pos: first_pos + done };
+            self.spans.push(span);
+            for start in (0..n_row).step_by(rows_per_piece) {
+                self.pieces.push(Span {
+                    first_row: first_row + start,
+                    n_row: rows_per_piece.min(n_row - start),
+                    first_pos: span.first_pos + start,
+                    ..span
+                });
+            }
+            wave.n_row += n_row;
+            wave.n_piece = self.pieces.len() - wave.first_piece;
+            self.tokens.extend_from_slice(&tokens[done..done + n_row]);
+            done += n_row;
+        }
+    }
+
     fn clear(&mut self) {
         self.tokens.clear();
         self.spans.clear();
         self.pieces.clear();
+        self.waves.clear();
         self.logit_rows.clear();
     }
 }
@@ -106,7 +148,9 @@ impl Engine {
         progress: &mut dyn FnMut(usize, usize) -> bool,
     ) -> Result<Engine, Error> {
         config.check()?;
-        for (name, got) in [("n_ctx", options.n_ctx), ("n_seq_max", options.n_seq_max)] {
+        let counts =
+            [("n_ctx", options.n_ctx), ("n_seq_max", options.n_seq_max), ("rows_per_pass", options.rows_per_pass)];
+        for (name, got) in counts {
             if got == 0 || got > 1 << 30 {
                 return Err(Error::Config { name, expected: "a count from 1 to 2^30", got: got as f64 });
             }
@@ -117,7 +161,7 @@ impl Engine {
             let bytes_weights = region.used();
             let cache = KVCachePool::carve(region, &config, options.n_ctx, options.n_seq_max, options.kv)?;
             let bytes_kv = region.used() - bytes_weights;
-            let work = Work::carve(region, &config, n_worker)?;
+            let work = Work::carve(region, &config, n_worker, options.rows_per_pass)?;
             let activations = region.used() - bytes_weights - bytes_kv;
             Ok::<_, Error>((weights, cache, work, RegionBytes { weights: bytes_weights, kv: bytes_kv, activations }))
         };
@@ -140,12 +184,8 @@ impl Engine {
             platform,
             phases: Phases::new(),
             bytes,
-            pass: PassRows {
-                tokens: Vec::with_capacity(ROWS_PER_PASS),
-                spans: Vec::with_capacity(ROWS_PER_PASS),
-                pieces: Vec::with_capacity(ROWS_PER_PASS),
-                logit_rows: Vec::with_capacity(ROWS_PER_PASS),
-            },
+            pass: PassRows::new(options.rows_per_pass),
+            rows_per_pass: options.rows_per_pass,
         })
     }
 
@@ -234,25 +274,23 @@ impl Engine {
         Ok(())
     }
 
-    /// The batch in passes of up to `ROWS_PER_PASS` rows.
+    /// The batch in passes of up to `rows_per_pass` rows.
     fn passes(&mut self, batch: &[Append<'_>], out: &mut [f32], stop: &dyn Fn() -> bool) -> Result<(), Error> {
         let mut out = out;
+        let rows_per_piece = rows_per_item(self.config.n_head / self.config.n_head_kv);
         self.pass.clear();
         for (i, &Append { seq, tokens, n_logit }) in batch.iter().enumerate() {
             let n_pos = self.cache.len(seq)?;
             let mut taken = 0;
             while taken < tokens.len() {
-                let first_row = self.pass.tokens.len();
-                let n_row = (tokens.len() - taken).min(ROWS_PER_PASS - first_row);
-                self.add_span(Span { seq, first_row, n_row, first_pos: n_pos + taken });
-                self.pass.tokens.extend_from_slice(&tokens[taken..taken + n_row]);
+                let n_row = (tokens.len() - taken).min(self.rows_per_pass - self.pass.tokens.len());
+                self.pass.push(seq, n_pos + taken, &tokens[taken..taken + n_row], rows_per_piece);
                 taken += n_row;
-                let end = first_row + n_row;
+                let end = self.pass.tokens.len();
                 // Of these rows, those among the last `n_logit` of the sequence.
-                let n_after = tokens.len() - taken;
-                let n_here = n_logit.saturating_sub(n_after).min(n_row);
+                let n_here = n_logit.saturating_sub(tokens.len() - taken).min(n_row);
                 self.pass.logit_rows.extend((end - n_here) as u32..end as u32);
-                if end == ROWS_PER_PASS || (taken == tokens.len() && i + 1 == batch.len()) {
+                if end == self.rows_per_pass || (taken == tokens.len() && i + 1 == batch.len()) {
                     let (now, later) = out.split_at_mut(self.pass.logit_rows.len() * self.config.n_vocab);
                     self.one_pass(now, stop)?;
                     self.pass.clear();
@@ -261,20 +299,6 @@ impl Engine {
             }
         }
         Ok(())
-    }
-
-    /// Adds rows of one sequence, cut into the pieces that attention takes.
-    fn add_span(&mut self, span: Span) {
-        self.pass.spans.push(span);
-        let most = rows_per_item(self.config.n_head / self.config.n_head_kv);
-        for start in (0..span.n_row).step_by(most) {
-            self.pass.pieces.push(Span {
-                first_row: span.first_row + start,
-                n_row: most.min(span.n_row - start),
-                first_pos: span.first_pos + start,
-                ..span
-            });
-        }
     }
 
     fn one_pass(&mut self, logits: &mut [f32], stop: &dyn Fn() -> bool) -> Result<(), Error> {
@@ -294,6 +318,7 @@ impl Engine {
             tokens: &self.pass.tokens,
             spans: &self.pass.spans,
             pieces: &self.pass.pieces,
+            waves: &self.pass.waves,
             logit_rows: &self.pass.logit_rows,
             logits: logits.as_mut_ptr(),
             stop,

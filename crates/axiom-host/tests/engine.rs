@@ -6,9 +6,9 @@ use axiom_core::error::Error;
 use axiom_core::format::Format;
 use axiom_core::memory::KVFormat;
 use axiom_core::model::RopePairing;
-use axiom_core::runtime::Append;
+use axiom_core::runtime::{Append, Options};
 use common::LogitRows::{self, All, Last};
-use common::{Model, appends, config, load, tensors, usable};
+use common::{Model, appends, config, load, load_for, tensors, usable};
 
 fn prompt(n: usize) -> Vec<u32> {
     (0..n as u32).map(|i| (i * 31 + 7) % 83).collect()
@@ -64,6 +64,20 @@ fn chunks_agree_with_the_whole_prompt() {
             model.engine.sequences().close(seq).unwrap();
             assert!(pieces == whole, "chunks of {size}");
         }
+    }
+}
+
+#[test]
+fn passes_of_any_length_agree() {
+    let tensors = tensors(&config(), Format::Q4_1, 7);
+    let tokens = prompt(600);
+    let expected = all_logits(&mut load(&config(), &tensors, usable()[0], 2, KVFormat::F16), &tokens);
+    for rows_per_pass in [1, 16, 255, 257, 300, 512, 600, 1024] {
+        let options = Options { n_ctx: 700, n_seq_max: 3, rows_per_pass, kv: KVFormat::F16 };
+        let mut model = load_for(&config(), &tensors, usable()[0], 2, options);
+        let (a, b) = (model.engine.sequences().open().unwrap(), model.engine.sequences().open().unwrap());
+        let bits = forward(&mut model, &[(a, &tokens[..83]), (b, &tokens)], All);
+        assert!(bits[..83 * 83] == expected[..83 * 83] && bits[83 * 83..] == expected, "passes of {rows_per_pass}");
     }
 }
 

@@ -6,7 +6,7 @@ use crate::error::{out_of_memory, to_py};
 use crate::host::{checked_threads, choose_kernels};
 use crate::signals::Interrupt;
 use axiom_core::error::Error;
-use axiom_core::memory::KVFormat;
+use axiom_core::memory::{KVFormat, ROWS_PER_WAVE};
 use axiom_core::model::TensorSource;
 use axiom_core::runtime::{self, Options};
 use axiom_host::{Host, Region, RegionError, region};
@@ -127,7 +127,7 @@ impl Engine {
                 failed = told.err();
                 failed.is_none()
             };
-            let options = Options { n_ctx, n_seq_max, kv };
+            let options = Options { n_ctx, n_seq_max, rows_per_pass: ROWS_PER_WAVE, kv };
             // SAFETY: a region is zeroed, begins at a multiple of 2 MiB, is reserved for this engine alone, and is kept beside
             // it in `Open` and dropped after it; `choose_kernels` has asked the processor.
             unsafe {

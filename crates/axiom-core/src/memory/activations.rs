@@ -6,8 +6,10 @@ use crate::arithmetic::{BLOCK, LANES};
 use crate::error::Error;
 use crate::model::ModelConfig;
 
-/// Rows (tokens) of one pass. A longer batch takes several passes; the bits do not depend on it.
-pub const ROWS_PER_PASS: usize = 256;
+/// Rows (tokens) that go through a layer together. A pass of more takes them in waves; the bits do not depend on it.
+pub const ROWS_PER_WAVE: usize = 256;
+/// Slots of the residual stream.
+const SLOTS: usize = 3;
 
 /// Rows of activations of one width, without saying how many of them are in use.
 #[derive(Clone, Copy)]
@@ -56,31 +58,31 @@ pub const ROW_GROUP: usize = 64;
 
 /// All buffers of a pass.
 pub struct Work {
-    /// f32 `[ROWS_PER_PASS][n_embd]`: the residual stream.
-    pub h: *mut f32,
+    /// f32 `[3][rows_per_pass][embd_stride]`: the residual stream, see [`Work::stream`].
+    stream: *mut f32,
+    /// Most rows of a pass.
+    rows_per_pass: usize,
     /// Normed rows, n_embd wide: what q, k, v, gate, up and the output head read.
     pub normed: Rows,
     /// Attention's outputs, n_head × head_dim wide.
     pub attended: Rows,
     /// silu(gate) × up, n_ff wide.
     pub gated: Rows,
-    /// f32 `[ROWS_PER_PASS][q_stride]`.
+    /// f32 `[ROWS_PER_WAVE][q_stride]`.
     pub q: *mut f32,
-    /// f32 `[ROWS_PER_PASS][kv_stride]`.
+    /// f32 `[ROWS_PER_WAVE][kv_stride]`.
     pub k: *mut f32,
-    /// f32 `[ROWS_PER_PASS][kv_stride]`.
+    /// f32 `[ROWS_PER_WAVE][kv_stride]`.
     pub v: *mut f32,
-    /// f32 `[ROWS_PER_PASS][embd_stride]`: what a product adds to the residual stream.
-    pub delta: *mut f32,
-    /// f32 `[ROWS_PER_PASS][rope_dim ÷ 2]`.
+    /// f32 `[rows_per_pass][rope_dim ÷ 2]`.
     pub cos: *mut f32,
-    /// f32 `[ROWS_PER_PASS][rope_dim ÷ 2]`.
+    /// f32 `[rows_per_pass][rope_dim ÷ 2]`.
     pub sin: *mut f32,
     /// Distance of rows of `q`: n_head × head_dim, up to whole panels.
     pub q_stride: usize,
     /// Distance of rows of `k` and `v`.
     pub kv_stride: usize,
-    /// Distance of rows of `delta`.
+    /// Distance of rows of the residual stream.
     pub embd_stride: usize,
     /// head_dim up to whole vectors.
     pub dim_stride: usize,
@@ -96,13 +98,18 @@ unsafe impl Send for Work {}
 unsafe impl Sync for Work {}
 
 impl Work {
-    /// Carves the buffers for a model and a number of workers.
+    /// Carves the buffers for a model, a number of workers, and passes of up to `rows_per_pass` rows.
     ///
     /// # Errors
     ///
     /// [`Error::Region`] if the region is too small.
-    pub fn carve(region: &mut TensorRegion, model: &ModelConfig, n_worker: usize) -> Result<Work, Error> {
-        let n = ROWS_PER_PASS;
+    pub fn carve(
+        region: &mut TensorRegion,
+        model: &ModelConfig,
+        n_worker: usize,
+        rows_per_pass: usize,
+    ) -> Result<Work, Error> {
+        let n = ROWS_PER_WAVE;
         let (n_q, n_kv) = (model.n_head * model.head_dim, model.n_head_kv * model.head_dim);
         let (q_stride, kv_stride) = (n_q.next_multiple_of(LANES), n_kv.next_multiple_of(LANES));
         let embd_stride = model.n_embd.next_multiple_of(LANES);
@@ -112,16 +119,16 @@ impl Work {
         let scratch_stride =
             2 * n_query_max * dim_stride + 3 * n_query_max.next_multiple_of(LANES) + 2 * ROW_GROUP * BLOCK + dim_stride;
         Ok(Work {
-            h: region.carve(n * model.n_embd)?,
+            stream: region.carve(SLOTS * rows_per_pass * embd_stride)?,
+            rows_per_pass,
             normed: Rows::carve(region, n, model.n_embd)?,
             attended: Rows::carve(region, n, n_q)?,
             gated: Rows::carve(region, n, model.n_ff)?,
             q: region.carve(n * q_stride)?,
             k: region.carve(n * kv_stride)?,
             v: region.carve(n * kv_stride)?,
-            delta: region.carve(n * embd_stride)?,
-            cos: region.carve(n * model.rope_dim / 2)?,
-            sin: region.carve(n * model.rope_dim / 2)?,
+            cos: region.carve(rows_per_pass * model.rope_dim / 2)?,
+            sin: region.carve(rows_per_pass * model.rope_dim / 2)?,
             q_stride,
             kv_stride,
             embd_stride,
@@ -130,6 +137,16 @@ impl Work {
             scratch: region.carve(n_worker * scratch_stride)?,
             scratch_stride,
         })
+    }
+
+    /// The residual stream at a position, f32 `[rows_per_pass][embd_stride]`.
+    ///
+    /// Position 0 is the embedding; attention and feed-forward of layer L make 2L + 1 and 2L + 2. A product leaves there what
+    /// it adds, and the norm that reads the position adds the position before. While a wave is in a layer, waves after it
+    /// still need the layer's own position, so three are live and slot = position mod 3.
+    pub fn stream(&self, position: usize) -> *mut f32 {
+        // SAFETY: inside what was carved.
+        unsafe { self.stream.add(position % SLOTS * self.rows_per_pass * self.embd_stride) }
     }
 
     /// The buffers of one worker.

@@ -4,6 +4,6 @@ mod activations;
 mod kv_cache;
 mod region;
 
-pub use self::activations::{QUERIES, ROW_GROUP, ROWS_PER_PASS, Rows, Scratch, Work};
+pub use self::activations::{QUERIES, ROW_GROUP, ROWS_PER_WAVE, Rows, Scratch, Work};
 pub use self::kv_cache::{KVCachePool, KVFormat};
 pub use self::region::TensorRegion;

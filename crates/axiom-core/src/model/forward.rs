@@ -7,7 +7,7 @@ use super::weights::Weights;
 use crate::arithmetic::LANES;
 use crate::arithmetic::activation::Activations;
 use crate::kernels::Kernels;
-use crate::memory::{KVCachePool, Rows, Work};
+use crate::memory::{KVCachePool, ROWS_PER_WAVE, Rows, Work};
 use crate::platform::Platform;
 use crate::schedule::{Cancelled, Member, Phases};
 use crate::telemetry::{LayerClock, Part};
@@ -25,7 +25,20 @@ pub struct Span {
     pub first_pos: usize,
 }
 
-/// One pass over the weights, for up to `ROWS_PER_PASS` rows.
+/// Consecutive rows of a pass that go through a layer together.
+#[derive(Clone, Copy, Debug)]
+pub struct Wave {
+    /// First row in the pass.
+    pub first_row: usize,
+    /// Rows.
+    pub n_row: usize,
+    /// First piece of attention.
+    pub first_piece: usize,
+    /// Pieces.
+    pub n_piece: usize,
+}
+
+/// One pass over the weights. Its rows go through each layer in waves, so that a layer is read once for all of them.
 pub struct Pass<'a> {
     /// The shape of the model.
     pub config: &'a ModelConfig,
@@ -51,6 +64,8 @@ pub struct Pass<'a> {
     pub spans: &'a [Span],
     /// Rows that attention takes together: pieces of the spans.
     pub pieces: &'a [Span],
+    /// The rows in waves, in order, without gaps.
+    pub waves: &'a [Wave],
     /// Rows that get logits.
     pub logit_rows: &'a [u32],
     /// f32 `[logit_rows][n_vocab]`.
@@ -80,22 +95,21 @@ impl Pass<'_> {
     /// [`Cancelled`] if `stop` said so; the cache then holds nothing new that counts.
     pub fn run(&self, worker: usize) -> Result<(), Cancelled> {
         let mut member = self.phases.join(self.platform);
-        self.embed(&mut member)?;
+        for wave in self.waves {
+            self.embed(&mut member, wave)?;
+        }
         for layer in 0..self.config.n_layer {
             if worker == 0 && (self.stop)() {
                 self.phases.cancel();
             }
-            self.layer(&mut member, worker, layer)?;
+            for wave in self.waves {
+                self.layer(&mut member, worker, layer, wave)?;
+            }
         }
-        if self.logit_rows.is_empty() {
-            return Ok(());
+        for (i, rows) in self.logit_rows.chunks(ROWS_PER_WAVE).enumerate() {
+            self.output(&mut member, worker, rows, i * ROWS_PER_WAVE)?;
         }
-        self.output(&mut member, worker)
-    }
-
-    /// Rows of the pass.
-    pub(super) fn n_row(&self) -> usize {
-        self.tokens.len()
+        Ok(())
     }
 
     /// The rows of a buffer that this pass uses.
@@ -159,21 +173,19 @@ impl Pass<'_> {
         })
     }
 
-    /// Embedding rows and rotation angles of every row.
-    fn embed(&self, member: &mut Member<'_>) -> Result<(), Cancelled> {
-        let n_embd = self.config.n_embd;
-        self.each_row(member, self.n_row(), |row| {
+    /// Embedding rows and rotation angles of the rows of a wave.
+    fn embed(&self, member: &mut Member<'_>, wave: &Wave) -> Result<(), Cancelled> {
+        let (n_embd, stride) = (self.config.n_embd, self.work.embd_stride);
+        self.each_row(member, wave.n_row, |i| {
+            let row = wave.first_row + i;
             let span = self.span(row);
-            // SAFETY: each row is in one chunk; the buffers have ROWS_PER_PASS rows. The GGUF bytes of a row are at most
-            // 4 for each column: the row of `delta` is room for them, and not in use yet.
+            // SAFETY: each row is in one chunk, and the buffers have room for the rows of a pass. The GGUF bytes of a row are
+            // at most 4 for each column: the row at position 1 is room for them, and not in use yet.
             unsafe {
                 let embedding = &self.weights.token_embd;
                 let bytes = embedding.format.bytes_row(n_embd).expect("checked when carved");
-                let bytes = core::slice::from_raw_parts_mut(
-                    self.work.delta.add(row * self.work.embd_stride).cast::<u8>(),
-                    bytes,
-                );
-                let h = core::slice::from_raw_parts_mut(self.work.h.add(row * n_embd), n_embd);
+                let bytes = core::slice::from_raw_parts_mut(self.work.stream(1).add(row * stride).cast::<u8>(), bytes);
+                let h = core::slice::from_raw_parts_mut(self.work.stream(0).add(row * stride), n_embd);
                 embedding.row(self.tokens[row] as usize, bytes, h);
                 let n_pair = self.rope.n_pair();
                 let pos = span.first_pos + (row - span.first_row);
@@ -182,18 +194,18 @@ impl Pass<'_> {
         })
     }
 
-    /// `h + delta` (after the first layer's start), normed by `w`, quantised: `normed` row `to` from row `row`.
+    /// Completes row `row` of the residual stream at `position`, and norms it by `w` and quantises it into `normed` row `to`.
     ///
     /// # Safety
     ///
-    /// The caller's chunk alone uses these rows.
-    pub(super) unsafe fn norm_row(&self, row: usize, to: usize, w: *const f32, add_delta: bool, normed: &Activations) {
-        let n_embd = self.config.n_embd;
+    /// The caller's chunk alone uses these rows; the position has been written, and so has the one before it.
+    pub(super) unsafe fn norm_row(&self, row: usize, position: usize, w: *const f32, to: usize, normed: &Activations) {
+        let (n_embd, stride) = (self.config.n_embd, self.work.embd_stride);
         // SAFETY: the caller's duty; rows and columns are within the buffers.
         unsafe {
-            let h = self.work.h.add(row * n_embd);
-            if add_delta {
-                (self.kernels.add)(h, self.work.delta.add(row * self.work.embd_stride), n_embd);
+            let h = self.work.stream(position).add(row * stride);
+            if position > 0 {
+                (self.kernels.add)(h, self.work.stream(position - 1).add(row * stride), n_embd);
             }
             let x = normed.x.add(to * normed.n_block * crate::arithmetic::BLOCK);
             (self.kernels.rms_norm)(h, w, n_embd, self.config.rms_eps, x);
@@ -201,15 +213,17 @@ impl Pass<'_> {
         }
     }
 
-    /// Logits of the rows that get them.
-    fn output(&self, member: &mut Member<'_>, worker: usize) -> Result<(), Cancelled> {
-        let n_row = self.logit_rows.len();
-        let normed = self.view(&self.work.normed, n_row);
-        self.each_row(member, n_row, |i| {
+    /// Logits of some of the rows that get them, from row `first` of the logits on.
+    fn output(&self, member: &mut Member<'_>, worker: usize, rows: &[u32], first: usize) -> Result<(), Cancelled> {
+        let normed = self.view(&self.work.normed, rows.len());
+        let position = 2 * self.config.n_layer;
+        self.each_row(member, rows.len(), |i| {
             // SAFETY: each logit row is in one chunk, and no two are the same row.
-            unsafe { self.norm_row(self.logit_rows[i] as usize, i, self.weights.output_norm, true, &normed) }
+            unsafe { self.norm_row(rows[i] as usize, position, self.weights.output_norm, i, &normed) }
         })?;
-        self.products(member, &normed, [(&self.weights.output, self.logits, self.config.n_vocab)])?;
+        // SAFETY: there is room for all logit rows.
+        let logits = unsafe { self.logits.add(first * self.config.n_vocab) };
+        self.products(member, &normed, [(&self.weights.output, logits, self.config.n_vocab)])?;
         if worker == 0 {
             self.clock.output();
         }

@@ -1,7 +1,7 @@
 //! One layer: attention and feed-forward, each added to the residual stream (`docs/arithmetic.md`, section 5).
 
 use super::config::RopePairing;
-use super::forward::Pass;
+use super::forward::{Pass, Wave};
 use crate::arithmetic::{BLOCK, LANES};
 use crate::memory::ROW_GROUP;
 use crate::schedule::{Cancelled, Member};
@@ -11,16 +11,26 @@ use crate::telemetry::Part;
 const BLOCKS_PER_CHUNK: usize = 2;
 
 impl Pass<'_> {
-    /// Takes the residual stream of all rows through one layer. What `ffn_down` adds stays in `delta` for the next norm.
-    pub(super) fn layer(&self, member: &mut Member<'_>, worker: usize, layer: usize) -> Result<(), Cancelled> {
-        let (weights, work, n_row) = (&self.weights.layers[layer], self.work, self.n_row());
+    /// Takes the rows of a wave through one layer: from position 2 × layer of the residual stream to the one two further.
+    pub(super) fn layer(
+        &self,
+        member: &mut Member<'_>,
+        worker: usize,
+        layer: usize,
+        wave: &Wave,
+    ) -> Result<(), Cancelled> {
+        let (weights, work) = (&self.weights.layers[layer], self.work);
+        let Wave { first_row, n_row, .. } = *wave;
+        let position = 2 * layer;
+        // SAFETY: the rows of the wave are within those of a pass.
+        let stream = |position: usize| unsafe { work.stream(position).add(first_row * work.embd_stride) };
         let normed = self.view(&work.normed, n_row);
         let attended = self.view(&work.attended, n_row);
         let gated = self.view(&work.gated, n_row);
 
         self.each_row(member, n_row, |row| {
             // SAFETY: each row is in one chunk.
-            unsafe { self.norm_row(row, row, weights.attn_norm, layer > 0, &normed) }
+            unsafe { self.norm_row(first_row + row, position, weights.attn_norm, row, &normed) }
         })?;
         self.note(worker, layer, Part::Rms);
 
@@ -35,44 +45,45 @@ impl Pass<'_> {
         )?;
         self.each_row(member, n_row, |row| {
             // SAFETY: each row is in one chunk, and no two rows are the same position of a sequence.
-            unsafe { self.rotate_and_store(row, layer, worker) }
+            unsafe { self.rotate_and_store(row, first_row, layer, worker) }
         })?;
-        self.attention(member, worker, layer, &attended)?;
+        self.attention(member, worker, layer, wave, &attended)?;
         self.each_row(member, n_row, |row| {
             // SAFETY: each row is in one chunk.
             unsafe { (self.kernels.quantize)(&attended, row, 0, attended.n_block) }
         })?;
-        self.products(member, &attended, [(&weights.attn_output, work.delta, work.embd_stride)])?;
+        self.products(member, &attended, [(&weights.attn_output, stream(position + 1), work.embd_stride)])?;
         self.note(worker, layer, Part::Attention);
 
         self.each_row(member, n_row, |row| {
             // SAFETY: each row is in one chunk.
-            unsafe { self.norm_row(row, row, weights.ffn_norm, true, &normed) }
+            unsafe { self.norm_row(first_row + row, position + 1, weights.ffn_norm, row, &normed) }
         })?;
         self.note(worker, layer, Part::Rms);
 
-        self.gate_and_up(member, worker, layer)?;
+        self.gate_and_up(member, worker, layer, n_row)?;
         self.note(worker, layer, Part::FfnProjection);
-        self.products(member, &gated, [(&weights.ffn_down, work.delta, work.embd_stride)])?;
+        self.products(member, &gated, [(&weights.ffn_down, stream(position + 2), work.embd_stride)])?;
         self.note(worker, layer, Part::FfnDown);
         Ok(())
     }
 
-    /// Norms the heads of q and k where the model does, turns them, and stores k and v in the cache.
+    /// Norms the heads of q and k where the model does, turns them, and stores k and v in the cache; `row` of the wave that
+    /// begins at `first_row`.
     ///
     /// # Safety
     ///
     /// The caller's chunk alone uses this row.
-    unsafe fn rotate_and_store(&self, row: usize, layer: usize, worker: usize) {
+    unsafe fn rotate_and_store(&self, row: usize, first_row: usize, layer: usize, worker: usize) {
         let (config, work, kernels) = (self.config, self.work, self.kernels);
         let weights = &self.weights.layers[layer];
-        let span = self.span(row);
-        let pos = span.first_pos + (row - span.first_row);
+        let span = self.span(first_row + row);
+        let pos = span.first_pos + (first_row + row - span.first_row);
         let adjacent = config.rope_pairing == RopePairing::Norm;
         let n_pair = self.rope.n_pair();
         // SAFETY: the caller's duty; heads are within the row, the position is reserved.
         unsafe {
-            let (cos, sin) = (work.cos.add(row * n_pair), work.sin.add(row * n_pair));
+            let (cos, sin) = (work.cos.add((first_row + row) * n_pair), work.sin.add((first_row + row) * n_pair));
             let turn = |head: *mut f32, norm: *const f32| {
                 if !norm.is_null() {
                     (kernels.rms_norm)(head, norm, config.head_dim, config.rms_eps, head);
@@ -93,8 +104,8 @@ impl Pass<'_> {
     }
 
     /// silu(gate) × up, block of 32 by block: both products, the gate, and the quantisation of what `ffn_down` reads.
-    fn gate_and_up(&self, member: &mut Member<'_>, worker: usize, layer: usize) -> Result<(), Cancelled> {
-        let (weights, n_row) = (&self.weights.layers[layer], self.n_row());
+    fn gate_and_up(&self, member: &mut Member<'_>, worker: usize, layer: usize, n_row: usize) -> Result<(), Cancelled> {
+        let weights = &self.weights.layers[layer];
         let normed = self.view(&self.work.normed, n_row);
         let gated = self.view(&self.work.gated, n_row);
         let bytes_block = 4 * weights.ffn_gate.bytes_panel();

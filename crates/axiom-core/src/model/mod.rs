@@ -10,7 +10,7 @@ mod weights;
 
 pub use self::attention::rows_per_item;
 pub use self::config::{ModelConfig, RopePairing, RopeScaling};
-pub use self::forward::{Pass, Span};
+pub use self::forward::{Pass, Span, Wave};
 pub use self::matrix::Matrix;
 pub use self::rope::Rope;
 pub use self::weights::{TensorSource, Weights};

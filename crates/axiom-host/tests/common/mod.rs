@@ -168,12 +168,15 @@ pub struct Model {
 }
 
 pub fn load(config: &ModelConfig, tensors: &[Tensor], kernels: &str, threads: usize, kv: KVFormat) -> Model {
+    load_for(config, tensors, kernels, threads, Options { n_ctx: 700, n_seq_max: 70, rows_per_pass: 256, kv })
+}
+
+pub fn load_for(config: &ModelConfig, tensors: &[Tensor], kernels: &str, threads: usize, options: Options) -> Model {
     let sources: Vec<TensorSource<'_>> = tensors
         .iter()
         .map(|t| TensorSource { name: &t.name, format: t.format, n_row: t.n_row, n_col: t.n_col, bytes: &t.bytes })
         .collect();
     let kernels = Kernels::choose(&CpuFeatures::detect(), Some(kernels)).unwrap();
-    let options = Options { n_ctx: 700, n_seq_max: 70, kv };
     let mut region = None;
     // SAFETY: the region is kept beside the engine and dropped after it; the table was chosen for this processor.
     let engine = unsafe {
