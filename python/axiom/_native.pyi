@@ -11,6 +11,7 @@ __all__ = [
     "Engine",
     "ReceiptChain",
     "Sampler",
+    "StopFlag",
     "TextDecoder",
     "Tokenizer",
     "default_threads",
@@ -57,10 +58,19 @@ class Engine:
         tokens: Sequence[Sequence[int]],
         logits: Literal["last", "all", "none"] | Sequence[int] = "last",
         out: npt.NDArray[np.float32] | None = None,
+        stop: StopFlag | None = None,
     ) -> npt.NDArray[np.float32]: ...
     def telemetry(self) -> dict[str, Any]: ...
     def info(self) -> dict[str, Any]: ...
     def close(self) -> None: ...
+
+@final
+class StopFlag:
+    """Asks a pass to stop, from any thread or at a moment."""
+
+    def __new__(cls, timeout: float | None = None) -> StopFlag: ...
+    def set(self) -> None: ...
+    def is_set(self) -> bool: ...
 
 @final
 class Sampler:

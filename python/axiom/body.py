@@ -18,7 +18,7 @@ from axiom.errors import AxiomError
 if TYPE_CHECKING:
     from axiom.engine import Engine
 
-__all__ = ["Backend", "Body", "ReceiptChain", "Sampler", "TextDecoder", "load_body"]
+__all__ = ["Backend", "Body", "ReceiptChain", "Sampler", "StopFlag", "TextDecoder", "load_body"]
 
 Backend = Literal["native", "reference"]
 
@@ -53,6 +53,18 @@ class ReceiptChain(Protocol):
         ...
 
 
+class StopFlag(Protocol):
+    """Asks a pass to stop at the next layer boundary: when it is set, or after the time that it was made for."""
+
+    def set(self) -> None:
+        """Stop now. May be called from any thread."""
+        ...
+
+    def is_set(self) -> bool:
+        """Return whether it has been set, or its time is over."""
+        ...
+
+
 class TextDecoder(Protocol):
     """Turns tokens that come one at a time into text, and never gives out a broken character."""
 
@@ -74,6 +86,8 @@ class Body:
     """`sampler(n_vocab, **Sampling.as_dict())`, with a seed that is a number."""
     receipt_chain: Callable[[str, bytes, Sequence[int], bytes], ReceiptChain]
     """`receipt_chain(contract, model_digest, prompt, sampling_bytes)`."""
+    stop_flag: Callable[[float | None], StopFlag]
+    """`stop_flag(timeout)`, in seconds; None sets no time."""
 
 
 def load_body(backend: str) -> Body:
@@ -84,8 +98,9 @@ def load_body(backend: str) -> Body:
         from axiom.reference.engine import Engine
         from axiom.reference.receipt import ReceiptChain
         from axiom.reference.sample import Sampler
+        from axiom.reference.stop_flag import StopFlag
 
-        return Body(engine=Engine, sampler=Sampler, receipt_chain=ReceiptChain)
+        return Body(engine=Engine, sampler=Sampler, receipt_chain=ReceiptChain, stop_flag=StopFlag)
     raise ValueError(f"backend: expected 'native' or 'reference', got {backend!r}")
 
 
@@ -97,4 +112,9 @@ def _native_body() -> Body:
             f"the extension axiom._native cannot be imported ({error}); "
             "install the package with pip, or use backend='reference'"
         ) from error
-    return Body(engine=_native.Engine, sampler=_native.Sampler, receipt_chain=_native.ReceiptChain)
+    return Body(
+        engine=_native.Engine,
+        sampler=_native.Sampler,
+        receipt_chain=_native.ReceiptChain,
+        stop_flag=_native.StopFlag,
+    )

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Completion", "FinishReason", "Score", "Timings", "TokenLogprob", "Usage"]
 
-FinishReason = Literal["eos", "stop", "length", "context", "cancelled"]
+FinishReason = Literal["eos", "stop", "length", "context", "cancelled", "timeout"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Completion:
     """Every token that was chosen, an end-of-generation token included."""
     finish_reason: FinishReason
     """Why it ended: "eos" (the model ended it), "stop" (a stop string or token), "length" (`max_tokens`), "context"
-    (no position left), "cancelled"."""
+    (no position left), "cancelled", "timeout"."""
     usage: Usage
     timings: Timings
     seed: int

@@ -99,13 +99,14 @@ class Engine(Protocol):
         tokens: Sequence[Sequence[int]],
         logits: LogitRows = "last",
         out: npt.NDArray[np.float32] | None = None,
+        stop: Any = None,
     ) -> npt.NDArray[np.float32]:
         """Append `tokens[i]` to sequence `seqs[i]` for every i, in one pass; return logits, f32 `[n_rows, n_vocab]`.
 
         Rows are the last position of each sequence in the order of `seqs` ("last"), every new position in the same
         order ("all"), none ("none"), or the last `logits[i]` new positions of `seqs[i]`. The bits of a row do not
-        depend on what else is in the pass. Ctrl-C is honoured at layer boundaries; every sequence then has the
-        positions that it had before.
+        depend on what else is in the pass. Ctrl-C is honoured at layer boundaries, and so is `stop`, a flag of the
+        same body, with `PassStopped`; every sequence then has the positions that it had before.
         """
         ...
 

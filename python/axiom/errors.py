@@ -14,6 +14,7 @@ __all__ = [
     "MemoryBudgetError",
     "ModelFormatError",
     "NumericError",
+    "PassStopped",
     "TemplateError",
     "UnsupportedModelError",
 ]
@@ -41,6 +42,10 @@ class MemoryBudgetError(AxiomError):
 
 class TemplateError(AxiomError):
     """A chat template is missing, broken, refused the messages, or ran past its limits."""
+
+
+class PassStopped(AxiomError):
+    """A pass of an engine was stopped before its end, as asked. Generations handle it: they end with a reason."""
 
 
 class NumericError(AxiomError):

@@ -18,8 +18,9 @@ from collections.abc import Callable, Generator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from axiom.body import Sampler, TextDecoder
+from axiom.body import Sampler, StopFlag, TextDecoder
 from axiom.completion import Completion, FinishReason, Timings, TokenLogprob, Usage
+from axiom.errors import PassStopped
 from axiom.receipt import ReceiptRecorder
 from axiom.request import Request
 from axiom.shared_engine import SharedEngine
@@ -65,6 +66,8 @@ class Generation:
         self.n_pending = len(self.pending)
         self.finish_reason: FinishReason | None = None
         self.cancelled = False
+        self.stop_flag: StopFlag | None = None
+        """Of the pass that it is in."""
         self.logits = logits
         self._drafter = drafter
         # Guessed tokens that the engine has computed after the history, each with the logits after it.
@@ -166,9 +169,27 @@ class Generation:
             self._drafter.learn(self._n_drafted, n_right)
             self._n_drafted = 0
 
-    def cancel(self) -> str:
+    def request_cancel(self) -> None:
+        """Ask it to end, in the middle of a pass too. May be called from any thread."""
+        self.cancelled = True
+        if self.stop_flag is not None:
+            self.stop_flag.set()
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time until it has to end, or None."""
+        timeout = self.request.timeout
+        return None if timeout is None else max(0.0, self._started + timeout - time.perf_counter())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is to end before its next token."""
+        return self.cancelled or self.seconds_left == 0.0
+
+    def end(self) -> str:
         """End it now, and return the text that was held back in case it was part of a stop string."""
-        piece = self._finish("cancelled")
+        piece = self._finish("cancelled" if self.cancelled else "timeout")
+        self._ended = time.perf_counter()
         self._pieces.append(piece)
         return piece
 
@@ -218,11 +239,15 @@ class Generation:
 
 
 def run_generations(
-    engine: SharedEngine, generations: Sequence[Generation], on_progress: OnProgress | None = None
+    engine: SharedEngine,
+    generations: Sequence[Generation],
+    stop_flag: Callable[[float | None], StopFlag],
+    on_progress: OnProgress | None = None,
 ) -> Generator[tuple[Generation, str]]:
     """Carry `generations` to their ends, and yield each piece of text with the generation that it belongs to.
 
-    However it ends, by an error, by Ctrl-C or because nobody asks for the next piece, the sequences are freed.
+    `stop_flag(timeout)` makes the flags of the engine's body. However it ends, by an error, by Ctrl-C or because nobody
+    asks for the next piece, the sequences are freed.
     """
     waiting = deque(generations)
     active: list[Generation] = []
@@ -232,11 +257,11 @@ def run_generations(
         while waiting or active:
             for generation in [g for g in waiting if g.cancelled]:
                 waiting.remove(generation)
-                yield generation, generation.cancel()
+                yield generation, generation.end()
             _admit(engine, waiting, active)
-            while ready := [g for g in active if g.finish_reason is None and (g.cancelled or g.logits is not None)]:
+            while ready := [g for g in active if g.finish_reason is None and (g.is_over or g.logits is not None)]:
                 for generation in ready:
-                    piece = generation.cancel() if generation.cancelled else generation.choose()
+                    piece = generation.end() if generation.is_over else generation.choose()
                     if generation.is_ahead and generation.logits is None:
                         _rewind(engine, generation)
                     yield generation, piece
@@ -246,11 +271,16 @@ def run_generations(
                 continue
             # Logits come after the last pending token of those that get there, and after every guess.
             n_logit = [(n == len(generation.pending)) + len(draft) for generation, n, draft in batch]
-            rows = engine.forward(
-                [_sequence(generation) for generation, _, _ in batch],
-                [generation.pending[:n] + draft for generation, n, draft in batch],
-                n_logit,
-            )
+            try:
+                rows = engine.forward(
+                    [_sequence(generation) for generation, _, _ in batch],
+                    [generation.pending[:n] + draft for generation, n, draft in batch],
+                    n_logit,
+                    _stop_flag(stop_flag, [generation for generation, _, _ in batch]),
+                )
+            except PassStopped:
+                # One of them is over, and ends above; for the others nothing has happened.
+                continue
             first = 0
             for (generation, n, draft), n_row in zip(batch, n_logit, strict=True):
                 generation.pending = generation.pending[n:]
@@ -296,6 +326,18 @@ def _plan(active: Sequence[Generation]) -> list[tuple[Generation, int, list[int]
             batch.append((generation, n, []))
             room -= n
     return batch
+
+
+def _stop_flag(make: Callable[[float | None], StopFlag], batch: Sequence[Generation]) -> StopFlag:
+    """Make the flag of a pass: set when the first of its generations is over."""
+    times = [seconds for generation in batch if (seconds := generation.seconds_left) is not None]
+    flag = make(min(times, default=None))
+    for generation in batch:
+        generation.stop_flag = flag
+    # What was cancelled before it had the flag has not set it.
+    if any(generation.cancelled for generation in batch):
+        flag.set()
+    return flag
 
 
 def _retire(engine: SharedEngine, active: list[Generation]) -> None:

@@ -32,6 +32,8 @@ class GenerateOptions(TypedDict, total=False):
     repeat_last_n: int
     logit_bias: Mapping[int, float]
     seed: int | None
+    timeout: float | None
+    """Seconds after which to end, in the middle of a prompt too; the text is then what there was."""
     stop: str | Sequence[str]
     """Strings to stop before; they are not in the text."""
     stop_tokens: Collection[int]
@@ -59,6 +61,7 @@ class Request:
     """Tokens that end the generation; none if they are to be ignored."""
     n_top_logprobs: int | None
     receipt: bool
+    timeout: float | None
 
 
 _SAMPLING_NAMES = frozenset(spec.name for spec in fields(Sampling))
@@ -93,6 +96,7 @@ def checked_request(
         eog_tokens=frozenset() if options.get("ignore_eos", False) else frozenset(eog_tokens),
         n_top_logprobs=n_top,
         receipt=bool(options.get("receipt", False)),
+        timeout=_seconds("timeout", options.get("timeout")),
     )
 
 
@@ -115,6 +119,16 @@ def checked_tokens(tokens: Collection[Any], n_vocab: int, name: str) -> list[int
             raise ValueError(f"{name}: expected tokens from 0 to {n_vocab - 1}, got {number}")
         checked.append(number)
     return checked
+
+
+def _seconds(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name}: expected seconds or None, got {value!r}")
+    if not value > 0:
+        raise ValueError(f"{name}: expected seconds above 0, or None for no limit, got {value}")
+    return float(value)
 
 
 def _integer(name: str, value: Any) -> int:

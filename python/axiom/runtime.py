@@ -355,7 +355,7 @@ class Runtime:
         self, generations: Sequence[Generation], on_progress: Callable[[int, int], None] | None = None
     ) -> Generator[tuple[Generation, str]]:
         """Carry generations to their ends together; yield each piece of text as it comes."""
-        return run_generations(self.engine, generations, on_progress)
+        return run_generations(self.engine, generations, self.body.stop_flag, on_progress)
 
     def _start(self, tokens: Sequence[int], request: Request) -> Generation:
         if not tokens:

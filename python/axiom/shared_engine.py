@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from axiom.body import StopFlag
 from axiom.engine import Engine, LogitRows
 from axiom.errors import MemoryBudgetError
 
@@ -84,10 +85,10 @@ class SharedEngine:
         self._changed.notify_all()
 
     def forward(
-        self, seqs: Sequence[int], tokens: Sequence[Sequence[int]], logits: LogitRows
+        self, seqs: Sequence[int], tokens: Sequence[Sequence[int]], logits: LogitRows, stop: StopFlag | None = None
     ) -> npt.NDArray[np.float32]:
         """Run one pass, as `Engine.forward`."""
-        return self.call(lambda engine: engine.forward(seqs, tokens, logits))
+        return self.call(lambda engine: engine.forward(seqs, tokens, logits, None, stop))
 
     def call(self, action: Callable[[Engine], T]) -> T:
         """Return `action(engine)`, alone with the engine."""

@@ -51,13 +51,14 @@ class Stream(Iterator[str]):
         on_end, self._on_end = self._on_end, None
         self._pieces.close()
         if self._generation.finish_reason is None:
-            self._generation.cancel()
+            self._generation.cancelled = True
+            self._generation.end()
         if on_end is not None:
             on_end(self._generation)
 
     def cancel(self) -> None:
-        """Ask it to end before its next token. May be called from any thread. Iteration then ends by itself."""
-        self._generation.cancelled = True
+        """Ask it to end, in the middle of a prompt too; iteration then ends by itself. Any thread may."""
+        self._generation.request_cancel()
 
     def close(self) -> None:
         """End it now: `result` is then what there was. While another thread iterates, that one ends it, soon."""

@@ -254,7 +254,9 @@ impl fmt::Display for Error {
                 "sequence {seq}: the logits at position {pos} are not finite; the model is damaged, or its values \
                  overflow the cache: try kv='f32'"
             ),
-            Error::Cancelled => write!(f, "stopped before the end, as the caller asked"),
+            Error::Cancelled => {
+                write!(f, "the pass was stopped before its end, as asked; the sequences are as they were")
+            }
             Error::Metadata { key, index, expected, got } => {
                 write!(f, "{key}")?;
                 if let Some(index) = index {

@@ -5,6 +5,7 @@ use crate::engine_arguments::{Batch, checked_config, checked_kv, checked_out, te
 use crate::error::{out_of_memory, to_py};
 use crate::host::{checked_threads, choose_kernels};
 use crate::signals::Interrupt;
+use crate::stop_flag::StopFlag;
 use axiom_core::error::Error;
 use axiom_core::memory::{KVFormat, ROWS_PER_WAVE};
 use axiom_core::model::TensorSource;
@@ -204,9 +205,12 @@ impl Engine {
     /// Append `tokens[i]` to sequence `seqs[i]` for every i, in one pass; return logits, float32 `[n_rows, n_vocab]`.
     ///
     /// Rows are the last position of each sequence ("last"), every new position ("all"), none ("none"), or the last
-    /// `logits[i]` new positions of `seqs[i]`, in the order of `seqs`; they are written to `out` if it is given. Ctrl-C ends the pass at a layer boundary; every sequence then has the
-    /// positions that it had.
-    #[pyo3(signature = (seqs, tokens, logits=None, out=None), text_signature = "(self, seqs, tokens, logits='last', out=None)")]
+    /// `logits[i]` new positions of `seqs[i]`, in the order of `seqs`; they are written to `out` if it is given. Ctrl-C ends
+    /// the pass at a layer boundary, and so does `stop`, with `PassStopped`; every sequence then has the positions that it had.
+    #[pyo3(
+        signature = (seqs, tokens, logits=None, out=None, stop=None),
+        text_signature = "(self, seqs, tokens, logits='last', out=None, stop=None)"
+    )]
     fn forward<'py>(
         &self,
         py: Python<'py>,
@@ -214,12 +218,14 @@ impl Engine {
         tokens: &Bound<'py, PyAny>,
         logits: Option<&Bound<'py, PyAny>>,
         out: Option<&Bound<'py, PyAny>>,
+        stop: Option<&StopFlag>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let mut guard = self.lock()?;
         let Open { engine, batch, .. } = open(&mut guard)?;
         batch.read(seqs, tokens, logits, self.n_vocab)?;
         let n_row = batch.n_logit();
         let interrupt = Interrupt::new(py)?;
+        let flag = stop.map(StopFlag::stop);
         batch.with(|batch| {
             let array = match out {
                 Some(out) => checked_out(out, [n_row, self.n_vocab])?,
@@ -227,7 +233,8 @@ impl Engine {
             };
             let mut writable = array.try_readwrite()?;
             let values = writable.as_slice_mut()?;
-            let (result, interrupted) = py.detach(|| interrupt.watch(|stop| engine.forward(batch, values, stop)));
+            let (result, interrupted) =
+                py.detach(|| interrupt.watch(flag.as_ref(), |stop| engine.forward(batch, values, stop)));
             drop(writable);
             match (result, interrupted) {
                 (Ok(()), _) => Ok(array),

@@ -1,7 +1,7 @@
 //! Core errors as Python exceptions: one map for all of them.
 
 use axiom_core::error::Error;
-use pyo3::exceptions::{PyKeyboardInterrupt, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 /// The exception that says what `error` says.
@@ -16,7 +16,7 @@ pub fn to_py(py: Python<'_>, error: &Error) -> PyErr {
         Error::Region { .. } | Error::NoSequence { .. } => "MemoryBudgetError",
         Error::ContextLength { .. } => "ContextLengthError",
         Error::NotFinite { .. } => "NumericError",
-        Error::Cancelled => return PyKeyboardInterrupt::new_err(()),
+        Error::Cancelled => "PassStopped",
         Error::UnknownKernels { .. }
         | Error::UnsupportedKernels { .. }
         | Error::UnknownSequence { .. }

@@ -10,6 +10,7 @@ mod metadata;
 mod receipt;
 mod sampler;
 mod signals;
+mod stop_flag;
 mod testing_float64;
 mod testing_kernels;
 mod testing_pretokenize;
@@ -27,6 +28,8 @@ mod _native {
     use crate::receipt::ReceiptChain;
     #[pymodule_export]
     use crate::sampler::Sampler;
+    #[pymodule_export]
+    use crate::stop_flag::StopFlag;
     #[pymodule_export]
     use crate::tokenizer::{TextDecoder, Tokenizer};
 

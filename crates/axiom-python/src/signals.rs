@@ -1,5 +1,6 @@
 //! Ctrl-C while the engine computes: Python notes the signal, and its handlers run when someone asks.
 
+use crate::stop_flag::Stop;
 use pyo3::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
@@ -35,11 +36,15 @@ impl Interrupt {
         if self.is_main { Python::attach(|py| py.check_signals()) } else { Ok(()) }
     }
 
-    /// Calls `action` with a function that says whether to stop; returns its result, and what a handler has raised.
-    pub fn watch<T>(&self, action: impl FnOnce(&dyn Fn() -> bool) -> T) -> (T, Option<PyErr>) {
+    /// Calls `action` with a function that says whether to stop, for a signal or for `flag`; returns its result, and what a
+    /// handler has raised.
+    pub fn watch<T>(&self, flag: Option<&Stop>, action: impl FnOnce(&dyn Fn() -> bool) -> T) -> (T, Option<PyErr>) {
         let raised = RefCell::new(None);
         let asked = Cell::new(Instant::now());
         let stop = || {
+            if flag.is_some_and(Stop::is_set) {
+                return true;
+            }
             if !self.is_main || asked.get().elapsed() < EVERY {
                 return false;
             }

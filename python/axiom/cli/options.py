@@ -84,6 +84,9 @@ _SAMPLING = [
         help="Add to a token's logit; -inf excludes it. Repeatable.",
     ),
     click.option("-s", "--seed", type=int, help="Same seed, same text. Default: drawn, and shown by --stats."),
+    click.option(
+        "--timeout", type=float, metavar="S", help="End after this many seconds, in the middle of a prompt too."
+    ),
     click.option("--stop", multiple=True, metavar="TEXT", help="Stop before this text. Repeatable."),
     click.option("--ignore-eos", is_flag=True, help="Go on when the model ends the text."),
 ]

@@ -15,6 +15,7 @@ from .memory import KVCachePool
 from .model.forward import forward
 from .model.rope import RopeTable
 from .model.weights import Tensor, load_weights
+from .stop_flag import StopFlag
 from .telemetry import LayerClock, LayerTimes, Telemetry
 
 
@@ -87,10 +88,11 @@ class Engine:
         tokens: Sequence[Sequence[int]],
         logits: LogitRows = "last",
         out: npt.NDArray[np.float32] | None = None,
+        stop: StopFlag | None = None,
     ) -> npt.NDArray[np.float32]:
         """Appends tokens[i] to sequence seqs[i] in one pass; returns logits f32 [n_rows, n_vocab].
 
-        If it raises, by a check, by Ctrl-C or by NumericError, every sequence has the positions that it had before.
+        If it raises, by a check, by Ctrl-C, PassStopped or NumericError, every sequence has the positions that it had.
         """
         cache = self._open_cache()
         new = self._checked(seqs, tokens)
@@ -106,7 +108,7 @@ class Engine:
             for seq, ids in zip(seqs, new, strict=True):
                 cache.reserve(seq, len(ids))
             with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
-                rows = forward(self.config, self._weights, self._rope, cache, seqs, new, n_logit, clock)
+                rows = forward(self.config, self._weights, self._rope, cache, seqs, new, n_logit, clock, stop)
             self._check_finite(rows, seqs, new, n_logit)
         except BaseException:
             for seq in seqs:

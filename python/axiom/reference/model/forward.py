@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...errors import PassStopped
 from ...model_config import ModelConfig
 from ..arithmetic.activation import quantize
 from ..memory import KVCachePool
+from ..stop_flag import StopFlag
 from ..telemetry import LayerClock
 from .layer import Batch, Span, layer
 from .norm import rms_norm
@@ -25,6 +27,7 @@ def forward(
     tokens: Sequence[np.ndarray],
     n_logit: Sequence[int],
     clock: LayerClock,
+    stop: StopFlag | None = None,
 ) -> np.ndarray:
     """Appends tokens[i] to sequence seqs[i]; returns logits of its last n_logit[i] positions, f32 [n_rows, n_vocab].
 
@@ -39,6 +42,8 @@ def forward(
 
     h = weights.token_embd.values_of_rows(np.concatenate(tokens))  # [n_tokens, n_embd]
     for layer_idx, layer_weights in enumerate(weights.layers):
+        if stop is not None and stop.is_set():
+            raise PassStopped("the pass was stopped before its end, as asked; the sequences are as they were")
         h = layer(config, layer_weights, layer_idx, h, batch, cache, clock)
 
     wanted = [np.arange(span.rows.stop - n, span.rows.stop) for span, n in zip(spans, n_logit, strict=True)]
