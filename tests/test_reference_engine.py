@@ -16,6 +16,7 @@ from axiom.errors import ContextLengthError, MemoryBudgetError, ModelFormatError
 from axiom.gguf_file import GGUFFile
 from axiom.model_config import ModelConfig
 from axiom.reference import Engine
+from axiom.telemetry import FIELDS
 
 SMALL = {"n_embd": 64, "n_head": 4, "n_head_kv": 2, "n_ff": 96, "n_vocab": 300, "fmt": "Q8_0"}
 PROMPT = [int(t) for t in np.random.default_rng(11).integers(0, 300, 290)]
@@ -265,8 +266,8 @@ def test_telemetry_and_close(engine: Engine) -> None:
     engine.forward([engine.seq_new()], [[1, 2, 3]])
     told = engine.telemetry()
     assert (told["n_pass"], told["n_token"], len(told["layers"])) == (1, 3, 2)
-    assert set(told["layers"][0]) == {"rms_us", "attn_us", "ffn_proj_us", "ffn_down_us"}
-    assert all(us > 0 for times in told["layers"] for us in times.values())
+    assert set(told["layers"][0]) == {*FIELDS[4:10], "layer_us"}
+    assert all(times["stream_us"] == 0 < times["rms_us"] < times["layer_us"] for times in told["layers"])
     in_parts = told["output_us"] + sum(sum(times.values()) for times in told["layers"])
     assert in_parts == pytest.approx(told["pass_us"], abs=10)
     engine.close()

@@ -114,6 +114,13 @@ class Engine(Protocol):
         """Return times and counts of the passes so far."""
         ...
 
+    def take_records(self) -> tuple[npt.NDArray[np.uint64], int]:
+        """Return the records of the layers since the last call, uint64 `[n, 16]`, and how many before were lost.
+
+        `axiom.telemetry.FIELDS` names the columns.
+        """
+        ...
+
     def info(self) -> dict[str, Any]:
         """Return what was chosen at start: kernel table, threads, bytes."""
         ...

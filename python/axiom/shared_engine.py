@@ -107,6 +107,10 @@ class SharedEngine:
         """Return the engine's times and counts."""
         return self.call(lambda engine: engine.telemetry())
 
+    def take_records(self) -> tuple[npt.NDArray[np.uint64], int]:
+        """Return the records of the layers since the last call, and how many before were lost."""
+        return self.call(lambda engine: engine.take_records())
+
     def info(self) -> dict[str, Any]:
         """Return what the engine chose at start."""
         return self.call(lambda engine: engine.info())

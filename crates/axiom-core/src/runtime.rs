@@ -219,6 +219,11 @@ impl Engine {
         &self.telemetry
     }
 
+    /// Times and counts, to take records from.
+    pub fn telemetry_mut(&mut self) -> &mut Telemetry {
+        &mut self.telemetry
+    }
+
     /// Appends each list of tokens to its sequence, all in the same passes; writes logits f32 `[Σ n_logit, n_vocab]`, in the
     /// order of the batch. The bits of a row do not depend on what else is in the batch, nor on how a prompt is cut up.
     /// `stop` is asked at layer boundaries. Allocates nothing.
@@ -304,7 +309,7 @@ impl Engine {
     fn one_pass(&mut self, logits: &mut [f32], stop: &dyn Fn() -> bool) -> Result<(), Error> {
         let start = self.platform.now_us();
         self.phases.reset();
-        let clock = LayerClock::new(&*self.platform, &mut self.telemetry);
+        let clock = LayerClock::new(&*self.platform, &mut self.telemetry, self.pass.tokens.len());
         let pass = Pass {
             config: &self.config,
             weights: &self.weights,

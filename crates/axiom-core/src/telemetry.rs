@@ -1,4 +1,4 @@
-//! Where the time goes: per layer and part, in microseconds, as worker 0 sees it.
+//! Where the time goes: a record for each layer of each pass, in microseconds, as worker 0 sees it, and their sums.
 
 use crate::platform::Platform;
 use alloc::vec;
@@ -8,25 +8,31 @@ use core::cell::RefCell;
 /// A part of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Norms and what they read and quantise.
+    /// Waiting for the layer's weights.
+    Stream,
+    /// Norms, and quantising what they give.
     Rms,
     /// q, k, v, rotation, attention, output projection.
     Attention,
-    /// Gate and up projections, with the gate itself.
+    /// Gate and up projections.
     FfnProjection,
     /// Down projection.
     FfnDown,
 }
 
-/// Microseconds of a layer, by part.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// Microseconds of a layer, by part; they add up to the layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LayerTimes {
+    /// Waiting for weights: what streaming costs beyond computing.
+    pub stream_us: u64,
     /// Norms.
     pub rms_us: u64,
     /// Attention with its projections.
     pub attn_us: u64,
     /// Gate and up.
     pub ffn_proj_us: u64,
+    /// The gate itself, silu(gate) × up, and quantising it: worker 0's share, which runs within gate and up.
+    pub ffn_act_us: u64,
     /// Down.
     pub ffn_down_us: u64,
 }
@@ -34,12 +40,145 @@ pub struct LayerTimes {
 impl LayerTimes {
     /// The whole layer.
     pub fn layer_us(&self) -> u64 {
-        self.rms_us + self.attn_us + self.ffn_proj_us + self.ffn_down_us
+        self.stream_us + self.rms_us + self.attn_us + self.ffn_proj_us + self.ffn_act_us + self.ffn_down_us
+    }
+
+    fn part(&mut self, part: Part) -> &mut u64 {
+        match part {
+            Part::Stream => &mut self.stream_us,
+            Part::Rms => &mut self.rms_us,
+            Part::Attention => &mut self.attn_us,
+            Part::FfnProjection => &mut self.ffn_proj_us,
+            Part::FfnDown => &mut self.ffn_down_us,
+        }
+    }
+
+    fn add(&mut self, other: &LayerTimes) {
+        self.stream_us += other.stream_us;
+        self.rms_us += other.rms_us;
+        self.attn_us += other.attn_us;
+        self.ffn_proj_us += other.ffn_proj_us;
+        self.ffn_act_us += other.ffn_act_us;
+        self.ffn_down_us += other.ffn_down_us;
+    }
+}
+
+/// The latest reading of a layer's weights from a disk; zeros where they are resident.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// When its first request was sent.
+    pub start_us: u64,
+    /// When its last byte had come.
+    pub end_us: u64,
+    /// Bytes read.
+    pub bytes: u64,
+}
+
+/// One layer of one pass. The output head counts as a layer after the last, with its time in `output_us`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LayerRecord {
+    /// Number of the pass, from 0.
+    pub pass: u64,
+    /// The layer.
+    pub layer: u32,
+    /// Tokens (rows) of the pass.
+    pub n_token: u32,
+    /// When the layer began.
+    pub start_us: u64,
+    /// Its parts.
+    pub times: LayerTimes,
+    /// Final norm and output head.
+    pub output_us: u64,
+    /// Where its weights came from.
+    pub load: Load,
+    /// Ticks that waited for its boundary.
+    pub n_deferred: u32,
+}
+
+impl LayerRecord {
+    /// Names of [`LayerRecord::values`].
+    pub const FIELDS: [&'static str; 16] = [
+        "pass",
+        "layer",
+        "n_token",
+        "start_us",
+        "stream_us",
+        "rms_us",
+        "attn_us",
+        "ffn_proj_us",
+        "ffn_act_us",
+        "ffn_down_us",
+        "output_us",
+        "layer_us",
+        "load_start_us",
+        "load_end_us",
+        "bytes_read",
+        "n_deferred",
+    ];
+
+    /// The record as a row of numbers.
+    pub fn values(&self) -> [u64; 16] {
+        let t = &self.times;
+        [
+            self.pass,
+            u64::from(self.layer),
+            u64::from(self.n_token),
+            self.start_us,
+            t.stream_us,
+            t.rms_us,
+            t.attn_us,
+            t.ffn_proj_us,
+            t.ffn_act_us,
+            t.ffn_down_us,
+            self.output_us,
+            t.layer_us() + self.output_us,
+            self.load.start_us,
+            self.load.end_us,
+            self.load.bytes,
+            u64::from(self.n_deferred),
+        ]
+    }
+}
+
+/// The latest records. Room for them is made once; when it is full, the oldest is lost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Records {
+    ring: Vec<LayerRecord>,
+    /// Records so far, those lost and taken among them.
+    n_written: usize,
+    n_taken: usize,
+}
+
+impl Records {
+    /// Records that are kept until they are taken: more than a hundred tokens of a model of 32 layers.
+    pub const CAPACITY: usize = 4096;
+
+    fn new() -> Records {
+        Records { ring: Vec::with_capacity(Self::CAPACITY), n_written: 0, n_taken: 0 }
+    }
+
+    fn push(&mut self, record: LayerRecord) {
+        let at = self.n_written % Self::CAPACITY;
+        if at < self.ring.len() {
+            self.ring[at] = record;
+        } else {
+            self.ring.push(record);
+        }
+        self.n_written += 1;
+    }
+
+    /// Takes the records since the last call, oldest first, and says how many before them were lost.
+    pub fn take(&mut self) -> (impl ExactSizeIterator<Item = &LayerRecord>, usize) {
+        let oldest = self.n_written.saturating_sub(Self::CAPACITY);
+        let first = self.n_taken.max(oldest);
+        let n_lost = first - self.n_taken;
+        self.n_taken = self.n_written;
+        ((first..self.n_written).map(|i| &self.ring[i % Self::CAPACITY]), n_lost)
     }
 }
 
 /// Times and counts since the start.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Telemetry {
     /// Passes over the weights.
     pub n_pass: u64,
@@ -51,51 +190,103 @@ pub struct Telemetry {
     pub output_us: u64,
     /// Sums for each layer.
     pub layers: Vec<LayerTimes>,
+    /// The latest layers, one by one.
+    pub records: Records,
 }
 
 impl Telemetry {
     /// Zeros for a model of `n_layer` layers.
     pub fn new(n_layer: usize) -> Telemetry {
-        Telemetry { layers: vec![LayerTimes::default(); n_layer], ..Telemetry::default() }
+        Telemetry {
+            n_pass: 0,
+            n_token: 0,
+            pass_us: 0,
+            output_us: 0,
+            layers: vec![LayerTimes::default(); n_layer],
+            records: Records::new(),
+        }
     }
 }
 
-/// Adds the time since the last note to a part. Used by one thread: the one that made it.
+/// Notes where the time of a pass goes. Used by one thread: the one that made it.
 pub struct LayerClock<'a> {
     platform: &'a dyn Platform,
-    state: RefCell<(u64, &'a mut Telemetry)>,
+    state: RefCell<State<'a>>,
+}
+
+struct State<'a> {
+    telemetry: &'a mut Telemetry,
+    /// The last note.
+    since_us: u64,
+    record: LayerRecord,
+}
+
+impl State<'_> {
+    fn lap(&mut self, now_us: u64) -> u64 {
+        let us = now_us - self.since_us;
+        self.since_us = now_us;
+        us
+    }
 }
 
 impl<'a> LayerClock<'a> {
-    /// Starts now.
-    pub fn new(platform: &'a dyn Platform, telemetry: &'a mut Telemetry) -> LayerClock<'a> {
-        LayerClock { platform, state: RefCell::new((platform.now_us(), telemetry)) }
+    /// Starts now, with a pass of `n_token` tokens.
+    pub fn new(platform: &'a dyn Platform, telemetry: &'a mut Telemetry, n_token: usize) -> LayerClock<'a> {
+        let record = LayerRecord { pass: telemetry.n_pass, n_token: n_token as u32, ..LayerRecord::default() };
+        LayerClock { platform, state: RefCell::new(State { telemetry, since_us: platform.now_us(), record }) }
     }
 
-    /// The time since the last note was spent on `part` of `layer`.
-    pub fn note(&self, layer: usize, part: Part) {
+    /// A layer begins; the time since the last note belonged to none.
+    pub fn begin(&self, layer: usize) {
         let mut state = self.state.borrow_mut();
-        let us = self.lap(&mut state.0);
-        let times = &mut state.1.layers[layer];
-        *match part {
-            Part::Rms => &mut times.rms_us,
-            Part::Attention => &mut times.attn_us,
-            Part::FfnProjection => &mut times.ffn_proj_us,
-            Part::FfnDown => &mut times.ffn_down_us,
-        } += us;
+        state.since_us = self.platform.now_us();
+        state.record = LayerRecord {
+            pass: state.record.pass,
+            n_token: state.record.n_token,
+            layer: layer as u32,
+            start_us: state.since_us,
+            ..LayerRecord::default()
+        };
+    }
+
+    /// The time since the last note was spent on `part`.
+    pub fn note(&self, part: Part) {
+        let mut state = self.state.borrow_mut();
+        let us = state.lap(self.platform.now_us());
+        *state.record.times.part(part) += us;
+    }
+
+    /// As `note(Part::FfnProjection)`, of which `act_us` went to the gate itself.
+    pub fn note_gated(&self, act_us: u64) {
+        let mut state = self.state.borrow_mut();
+        let us = state.lap(self.platform.now_us());
+        let act_us = act_us.min(us);
+        state.record.times.ffn_act_us += act_us;
+        state.record.times.ffn_proj_us += us - act_us;
+    }
+
+    /// The layer ends: its weights came by `load`, and `n_deferred` ticks waited for its end.
+    pub fn end(&self, load: Load, n_deferred: u32) {
+        let state = &mut *self.state.borrow_mut();
+        state.record.load = load;
+        state.record.n_deferred = n_deferred;
+        state.telemetry.layers[state.record.layer as usize].add(&state.record.times);
+        state.telemetry.records.push(state.record);
     }
 
     /// The time since the last note was spent on the output head.
     pub fn output(&self) {
-        let mut state = self.state.borrow_mut();
-        let us = self.lap(&mut state.0);
-        state.1.output_us += us;
-    }
-
-    fn lap(&self, since: &mut u64) -> u64 {
-        let now = self.platform.now_us();
-        let us = now - *since;
-        *since = now;
-        us
+        let state = &mut *self.state.borrow_mut();
+        let start_us = state.since_us;
+        let us = state.lap(self.platform.now_us());
+        state.telemetry.output_us += us;
+        state.telemetry.records.push(LayerRecord {
+            pass: state.record.pass,
+            n_token: state.record.n_token,
+            layer: state.telemetry.layers.len() as u32,
+            start_us,
+            output_us: us,
+            ..LayerRecord::default()
+        });
     }
 }

@@ -10,6 +10,7 @@ use axiom_core::error::Error;
 use axiom_core::memory::{KVFormat, ROWS_PER_WAVE};
 use axiom_core::model::TensorSource;
 use axiom_core::runtime::{self, Options};
+use axiom_core::telemetry::LayerRecord;
 use axiom_host::{Host, Region, RegionError, region};
 use numpy::{PyArray2, PyArrayMethods};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
@@ -251,10 +252,13 @@ impl Engine {
         let layers = PyList::empty(py);
         for layer in &telemetry.layers {
             let times = PyDict::new(py);
+            times.set_item("stream_us", layer.stream_us)?;
             times.set_item("rms_us", layer.rms_us)?;
             times.set_item("attn_us", layer.attn_us)?;
             times.set_item("ffn_proj_us", layer.ffn_proj_us)?;
+            times.set_item("ffn_act_us", layer.ffn_act_us)?;
             times.set_item("ffn_down_us", layer.ffn_down_us)?;
+            times.set_item("layer_us", layer.layer_us())?;
             layers.append(times)?;
         }
         let dict = PyDict::new(py);
@@ -264,6 +268,20 @@ impl Engine {
         dict.set_item("output_us", telemetry.output_us)?;
         dict.set_item("layers", layers)?;
         Ok(dict)
+    }
+
+    /// Return the records of the layers since the last call, uint64 `[n, 16]` with the columns of
+    /// `axiom.telemetry.FIELDS`, and how many before them were lost because nobody took them.
+    fn take_records<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyArray2<u64>>, usize)> {
+        let mut guard = self.lock()?;
+        let (records, n_lost) = open(&mut guard)?.engine.telemetry_mut().records.take();
+        let array = PyArray2::zeros(py, [records.len(), LayerRecord::FIELDS.len()], false);
+        let mut writable = array.try_readwrite()?;
+        for (row, record) in writable.as_slice_mut()?.chunks_exact_mut(LayerRecord::FIELDS.len()).zip(records) {
+            row.copy_from_slice(&record.values());
+        }
+        drop(writable);
+        Ok((array, n_lost))
     }
 
     /// Return what was chosen at start, and the bytes that are held.

@@ -1,4 +1,4 @@
-"""The command line: `axiom run`, `chat`, `inspect`, `tokenize`, `score`, `bench`, `verify`, `doctor`.
+"""The command line: `axiom run`, `chat`, `inspect`, `tokenize`, `score`, `bench`, `verify`, `plot`, `doctor`.
 
 One file for each command, imported when it is called, so that the start is quick. Results go to standard output,
 everything else to standard error. Exit codes: 0 done, 1 an error (one line, no traceback), 2 a wrong command line,
@@ -23,6 +23,7 @@ _COMMANDS = {
     "score": "Compute how probable a model finds a text.",
     "bench": "Measure the speed of prefill and decode.",
     "verify": "Make the text of a receipt again and compare every bit.",
+    "plot": "Draw the timeline of a run from its telemetry.",
     "doctor": "Show what was detected on this machine, what is chosen, and why.",
 }
 

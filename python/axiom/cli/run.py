@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +21,10 @@ from axiom.cli.options import (
 )
 from axiom.cli.terminal import ProgressLine, echo_json
 
+if TYPE_CHECKING:
+    from axiom.runtime import Runtime
+    from axiom.telemetry import TelemetryFile
+
 __all__ = ["command", "completion_json", "echo_stats"]
 
 
@@ -29,17 +34,24 @@ __all__ = ["command", "completion_json", "echo_stats"]
 @sampling_options
 @click.option("--echo/--no-echo", default=True, show_default=True, help="Print the prompt before the text.")
 @click.option("--receipt", "receipt_path", metavar="FILE", help="Write a receipt, for `axiom verify`.")
+@click.option("--telemetry", "telemetry_path", metavar="FILE", help="Write what every layer took, for `axiom plot`.")
 @click.option("--stats", is_flag=True, help="Say on standard error how fast it was, and with which seed.")
 @json_option
 def command(
-    prompt: str | None, echo: bool, receipt_path: str | None, stats: bool, as_json: bool, **options: Any
+    prompt: str | None,
+    echo: bool,
+    receipt_path: str | None,
+    telemetry_path: str | None,
+    stats: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Continue PROMPT, as it comes. "-" reads the prompt from standard input."""
     text = read_text(prompt, "prompt")
     if receipt_path is not None and not Path(receipt_path).absolute().parent.is_dir():
         # Said now, not when the text has been made.
         raise FileNotFoundError(errno.ENOENT, "No such directory for the receipt", receipt_path)
-    with open_runtime(options) as runtime:
+    with open_runtime(options) as runtime, _telemetry(telemetry_path, runtime) as telemetry:
         wanted = generate_options(options)
         if receipt_path is not None:
             wanted["receipt"] = True
@@ -55,6 +67,8 @@ def command(
                 # Flushed, since a reader wants to see the text grow.
                 click.echo(piece, nl=False)
                 sys.stdout.flush()
+            if telemetry is not None:
+                telemetry.write()
         completion = stream.result
         if as_json:
             echo_json(completion_json(completion))
@@ -65,6 +79,14 @@ def command(
             completion.receipt.save(receipt_path)
         if stats:
             echo_stats(completion)
+
+
+def _telemetry(path: str | None, runtime: Runtime) -> contextlib.AbstractContextManager[TelemetryFile | None]:
+    if path is None:
+        return contextlib.nullcontext()
+    from axiom.telemetry import TelemetryFile
+
+    return TelemetryFile(path, runtime)
 
 
 def completion_json(completion: Any) -> dict[str, Any]:

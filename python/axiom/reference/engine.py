@@ -103,7 +103,7 @@ class Engine:
         if not seqs:
             return np.zeros((0, self.n_vocab), np.float32) if out is None else out
 
-        clock = LayerClock(self._telemetry)
+        clock = LayerClock(self._telemetry, sum(map(len, new)))
         try:
             for seq, ids in zip(seqs, new, strict=True):
                 cache.reserve(seq, len(ids))
@@ -116,7 +116,7 @@ class Engine:
             raise
         for seq, ids in zip(seqs, new, strict=True):
             cache.commit(seq, len(ids))
-        clock.end(sum(map(len, new)))
+        clock.end()
         if out is None:
             return rows
         out[...] = rows
@@ -162,6 +162,11 @@ class Engine:
     def telemetry(self) -> dict[str, Any]:
         """Returns times, in microseconds, and counts of the passes so far (telemetry.py)."""
         return self._telemetry.as_dict()
+
+    def take_records(self) -> tuple[npt.NDArray[np.uint64], int]:
+        """Returns the records of the layers since the last call, and how many before were lost."""
+        self._open_cache()
+        return self._telemetry.take_records()
 
     def info(self) -> dict[str, Any]:
         """Returns what was chosen at start and the bytes that are held."""

@@ -1,25 +1,38 @@
-"""Where the time goes: per layer and part, in microseconds.
+"""Where the time goes: a record for each layer of each pass, in microseconds, and their sums.
 
 Reading the clock changes no bit, so the notes in `model/layer.py` may be passed over when reading for the arithmetic.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
 from typing import Any, Literal
 
-Part = Literal["rms_us", "attn_us", "ffn_proj_us", "ffn_down_us"]
+import numpy as np
+
+Part = Literal["rms_us", "attn_us", "ffn_proj_us", "ffn_act_us", "ffn_down_us"]
+
+# Records that are kept until they are taken.
+_CAPACITY = 4096
 
 
 @dataclass
 class LayerTimes:
-    """Microseconds of a layer: norms; attention with its projections; gate and up; down."""
+    """Microseconds of a layer: waiting for weights; norms; attention with its projections; feed-forward in three."""
 
+    stream_us: float = 0.0
     rms_us: float = 0.0
     attn_us: float = 0.0
     ffn_proj_us: float = 0.0
+    ffn_act_us: float = 0.0
     ffn_down_us: float = 0.0
+
+    def rounded(self) -> dict[str, int]:
+        """Whole microseconds, and their sum, `layer_us`."""
+        parts = {part: round(us) for part, us in asdict(self).items()}
+        return {**parts, "layer_us": sum(parts.values())}
 
 
 @dataclass
@@ -31,40 +44,73 @@ class Telemetry:
     pass_us: float = 0.0
     output_us: float = 0.0
     layers: list[LayerTimes] = field(default_factory=list)
+    records: deque[list[int]] = field(default_factory=lambda: deque(maxlen=_CAPACITY))
+    n_lost: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """The same names as plain values, times in whole microseconds."""
-        layers = [{part: round(us) for part, us in asdict(times).items()} for times in self.layers]
         return {
             "n_pass": self.n_pass,
             "n_token": self.n_token,
             "pass_us": round(self.pass_us),
             "output_us": round(self.output_us),
-            "layers": layers,
+            "layers": [times.rounded() for times in self.layers],
         }
+
+    def push(self, record: list[int]) -> None:
+        """Keeps a record; the oldest is lost when there is no room."""
+        self.n_lost += len(self.records) == _CAPACITY
+        self.records.append(record)
+
+    def take_records(self) -> tuple[np.ndarray, int]:
+        """The records since the last call, uint64 [n, 16], and how many before them were lost."""
+        taken, n_lost = np.array(list(self.records), np.uint64).reshape(-1, 16), self.n_lost
+        self.records.clear()
+        self.n_lost = 0
+        return taken, n_lost
 
 
 class LayerClock:
     """Adds the time since the last note to a part."""
 
-    def __init__(self, telemetry: Telemetry) -> None:
-        self.telemetry = telemetry
-        self.started = self.last = perf_counter()
+    def __init__(self, telemetry: Telemetry, n_token: int) -> None:
+        self.telemetry, self.n_token = telemetry, n_token
+        self.started = self.last = self.begun = perf_counter()
+        self.times = LayerTimes()
 
-    def note(self, layer_idx: int, part: Part) -> None:
-        """The time since the last note was spent on `part` of that layer."""
-        times = self.telemetry.layers[layer_idx]
-        setattr(times, part, getattr(times, part) + self._lap())
+    def begin(self) -> None:
+        """A layer begins."""
+        self.last = self.begun = perf_counter()
+        self.times = LayerTimes()
+
+    def note(self, part: Part) -> None:
+        """The time since the last note was spent on a part of the layer."""
+        setattr(self.times, part, getattr(self.times, part) + self._lap())
+
+    def end_layer(self, layer_idx: int) -> None:
+        """The layer ends."""
+        total = self.telemetry.layers[layer_idx]
+        for part, us in asdict(self.times).items():
+            setattr(total, part, getattr(total, part) + us)
+        *parts, layer_us = self.times.rounded().values()
+        self._push(layer_idx, self.begun, [*parts, 0, layer_us])
 
     def output(self) -> None:
         """The time since the last note was spent on the final norm and the output head."""
-        self.telemetry.output_us += self._lap()
+        begun, us = self.last, self._lap()
+        self.telemetry.output_us += us
+        self._push(len(self.telemetry.layers), begun, [0, 0, 0, 0, 0, 0, round(us), round(us)])
 
-    def end(self, n_token: int) -> None:
+    def end(self) -> None:
         """The pass is over."""
         self.telemetry.n_pass += 1
-        self.telemetry.n_token += n_token
+        self.telemetry.n_token += self.n_token
         self.telemetry.pass_us += (self.last - self.started) * 1e6
+
+    def _push(self, layer_idx: int, begun: float, times: list[int]) -> None:
+        # Weights are resident here: nothing was loaded, and nothing deferred.
+        start_us = round(begun * 1e6)
+        self.telemetry.push([self.telemetry.n_pass, layer_idx, self.n_token, start_us, *times, 0, 0, 0, 0])
 
     def _lap(self) -> float:
         now = perf_counter()

@@ -10,7 +10,7 @@ use crate::kernels::Kernels;
 use crate::memory::{KVCachePool, ROWS_PER_WAVE, Rows, Work};
 use crate::platform::Platform;
 use crate::schedule::{Cancelled, Member, Phases};
-use crate::telemetry::{LayerClock, Part};
+use crate::telemetry::{LayerClock, Load, Part};
 
 /// Consecutive rows of a pass that belong to one sequence.
 #[derive(Clone, Copy, Debug)]
@@ -102,8 +102,14 @@ impl Pass<'_> {
             if worker == 0 && (self.stop)() {
                 self.phases.cancel();
             }
+            if worker == 0 {
+                self.clock.begin(layer);
+            }
             for wave in self.waves {
                 self.layer(&mut member, worker, layer, wave)?;
+            }
+            if worker == 0 {
+                self.clock.end(Load::default(), 0);
             }
         }
         for (i, rows) in self.logit_rows.chunks(ROWS_PER_WAVE).enumerate() {
@@ -231,9 +237,9 @@ impl Pass<'_> {
     }
 
     /// Notes, on worker 0, what the time since the last note went to.
-    pub(super) fn note(&self, worker: usize, layer: usize, part: Part) {
+    pub(super) fn note(&self, worker: usize, part: Part) {
         if worker == 0 {
-            self.clock.note(layer, part);
+            self.clock.note(part);
         }
     }
 }

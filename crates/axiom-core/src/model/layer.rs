@@ -9,6 +9,8 @@ use crate::telemetry::Part;
 
 /// Blocks of the feed-forward that a chunk takes, when there are many rows.
 const BLOCKS_PER_CHUNK: usize = 2;
+/// One block in this many has its gate timed: a look at the clock costs as much as a gate.
+const TIMED_BLOCKS: usize = 8;
 
 impl Pass<'_> {
     /// Takes the rows of a wave through one layer: from position 2 × layer of the residual stream to the one two further.
@@ -32,7 +34,7 @@ impl Pass<'_> {
             // SAFETY: each row is in one chunk.
             unsafe { self.norm_row(first_row + row, position, weights.attn_norm, row, &normed) }
         })?;
-        self.note(worker, layer, Part::Rms);
+        self.note(worker, Part::Rms);
 
         self.products(
             member,
@@ -53,18 +55,20 @@ impl Pass<'_> {
             unsafe { (self.kernels.quantize)(&attended, row, 0, attended.n_block) }
         })?;
         self.products(member, &attended, [(&weights.attn_output, stream(position + 1), work.embd_stride)])?;
-        self.note(worker, layer, Part::Attention);
+        self.note(worker, Part::Attention);
 
         self.each_row(member, n_row, |row| {
             // SAFETY: each row is in one chunk.
             unsafe { self.norm_row(first_row + row, position + 1, weights.ffn_norm, row, &normed) }
         })?;
-        self.note(worker, layer, Part::Rms);
+        self.note(worker, Part::Rms);
 
-        self.gate_and_up(member, worker, layer, n_row)?;
-        self.note(worker, layer, Part::FfnProjection);
+        let act_us = self.gate_and_up(member, worker, layer, n_row)?;
+        if worker == 0 {
+            self.clock.note_gated(act_us);
+        }
         self.products(member, &gated, [(&weights.ffn_down, stream(position + 2), work.embd_stride)])?;
-        self.note(worker, layer, Part::FfnDown);
+        self.note(worker, Part::FfnDown);
         Ok(())
     }
 
@@ -104,12 +108,20 @@ impl Pass<'_> {
     }
 
     /// silu(gate) × up, block of 32 by block: both products, the gate, and the quantisation of what `ffn_down` reads.
-    fn gate_and_up(&self, member: &mut Member<'_>, worker: usize, layer: usize, n_row: usize) -> Result<(), Cancelled> {
+    /// Returns the microseconds that worker 0 spent on the gate, from a sample of the blocks.
+    fn gate_and_up(
+        &self,
+        member: &mut Member<'_>,
+        worker: usize,
+        layer: usize,
+        n_row: usize,
+    ) -> Result<u64, Cancelled> {
         let weights = &self.weights.layers[layer];
         let normed = self.view(&self.work.normed, n_row);
         let gated = self.view(&self.work.gated, n_row);
         let bytes_block = 4 * weights.ffn_gate.bytes_panel();
         let per_chunk = self.pieces_per_chunk(gated.n_block, bytes_block, n_row, BLOCKS_PER_CHUNK);
+        let mut act_us = 0;
         member.phase(gated.n_block.div_ceil(per_chunk), |chunk| {
             for block in chunk * per_chunk..((chunk + 1) * per_chunk).min(gated.n_block) {
                 for start in (0..n_row).step_by(ROW_GROUP) {
@@ -128,15 +140,21 @@ impl Pass<'_> {
                                 matrix.multiply(self.kernels, panel, &normed, rows, out, BLOCK);
                             }
                         }
+                        let is_timed = worker == 0 && block % TIMED_BLOCKS == 0;
+                        let start_us = if is_timed { self.platform.now_us() } else { 0 };
                         for row in rows.0..rows.1 {
                             let at = (row - start) * BLOCK;
                             let out = gated.x.add((row * gated.n_block + block) * BLOCK);
                             (self.kernels.silu_mul)(gate.add(at), up.add(at), BLOCK, out);
                             (self.kernels.quantize)(&gated, row, block, block + 1);
                         }
+                        if is_timed {
+                            act_us += self.platform.now_us() - start_us;
+                        }
                     }
                 }
             }
-        })
+        })?;
+        Ok(act_us * TIMED_BLOCKS as u64)
     }
 }

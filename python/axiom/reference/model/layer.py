@@ -11,7 +11,7 @@ from ..arithmetic.activation import quantize
 from ..memory import KVCachePool
 from ..telemetry import LayerClock
 from .attention import attention
-from .feed_forward import gate_and_up
+from .feed_forward import gate_and_up, silu_mul
 from .norm import rms_norm
 from .rope import rope
 from .weights import LayerWeights
@@ -46,8 +46,9 @@ def layer(
     n_tokens = len(h)
     n_head, n_head_kv, head_dim = config.n_head, config.n_head_kv, config.head_dim
 
+    clock.begin()
     x = quantize(rms_norm(h, weights.attn_norm, config.rms_eps))
-    clock.note(layer_idx, "rms_us")
+    clock.note("rms_us")
     q = weights.attn_q.product(x).reshape(n_tokens, n_head, head_dim)
     k = weights.attn_k.product(x).reshape(n_tokens, n_head_kv, head_dim)
     v = weights.attn_v.product(x).reshape(n_tokens, n_head_kv, head_dim)
@@ -62,12 +63,15 @@ def layer(
         cache.write(seq, layer_idx, k[rows], v[rows])
         a[rows] = attention(q[rows], first_pos, cache.tiles(seq, layer_idx))
     h = h + weights.attn_output.product(quantize(a.reshape(n_tokens, n_head * head_dim)))
-    clock.note(layer_idx, "attn_us")
+    clock.note("attn_us")
 
     x = quantize(rms_norm(h, weights.ffn_norm, config.rms_eps))
-    clock.note(layer_idx, "rms_us")
-    gated = gate_and_up(weights, x)
-    clock.note(layer_idx, "ffn_proj_us")
+    clock.note("rms_us")
+    gate, up = gate_and_up(weights, x)
+    clock.note("ffn_proj_us")
+    gated = quantize(silu_mul(gate, up))
+    clock.note("ffn_act_us")
     h = h + weights.ffn_down.product(gated)
-    clock.note(layer_idx, "ffn_down_us")
+    clock.note("ffn_down_us")
+    clock.end_layer(layer_idx)
     return h

@@ -1,0 +1,93 @@
+"""What every layer of every pass took, as a table in a file.
+
+A row is one layer of one pass over the weights. Times are in microseconds; `start_us` and the times of a load count
+from the same moment. `layer_us` is the sum of its parts. The output head, with the final norm, is the layer after the
+last and has its time in `output_us`. `stream_us` is the wait for weights that computing saw, and `load_start_us`,
+`load_end_us` and `bytes_read` tell of the latest reading of the layer from a disk; they are 0 where it is resident.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from axiom.runtime import Runtime
+
+__all__ = ["FIELDS", "TelemetryFile", "read_telemetry"]
+
+FIELDS = (
+    "pass",
+    "layer",
+    "n_token",
+    "start_us",
+    "stream_us",
+    "rms_us",
+    "attn_us",
+    "ffn_proj_us",
+    "ffn_act_us",
+    "ffn_down_us",
+    "output_us",
+    "layer_us",
+    "load_start_us",
+    "load_end_us",
+    "bytes_read",
+    "n_deferred",
+)
+
+
+class TelemetryFile:
+    """Writes the records of a runtime to a CSV file as they come. Use it as a context manager."""
+
+    def __init__(self, path: str | os.PathLike[str], runtime: Runtime):
+        """Open the file, and forget the records of before."""
+        self._take: Callable[[], tuple[npt.NDArray[np.uint64], int]] = runtime.engine.take_records
+        self._take()
+        self._file = open(path, "w", encoding="utf-8", newline="")  # noqa: SIM115  # closed by __exit__
+        self._writer = csv.writer(self._file, lineterminator="\n")
+        self._writer.writerow(FIELDS)
+        self.n_lost = 0
+        """Records that were lost because `write` was not called in time."""
+
+    def write(self) -> None:
+        """Write the records since the last call. An engine keeps the latest few thousand."""
+        records, n_lost = self._take()
+        self.n_lost += n_lost
+        self._writer.writerows(records.tolist())
+
+    def __enter__(self) -> TelemetryFile:
+        """Use it as a context manager: leaving the block closes the file."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Write what is left and close the file."""
+        try:
+            self.write()
+        finally:
+            self._file.close()
+
+
+def read_telemetry(path: str | os.PathLike[str]) -> npt.NDArray[np.int64]:
+    """Read a file of `TelemetryFile`: int64 `[n, 16]` with the columns of `FIELDS`. `ValueError` if it is none."""
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    where = Path(path).name
+    if not rows or rows[0] != list(FIELDS):
+        got = ",".join(rows[0]) if rows else "an empty file"
+        raise ValueError(
+            f"{where}: expected the columns {','.join(FIELDS)}, got {got[:200]}; use `axiom run --telemetry`"
+        )
+    for i, row in enumerate(rows[1:], start=2):
+        if len(row) != len(FIELDS) or not all(cell.isdecimal() and len(cell) < 19 for cell in row):
+            raise ValueError(f"{where}: line {i}: expected {len(FIELDS)} whole numbers, got {_shown(row)}")
+    return np.array(rows[1:], np.int64).reshape(-1, len(FIELDS))
+
+
+def _shown(row: Sequence[str]) -> str:
+    return repr(",".join(row))[:200]
