@@ -1,0 +1,75 @@
+//! The serial line COM1: whole lines, because every write is a way into the nub and often into a hypervisor.
+
+use crate::nub;
+use crate::ports::write_u8;
+use crate::spin::Spin;
+use core::fmt;
+
+const COM1: u16 = 0x3f8;
+
+/// Characters that are gathered before they are written, if no line ends first.
+const BYTES_BUFFER: usize = 512;
+
+/// The line that is being put together.
+pub struct Console {
+    buffer: [u8; BYTES_BUFFER],
+    n_byte: usize,
+}
+
+/// The one console.
+pub static CONSOLE: Spin<Console> = Spin::new(Console { buffer: [0; BYTES_BUFFER], n_byte: 0 });
+
+/// 115,200 baud, 8 data bits, no parity, one stop bit, no interrupts, queues on.
+pub fn set_up() {
+    for (register, value) in [(1, 0), (3, 0x80), (0, 1), (1, 0), (3, 3), (2, 0xc7), (4, 3)] {
+        write_u8(COM1 + register, value);
+    }
+}
+
+impl Console {
+    /// Appends bytes; writes what ends in a line.
+    pub fn write_bytes(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            if byte == b'\n' {
+                self.push(b'\r');
+            }
+            self.push(byte);
+            if byte == b'\n' {
+                self.flush();
+            }
+        }
+    }
+
+    /// Writes what is there, line or not.
+    pub fn flush(&mut self) {
+        nub::write(COM1, &self.buffer[..self.n_byte]);
+        self.n_byte = 0;
+    }
+
+    fn push(&mut self, byte: u8) {
+        if self.n_byte == BYTES_BUFFER {
+            self.flush();
+        }
+        self.buffer[self.n_byte] = byte;
+        self.n_byte += 1;
+    }
+}
+
+impl fmt::Write for Console {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.write_bytes(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// Writes a line.
+#[macro_export]
+macro_rules! line {
+    ($($argument:tt)*) => {{
+        use core::fmt::Write as _;
+        let mut console = $crate::console::CONSOLE.lock();
+        // The console never fails.
+        let _ = console.write_fmt(format_args!($($argument)*));
+        let _ = console.write_str("\n");
+    }};
+}

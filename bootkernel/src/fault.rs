@@ -1,0 +1,127 @@
+//! The end of a run that went wrong: what happened, where, and how it came there.
+
+use crate::console::CONSOLE;
+use crate::exit::{Status, exit};
+use crate::line;
+use crate::nub::{self, CorePage, Report};
+use core::arch::asm;
+use core::panic::PanicInfo;
+
+/// Names of the exceptions, by vector; 32 is the watchdog's tick.
+const NAMES: [&str; 33] = [
+    "division error",
+    "debug exception",
+    "non-maskable interrupt",
+    "breakpoint",
+    "overflow",
+    "bound exceeded",
+    "invalid instruction",
+    "no coprocessor",
+    "double fault",
+    "coprocessor overrun",
+    "invalid task state",
+    "segment not present",
+    "stack segment fault",
+    "general protection fault",
+    "page fault",
+    "vector 15",
+    "x87 error",
+    "misaligned access",
+    "machine check",
+    "SIMD floating-point error",
+    "virtualization exception",
+    "control protection exception",
+    "vector 22",
+    "vector 23",
+    "vector 24",
+    "vector 25",
+    "vector 26",
+    "vector 27",
+    "hypervisor injection",
+    "VMM communication",
+    "security exception",
+    "vector 31",
+    "watchdog",
+];
+
+const PAGE_FAULT: u64 = 14;
+const WATCHDOG: u64 = 32;
+
+/// Where a core goes when it faults.
+#[unsafe(no_mangle)]
+extern "C" fn runtime_fault(page: &CorePage) -> ! {
+    stop_others();
+    let report = &page.report;
+    let name = NAMES.get(report.vector as usize).copied().unwrap_or("unknown vector");
+    let ring = report.cs & 3;
+    line!("axiom: fault on core {}, ring {ring}: {name} (vector {}, error {:#x})", page.core, report.vector, report.error);
+    if report.vector == PAGE_FAULT {
+        describe_page_fault(report);
+    }
+    if report.vector == WATCHDOG {
+        line!("  the core has not come to a boundary for {} ticks", page.ticks.load(core::sync::atomic::Ordering::Relaxed));
+    }
+    registers(report);
+    backtrace(report.rip, report.rbp);
+    exit(if report.vector == WATCHDOG { Status::Watchdog } else { Status::Fault })
+}
+
+fn describe_page_fault(report: &Report) {
+    let what = match report.error {
+        error if error & 1 << 4 != 0 => "execution",
+        error if error & 1 << 1 != 0 => "write",
+        _ => "read",
+    };
+    let why = if report.error & 1 != 0 { "which its page does not allow" } else { "where nothing is mapped" };
+    line!("  {what} at {:#x}, {why}{}", report.cr2, crate::start::stack_note(report.cr2));
+}
+
+fn registers(r: &Report) {
+    line!("  rip {:016x} rsp {:016x} rflags {:08x} cs {:x} ss {:x}", r.rip, r.rsp, r.rflags, r.cs, r.ss);
+    line!("  rax {:016x} rbx {:016x} rcx {:016x} rdx {:016x}", r.rax, r.rbx, r.rcx, r.rdx);
+    line!("  rsi {:016x} rdi {:016x} rbp {:016x} r8  {:016x}", r.rsi, r.rdi, r.rbp, r.r8);
+    line!("  r9  {:016x} r10 {:016x} r11 {:016x} r12 {:016x}", r.r9, r.r10, r.r11, r.r12);
+    line!("  r13 {:016x} r14 {:016x} r15 {:016x} cr2 {:016x}", r.r13, r.r14, r.r15, r.cr2);
+}
+
+/// Prints the functions from `rip` outwards.
+fn backtrace(rip: u64, frame: u64) {
+    const MOST_FRAMES: usize = 32;
+    let (mut rip, mut frame) = (rip, frame);
+    for _ in 0..MOST_FRAMES {
+        line!("  at {rip:#x}");
+        // Only what surely is a stack is read: a fault in here ends without a word more.
+        if !frame.is_multiple_of(8) || !crate::start::is_stack(frame, 16) {
+            break;
+        }
+        // SAFETY: on a stack, which is mapped.
+        let (next, return_to) = unsafe { ((frame as *const u64).read(), (frame as *const u64).add(1).read()) };
+        if return_to == 0 || next <= frame {
+            break;
+        }
+        // The call, not what comes after it: that may belong to the next function.
+        (rip, frame) = (return_to - 1, next);
+    }
+}
+
+/// Prints the functions from the caller outwards.
+pub fn backtrace_here() {
+    let frame: u64;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, rbp", out(reg) frame, options(nomem, nostack, preserves_flags)) };
+    backtrace(backtrace_here as *const () as u64, frame);
+}
+
+fn stop_others() {
+    nub::mark_all_to_stop();
+    // SAFETY: the others are stopped, or are about to be; what this core was writing will not go on.
+    unsafe { CONSOLE.break_open() };
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo) -> ! {
+    stop_others();
+    line!("axiom: {info}");
+    backtrace_here();
+    exit(Status::Panic)
+}

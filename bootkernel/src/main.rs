@@ -1,0 +1,21 @@
+//! The kernel. Ring 0 is the nub: some hundred lines of assembly in `nub/`, which set up what only ring 0 can, and serve what
+//! only ring 0 may. All else runs in ring 3, here: the engine is `axiom-core` as it stands, the drivers are plain Rust, and a
+//! mistake in any of it is a fault that is reported, not a machine that hangs.
+//!
+//! To read: `nub/entry.s`, how it begins; `start.rs`, what happens then; `machine.rs`, what the engine sees of it.
+#![no_std]
+#![no_main]
+extern crate alloc;
+
+mod clock;
+mod console;
+mod exit;
+mod fault;
+mod heap;
+mod intrinsics;
+mod memory;
+mod nub;
+mod ports;
+mod spin;
+mod start;
+mod trial;

@@ -1,0 +1,72 @@
+//! Tests of the machine itself, asked for by `test=` on the command line: each ends as a mistake of that kind would.
+
+use crate::exit::{Status, exit};
+use crate::{line, memory};
+use core::arch::asm;
+use core::hint::black_box;
+
+/// Runs the test of that name; returns if it passed and the machine may go on.
+pub fn run(name: &[u8]) {
+    match name {
+        b"none" => {}
+        b"null" => read(0),
+        b"wild" => read(0x4000_dead_b000),
+        b"not-canonical" => read(0x8000_0000_0000),
+        b"nub" => read(memory::image().start),
+        b"write-code" => write(run as *const () as u64),
+        b"execute-data" => execute(),
+        b"divide" => divide(),
+        b"overflow" => {
+            black_box(descend(black_box(1)));
+        }
+        b"breakpoint" => breakpoint(),
+        b"panic" => panic!("a panic that was asked for"),
+        b"privileged" => privileged(),
+        _ => {
+            line!("axiom: test={}: there is no such test", name.escape_ascii());
+            exit(Status::CommandLine);
+        }
+    }
+}
+
+fn read(address: u64) {
+    // SAFETY: a read that faults changes nothing.
+    line!("read {:#x}", unsafe { (address as *const u64).read_volatile() });
+}
+
+fn write(address: u64) {
+    // SAFETY: a write that faults changes nothing; if it does not fault, the test has failed, and the machine ends.
+    unsafe { (address as *mut u64).write_volatile(0) };
+    exit(Status::Test)
+}
+
+fn execute() {
+    static CODE: [u8; 1] = [0xc3];
+    // SAFETY: a call that faults changes nothing; if it does not, `ret` comes back.
+    unsafe { asm!("call {}", in(reg) CODE.as_ptr(), clobber_abi("C")) };
+    exit(Status::Test)
+}
+
+fn divide() {
+    // SAFETY: the division faults.
+    unsafe { asm!("div {0:e}", in(reg) 0u32, inout("eax") 1 => _, inout("edx") 0 => _) };
+    exit(Status::Test)
+}
+
+fn breakpoint() {
+    // SAFETY: no service has that number.
+    unsafe { asm!("int3", in("rax") u64::MAX) };
+    exit(Status::Test)
+}
+
+fn privileged() {
+    // SAFETY: ring 3 may not.
+    unsafe { asm!("hlt") };
+    exit(Status::Test)
+}
+
+#[expect(unconditional_recursion)]
+fn descend(depth: u64) -> u64 {
+    let frame = black_box([depth; 64]);
+    descend(depth + 1) + frame[depth as usize % 64]
+}
