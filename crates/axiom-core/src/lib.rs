@@ -20,3 +20,6 @@ pub mod text;
 pub mod receipt;
 pub mod runtime;
 pub mod telemetry;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
