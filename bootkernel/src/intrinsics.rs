@@ -81,8 +81,18 @@ pub unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
     unsafe { memcmp(a, b, n) }
 }
 
-/// Named by the precompiled `core`, which could unwind; this kernel never does.
+/// Named by the precompiled `core` and `alloc`, which could unwind; this kernel never does.
 #[unsafe(no_mangle)]
 pub extern "C" fn rust_eh_personality() -> ! {
+    unwinding()
+}
+
+/// As above.
+#[unsafe(no_mangle)]
+pub extern "C" fn _Unwind_Resume() -> ! {
+    unwinding()
+}
+
+fn unwinding() -> ! {
     panic!("unwinding has begun, and nothing here unwinds");
 }

@@ -5,7 +5,10 @@ use crate::console;
 use crate::exit::{Status, exit};
 use crate::line;
 use crate::memory::{self, Peek};
+use crate::ports::write_u8;
+use axiom_core::kernels::{CpuFeatures, Kernels};
 use bare::boot::{BootInfo, Loader, Range};
+use core::arch::asm;
 
 unsafe extern "C" {
     static __guard: u8;
@@ -18,6 +21,10 @@ unsafe extern "C" {
 /// The first core begins here, with what the loader left in eax and ebx.
 #[unsafe(no_mangle)]
 extern "C" fn runtime_main(magic: u32, address: u32) -> ! {
+    set_up_core();
+    // The old interrupt controllers: masked, both. Their vectors are those of exceptions.
+    write_u8(0x21, 0xff);
+    write_u8(0xa1, 0xff);
     console::set_up();
     let mut info = match BootInfo::read(magic, address.into(), &Peek) {
         Ok(info) => info,
@@ -41,15 +48,35 @@ extern "C" fn runtime_main(magic: u32, address: u32) -> ! {
         clock::khz()
     );
     line!("axiom: up after {} us", clock::now_us());
+    let kernels = choose_kernels(&info);
+    line!("axiom: kernels {}", kernels.name);
     if let Some(test) = info.command_line.value("test") {
-        crate::trial::run(test);
+        crate::trial::run(test, kernels);
     }
     exit(Status::Done)
+}
+
+/// The best table that this processor runs, or the one that `kernels=` names.
+fn choose_kernels(info: &BootInfo) -> &'static Kernels {
+    let forced = info.command_line.value("kernels").map(|name| str::from_utf8(name).unwrap_or("?"));
+    Kernels::choose(&CpuFeatures::detect(), forced).unwrap_or_else(|error| {
+        line!("axiom: kernels=: {error}");
+        exit(Status::CommandLine)
+    })
+}
+
+/// What every core needs before it computes: floating point as `docs/arithmetic.md` has it.
+fn set_up_core() {
+    /// All exceptions masked; rounding to nearest; denormals kept.
+    const STANDARD_MXCSR: u32 = 0x1F80;
+    // SAFETY: no reserved bit is set.
+    unsafe { asm!("ldmxcsr [{}]", in(reg) &STANDARD_MXCSR, options(nostack, preserves_flags)) };
 }
 
 /// Every other core begins here.
 #[unsafe(no_mangle)]
 extern "C" fn runtime_core(_core: usize) -> ! {
+    set_up_core();
     loop {
         core::hint::spin_loop();
     }

@@ -1,14 +1,17 @@
 //! Tests of the machine itself, asked for by `test=` on the command line: each ends as a mistake of that kind would.
 
 use crate::exit::{Status, exit};
-use crate::{line, memory};
+use crate::{clock, line, memory};
+use axiom_core::conformance::CHECKS;
+use axiom_core::kernels::Kernels;
 use core::arch::asm;
 use core::hint::black_box;
 
 /// Runs the test of that name; returns if it passed and the machine may go on.
-pub fn run(name: &[u8]) {
+pub fn run(name: &[u8], kernels: &'static Kernels) {
     match name {
         b"none" => {}
+        b"conformance" => conformance(kernels),
         b"null" => read(0),
         b"wild" => read(0x4000_dead_b000),
         b"not-canonical" => read(0x8000_0000_0000),
@@ -26,6 +29,15 @@ pub fn run(name: &[u8]) {
             line!("axiom: test={}: there is no such test", name.escape_ascii());
             exit(Status::CommandLine);
         }
+    }
+}
+
+/// The table against the portable one; a difference is a panic that says where.
+fn conformance(kernels: &'static Kernels) {
+    for (name, check) in CHECKS {
+        let start = clock::now_us();
+        check(kernels);
+        line!("axiom: conformance of {}: {name}: {} ms", kernels.name, (clock::now_us() - start) / 1000);
     }
 }
 
