@@ -54,12 +54,20 @@ extern "C" fn runtime_fault(page: &CorePage) -> ! {
     let report = &page.report;
     let name = NAMES.get(report.vector as usize).copied().unwrap_or("unknown vector");
     let ring = report.cs & 3;
-    line!("axiom: fault on core {}, ring {ring}: {name} (vector {}, error {:#x})", page.core, report.vector, report.error);
+    line!(
+        "axiom: fault on core {}, ring {ring}: {name} (vector {}, error {:#x})",
+        page.core,
+        report.vector,
+        report.error
+    );
     if report.vector == PAGE_FAULT {
         describe_page_fault(report);
     }
     if report.vector == WATCHDOG {
-        line!("  the core has not come to a boundary for {} ticks", page.ticks.load(core::sync::atomic::Ordering::Relaxed));
+        line!(
+            "  the core has not come to a boundary for {} ticks",
+            page.ticks.load(core::sync::atomic::Ordering::Relaxed)
+        );
     }
     registers(report);
     backtrace(report.rip, report.rbp);

@@ -132,7 +132,9 @@ fn try_map(address: u64, n_page: u64, page: Page, is_uncached: bool) -> bool {
         Mapped::Yes => true,
         Mapped::Refused => false,
         Mapped::NoTables => {
-            line!("axiom: no page table is left for {address:#x}; this machine has more memory than the nub has tables");
+            line!(
+                "axiom: no page table is left for {address:#x}; this machine has more memory than the nub has tables"
+            );
             exit(Status::Memory);
         }
     }

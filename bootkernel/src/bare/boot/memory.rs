@@ -80,11 +80,8 @@ impl MemoryMap {
         if bytes == 0 {
             return Ok(());
         }
-        let (list, n) = if is_usable {
-            (&mut self.usable, &mut self.n_usable)
-        } else {
-            (&mut self.reserved, &mut self.n_reserved)
-        };
+        let (list, n) =
+            if is_usable { (&mut self.usable, &mut self.n_usable) } else { (&mut self.reserved, &mut self.n_reserved) };
         *list.get_mut(*n).ok_or(BootError::TooMany { name: "ranges of memory", most: N_RANGE })? = range;
         *n += 1;
         Ok(())

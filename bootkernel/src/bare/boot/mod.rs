@@ -87,7 +87,10 @@ impl fmt::Display for BootError {
                  multiboot2 command)"
             ),
             BootError::Table { name, address } => {
-                write!(f, "the loader's {name} at {address:#x} is cut off or damaged; use another version of the loader")
+                write!(
+                    f,
+                    "the loader's {name} at {address:#x} is cut off or damaged; use another version of the loader"
+                )
             }
             BootError::TooMany { name, most } => write!(f, "the loader gave more than {most} {name}; give fewer"),
         }
