@@ -171,6 +171,8 @@ def test_the_models_own_sampling_is_the_default(random_model: Callable[..., Path
         assert (request.sampling.temperature, request.sampling.top_k) == (0.25, 3)
         request = runtime.checked_request({"sampling": axiom.Sampling(min_p=0.5), "top_k": 3})
         assert request.sampling.replace(seed=None) == axiom.Sampling(min_p=0.5, top_k=3)
+    # In a header, any number below 1 keeps all tokens.
+    assert axiom.Sampling.from_metadata({"general.sampling.top_k": -1}) == axiom.Sampling()
 
 
 BAD_OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [

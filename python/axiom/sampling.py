@@ -109,6 +109,9 @@ class Sampling:
             value = metadata.get(key)
             if isinstance(value, int | float) and not isinstance(value, bool):
                 settings[name] = int(value) if name in ("top_k", "repeat_last_n") else float(value)
+        if "top_k" in settings:
+            # In a header any number below 1 keeps all tokens.
+            settings["top_k"] = max(0, settings["top_k"])
         return cls(**settings)
 
 

@@ -3,6 +3,7 @@
 mod activations;
 mod kv_cache;
 mod region;
+mod saved_sequence;
 
 pub use self::activations::{QUERIES, ROW_GROUP, ROWS_PER_WAVE, Rows, Scratch, Work};
 pub use self::kv_cache::{KVCachePool, KVFormat};

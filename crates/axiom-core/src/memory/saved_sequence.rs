@@ -1,0 +1,146 @@
+//! The state of a sequence as bytes (`docs/formats.md`): header, numbers `[n_layer][2][n_pos][n_head_kv][head_dim]`, CRC-32.
+//!
+//! The same bytes from every body, whatever the layout of its cache.
+
+use super::kv_cache::KVCachePool;
+use crate::arithmetic::{LANES, TILE_POSITIONS};
+use crate::error::Error;
+use alloc::vec::Vec;
+
+const MAGIC: &[u8; 8] = b"AXIOMSEQ";
+const HEADER: usize = 8 + 6 * 4;
+
+impl KVCachePool {
+    /// Bytes of a sequence's saved state.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownSequence`].
+    pub fn bytes_saved(&self, seq: usize) -> Result<usize, Error> {
+        Ok(HEADER + self.len(seq)? * self.bytes_position() + 4)
+    }
+
+    fn bytes_position(&self) -> usize {
+        2 * self.n_layer * self.n_head_kv * self.head_dim * self.format.bytes()
+    }
+
+    /// The state of a sequence, the same bytes from every body.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownSequence`].
+    pub fn save(&self, seq: usize) -> Result<Vec<u8>, Error> {
+        let n_pos = self.len(seq)?;
+        let mut state = Vec::with_capacity(self.bytes_saved(seq)?);
+        state.extend_from_slice(MAGIC);
+        for number in self.header(n_pos) {
+            state.extend_from_slice(&number.to_le_bytes());
+        }
+        self.each_number(seq, n_pos, |number, bytes| {
+            // SAFETY: `each_number` gives numbers inside the held slabs; the machine is little-endian, as the file is.
+            state.extend_from_slice(unsafe { core::slice::from_raw_parts(number, bytes) });
+        });
+        let crc = crc32(&state);
+        state.extend_from_slice(&crc.to_le_bytes());
+        Ok(state)
+    }
+
+    /// Opens a sequence from saved state.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SavedSequence`] if it is damaged or of another model or cache type, [`Error::ContextLength`] if it is longer
+    /// than the context, [`Error::NoSequence`].
+    pub fn load(&mut self, state: &[u8]) -> Result<usize, Error> {
+        let wrong = |what, expected: usize, got: usize| Err(Error::SavedSequence { what, expected, got });
+        if state.len() < HEADER + 4 || &state[..8] != MAGIC {
+            return wrong("is none: bytes that begin with AXIOMSEQ", HEADER + 4, state.len());
+        }
+        let number = |i: usize| {
+            let at = 8 + 4 * i;
+            u32::from_le_bytes([state[at], state[at + 1], state[at + 2], state[at + 3]]) as usize
+        };
+        let n_pos = number(5);
+        let names = ["version", "bytes per number", "n_layer", "n_head_kv", "head_dim"];
+        for ((i, name), expected) in names.into_iter().enumerate().zip(self.header(n_pos)) {
+            if number(i) != expected as usize {
+                return wrong(name, expected as usize, number(i));
+            }
+        }
+        if n_pos > self.n_ctx {
+            return Err(Error::ContextLength { seq: 0, n_pos: 0, n_new: n_pos, n_ctx: self.n_ctx });
+        }
+        let expected = HEADER + n_pos * self.bytes_position() + 4;
+        if state.len() != expected {
+            return wrong("length in bytes", expected, state.len());
+        }
+        let (body, crc) = state.split_at(state.len() - 4);
+        let crc = u32::from_le_bytes([crc[0], crc[1], crc[2], crc[3]]);
+        if crc32(body) != crc {
+            return wrong("checksum", crc32(body) as usize, crc as usize);
+        }
+        let seq = self.open()?;
+        self.reserve(seq, n_pos)?;
+        let mut at = HEADER;
+        self.each_number(seq, n_pos, |number, bytes| {
+            // SAFETY: as in `save`; the slabs were reserved for this sequence alone.
+            unsafe { core::ptr::copy_nonoverlapping(body[at..].as_ptr(), number, bytes) };
+            at += bytes;
+        });
+        self.commit(seq, n_pos);
+        Ok(seq)
+    }
+
+    fn header(&self, n_pos: usize) -> [u32; 6] {
+        [1, self.format.bytes() as u32, self.n_layer as u32, self.n_head_kv as u32, self.head_dim as u32, n_pos as u32]
+    }
+
+    /// Runs of numbers in the order of the saved state: single keys (they lie transposed), whole value rows.
+    fn each_number(&self, seq: usize, n_pos: usize, mut visit: impl FnMut(*mut u8, usize)) {
+        let bytes = self.format.bytes();
+        for layer in 0..self.n_layer {
+            for is_value in [false, true] {
+                for pos in 0..n_pos {
+                    let within = pos % TILE_POSITIONS;
+                    for head in 0..self.n_head_kv {
+                        let (k, v) = self.tile(seq, pos / TILE_POSITIONS, layer, head);
+                        if is_value {
+                            // SAFETY: row `within` of the head's values.
+                            visit(unsafe { v.add(within * self.dim_stride * bytes) }, self.head_dim * bytes);
+                            continue;
+                        }
+                        for e in 0..self.head_dim {
+                            let at = (within / LANES * self.head_dim + e) * LANES + within % LANES;
+                            // SAFETY: lane of the position in its panel of keys.
+                            visit(unsafe { k.add(at * bytes) }, bytes);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// CRC-32 (IEEE 802.3), bit by bit over a table of nibbles.
+fn crc32(bytes: &[u8]) -> u32 {
+    const TABLE: [u32; 16] = {
+        let mut table = [0; 16];
+        let mut i = 0;
+        while i < 16 {
+            let mut crc = i as u32;
+            let mut bit = 0;
+            while bit < 4 {
+                crc = if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
+                bit += 1;
+            }
+            table[i] = crc;
+            i += 1;
+        }
+        table
+    };
+    !bytes.iter().fold(!0u32, |crc, byte| {
+        let crc = crc ^ u32::from(*byte);
+        let crc = crc >> 4 ^ TABLE[crc as usize & 15];
+        crc >> 4 ^ TABLE[crc as usize & 15]
+    })
+}
