@@ -37,6 +37,8 @@ Progress = Callable[[int, int], None]
 
 # Room for activations, logits and tables beside weights and cache.
 _WORK_BYTES = 64 << 20
+# Bytes of a mapped file that may stay in memory after they have been packed.
+_RELEASE_BYTES = 16 << 20
 # Sequences that a runtime holds at once, where memory allows.
 _DEFAULT_SEQUENCES = 16
 
@@ -213,18 +215,21 @@ def open_engine(
     kv: KVFormat = "f16",
     backend: Backend = "native",
     n_seq_max: int | None = None,
+    memory: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[Engine, Capacity]:
     """Load the weights of `gguf` into an engine, and say how much it was opened for.
 
-    `progress(n_done, n_total)` is called in bytes of weights while they load.
+    `memory` is a ceiling on the resident set of the process, in bytes. `progress(n_done, n_total)` counts bytes of
+    weights while they load.
     """
     if kv not in ("f16", "f32"):
         raise ValueError(f"kv: expected 'f16' or 'f32', got {kv!r}")
     if threads is not None and threads < 1:
         raise ValueError(f"threads: expected a positive number, got {threads}")
     engine_class = load_body(backend).engine
-    capacity = plan_capacity(config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=memory_budget().usable_bytes)
+    budget = memory_budget(memory)
+    capacity = plan_capacity(config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=budget.usable_bytes)
     engine = engine_class(
         config.as_dict(),
         [_engine_tensor(gguf, spec) for spec in config.tensors],
@@ -233,9 +238,25 @@ def open_engine(
         threads=threads,
         kernels=kernels,
         kv=kv,
-        progress=progress,
+        progress=_releasing(gguf, progress),
     )
+    gguf.release_pages()
     return engine, capacity
+
+
+def _releasing(gguf: GGUFFile, progress: Progress | None) -> Progress:
+    """Give pages of the file back as they have been packed, so that a model is not in memory twice while it loads."""
+    n_released = 0
+
+    def on_progress(n_done: int, n_total: int) -> None:
+        nonlocal n_released
+        if n_done - n_released >= _RELEASE_BYTES:
+            n_released = n_done
+            gguf.release_pages()
+        if progress is not None:
+            progress(n_done, n_total)
+
+    return on_progress
 
 
 def _engine_tensor(gguf: GGUFFile, spec: TensorSpec) -> EngineTensor:

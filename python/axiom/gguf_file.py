@@ -39,6 +39,7 @@ class GGUFFile:
         self.metadata: dict[str, MetadataValue] = first.metadata
         parts = [first, *_other_parts(first)]
         self.paths: tuple[Path, ...] = tuple(part.path for part in parts)
+        self._parts = parts
         self._raw = [part.raw for part in parts]
         self._header_bytes = [part.n_header_bytes for part in parts]
         self.tensors: dict[str, TensorInfo] = {}
@@ -72,6 +73,11 @@ class GGUFFile:
         """Return the bytes of tensor `name` as a read-only uint8 view of the mapped file."""
         info = self.tensors[name]
         return self._raw[info.part][info.offset : info.offset + info.n_bytes]
+
+    def release_pages(self) -> None:
+        """Give back the memory that reading from the files has taken; what is needed is read again."""
+        for part in self._parts:
+            part.release_pages()
 
     def header_digest(self) -> bytes:
         """SHA-256 over everything before the tensor data, of all parts: metadata, vocabulary and directory.

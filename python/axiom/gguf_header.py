@@ -70,6 +70,12 @@ class Part:
     raw: npt.NDArray[np.uint8]
     n_header_bytes: int
 
+    def release_pages(self) -> None:
+        """Give the pages of the mapped file back: they no longer count as this process's memory, and are read again."""
+        mapped = memoryview(self.raw.data).obj
+        if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
+
 
 def _map_file(path: Path) -> npt.NDArray[np.uint8]:
     """Map a whole file read-only. An empty file, which cannot be mapped, gives an empty array."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CpuBudget", "MemoryBudget", "cpu_budget", "memory_budget"]
+__all__ = ["CpuBudget", "MemoryBudget", "cpu_budget", "memory_budget", "parse_memory", "resident_bytes"]
 
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 _CPU_ROOT = Path("/sys/devices/system/cpu")
@@ -50,11 +50,13 @@ class MemoryBudget:
     """What the system could give without swapping, or None if it does not say."""
     limit_bytes: int | None
     """What its cgroup still grants, or None for no limit."""
+    ceiling_bytes: int | None = None
+    """What is left below a ceiling that was asked for, or None where none was."""
 
     @property
     def usable_bytes(self) -> int | None:
-        """The smaller of the two, or None if neither is known."""
-        known = [n for n in (self.available_bytes, self.limit_bytes) if n is not None]
+        """The smallest of them, or None if none is known."""
+        known = [n for n in (self.available_bytes, self.limit_bytes, self.ceiling_bytes) if n is not None]
         return min(known) if known else None
 
 
@@ -65,9 +67,41 @@ def cpu_budget() -> CpuBudget:
     return CpuBudget(n_affinity=len(cpus), n_cores=max(1, len(cores)), quota=_cpu_quota())
 
 
-def memory_budget() -> MemoryBudget:
-    """Ask the system and cgroups for the memory that this process may still take."""
-    return MemoryBudget(available_bytes=_available_bytes(), limit_bytes=_cgroup_memory_left())
+def memory_budget(ceiling: int | None = None) -> MemoryBudget:
+    """Ask the system and cgroups for the memory that this process may still take.
+
+    `ceiling` bounds the resident set of the whole process, of which some is taken already.
+    """
+    left = None if ceiling is None else max(0, ceiling - (resident_bytes() or 0))
+    return MemoryBudget(_available_bytes(), _cgroup_memory_left(), left)
+
+
+def resident_bytes() -> int | None:
+    """Return the resident set of this process, or None where the system does not say."""
+    words = (_read(Path("/proc/self/statm")) or "").split()
+    return int(words[1]) * os.sysconf("SC_PAGE_SIZE") if len(words) > 1 else None
+
+
+def parse_memory(text: str | int) -> int:
+    """Return a number of bytes from itself or from a text with a unit, of 1024 (KiB, MiB, GiB) or of 1000 (KB, MB, GB).
+
+    >>> parse_memory("2GiB"), parse_memory("1.5 GB"), parse_memory(4096)
+    (2147483648, 1500000000, 4096)
+    """
+    if isinstance(text, bool) or not isinstance(text, str | int):
+        raise TypeError(f"memory: expected a number of bytes or a text such as '2GiB', got {text!r}")
+    if isinstance(text, int):
+        n_bytes = text
+    else:
+        found = re.fullmatch(r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([KMGT]i?)?B?\s*", text, re.IGNORECASE)
+        if not found:
+            raise ValueError(f"memory: expected a number of bytes such as '2GiB' or '1500MB', got {text!r}")
+        unit = (found[2] or "").lower()
+        power = "kmgt".index(unit[0]) + 1 if unit else 0
+        n_bytes = int(float(found[1]) * (1024 if unit.endswith("i") else 1000) ** power)
+    if not 0 < n_bytes < 1 << 60:
+        raise ValueError(f"memory: expected from 1 byte to 2^60, got {text!r}")
+    return n_bytes
 
 
 def _available_bytes() -> int | None:

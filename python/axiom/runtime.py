@@ -19,7 +19,7 @@ from axiom.engine import open_engine
 from axiom.errors import ContextLengthError, MemoryBudgetError, UnsupportedModelError
 from axiom.generation import CHUNK_TOKENS, Generation, run_generations
 from axiom.gguf_file import GGUFFile
-from axiom.hardware import memory_budget
+from axiom.hardware import memory_budget, parse_memory
 from axiom.model_config import KVFormat, ModelConfig
 from axiom.receipt import CONTRACT, Receipt, ReceiptRecorder
 from axiom.request import GenerateOptions, Request, checked_request, checked_tokens
@@ -66,6 +66,7 @@ class Runtime:
         kernels: str | None = None,
         kv: KVFormat = "f16",
         n_seq_max: int | None = None,
+        memory: str | int | None = None,
         speculate: bool = False,
         on_load: Callable[[int, int], None] | None = None,
     ):
@@ -73,11 +74,12 @@ class Runtime:
 
         `model` is the path of a GGUF file (of its first part, if split); None loads the small model that comes with the
         package. `n_ctx` is the number of positions of a sequence; None takes the model's own, or as many as fit in
-        memory. `threads` defaults to what affinity and cgroup quota allow. `backend="reference"` computes the same
-        bits in numpy, slowly. `kernels` forces a kernel table. `kv` is the format of the cache. `n_seq_max` bounds the
-        sequences that run at once; None decides by memory. `speculate` guesses several tokens ahead, from what stood in
-        the text before, and computes them in one pass: the same text in fewer passes (`axiom.speculation`).
-        `on_load(n_done, n_bytes)` is called as weights load.
+        memory. `threads` defaults to what affinity and cgroup quota allow. `backend="reference"` computes the same bits
+        in numpy, slowly. `kernels` forces a kernel table. `kv` is the format of the cache. `n_seq_max` bounds the
+        sequences that run at once; None decides by memory. `memory` is a ceiling on the resident set of the process,
+        such as "2GiB". `speculate` guesses several tokens ahead, from what stood in the text before, and computes them
+        in one pass: the same text in fewer passes (`axiom.speculation`). `on_load(n_done, n_bytes)` is called as
+        weights load.
 
         Raises `ModelFormatError`, `UnsupportedModelError`, `ContextLengthError` or `MemoryBudgetError` where the model
         cannot be run as asked, and `OSError` where it cannot be read.
@@ -100,6 +102,7 @@ class Runtime:
             kv=kv,
             backend=backend,
             n_seq_max=n_seq_max,
+            memory=None if memory is None else parse_memory(memory),
             progress=on_load,
         )
         self.engine = SharedEngine(engine)

@@ -56,6 +56,9 @@ _RUNTIME: list[Callable[[Any], Any]] = [
     click.option(
         "--n-ctx", type=int, metavar="N", help="Positions of the context. Default: the model's, or what fits."
     ),
+    click.option(
+        "--memory", metavar="SIZE", help="Ceiling on this process's memory, such as 2GiB. Default: what there is."
+    ),
     click.option("--threads", type=int, metavar="N", help="Threads. Default: what affinity and cgroup quota allow."),
     click.option(
         "--kv", type=click.Choice(["f16", "f32"]), default="f16", show_default=True, help="Format of the cache."
@@ -110,7 +113,7 @@ def open_runtime(options: dict[str, Any]) -> Runtime:
     """Open a runtime from parsed options, taking them out of `options`, with a progress line while it loads."""
     from axiom.runtime import Runtime
 
-    names = ("n_ctx", "threads", "kv", "kernels", "backend")
+    names = ("n_ctx", "memory", "threads", "kv", "kernels", "backend")
     with ProgressLine("loading") as progress:
         return Runtime(options.pop("model"), **{name: options.pop(name) for name in names}, on_load=progress)
 
