@@ -4,7 +4,7 @@ use crate::arithmetic::portable::sqrt_f32;
 use crate::error::Error;
 use crate::kernels::Kernels;
 use crate::memory::{KVCachePool, KVFormat, ROWS_PER_WAVE, TensorRegion, Work};
-use crate::model::{ModelConfig, Pass, Rope, Span, TensorSource, Wave, Weights, rows_per_item};
+use crate::model::{ModelConfig, ModelLayout, Pass, Rope, Span, TensorSource, Wave, Weights, rows_per_item};
 use crate::platform::Platform;
 use crate::schedule::Phases;
 use crate::telemetry::{LayerClock, Telemetry};
@@ -156,8 +156,10 @@ impl Engine {
             }
         }
         let n_worker = platform.n_worker();
+        let shapes: Vec<_> = tensors.iter().map(TensorSource::shape).collect();
+        let layout = ModelLayout::new(&config, &shapes)?;
         let carve = |region: &mut TensorRegion| {
-            let weights = Weights::carve(region, &config, tensors)?;
+            let weights = Weights::carve(region, layout.clone())?;
             let bytes_weights = region.used();
             let cache = KVCachePool::carve(region, &config, options.n_ctx, options.n_seq_max, options.kv)?;
             let bytes_kv = region.used() - bytes_weights;
@@ -169,11 +171,11 @@ impl Engine {
         carve(&mut measure)?;
         // SAFETY: the caller's duty: zeroed, aligned, the engine's own.
         let mut region = unsafe { TensorRegion::new(memory(measure.used())?, measure.used()) };
-        let (carved, cache, work, bytes) = carve(&mut region)?;
+        let (weights, cache, work, bytes) = carve(&mut region)?;
         // SAFETY: carved from real memory, for this.
-        let weights = unsafe { carved.pack(&*platform, progress)? };
+        unsafe { weights.pack(tensors, &*platform, progress)? };
         Ok(Engine {
-            rope: Rope::new(&config, weights.rope_freqs.as_deref()),
+            rope: Rope::new(&config, weights.rope_freqs(&config)),
             attention_scale: 1.0 / sqrt_f32(config.head_dim as f32),
             telemetry: Telemetry::new(config.n_layer),
             config,

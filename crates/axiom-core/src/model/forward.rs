@@ -188,7 +188,7 @@ impl Pass<'_> {
             // SAFETY: each row is in one chunk, and the buffers have room for the rows of a pass. The GGUF bytes of a row are
             // at most 4 for each column: the row at position 1 is room for them, and not in use yet.
             unsafe {
-                let embedding = &self.weights.token_embd;
+                let embedding = self.weights.token_embd();
                 let bytes = embedding.format.bytes_row(n_embd).expect("checked when carved");
                 let bytes = core::slice::from_raw_parts_mut(self.work.stream(1).add(row * stride).cast::<u8>(), bytes);
                 let h = core::slice::from_raw_parts_mut(self.work.stream(0).add(row * stride), n_embd);
@@ -225,11 +225,11 @@ impl Pass<'_> {
         let position = 2 * self.config.n_layer;
         self.each_row(member, rows.len(), |i| {
             // SAFETY: each logit row is in one chunk, and no two are the same row.
-            unsafe { self.norm_row(rows[i] as usize, position, self.weights.output_norm, i, &normed) }
+            unsafe { self.norm_row(rows[i] as usize, position, self.weights.output_norm(), i, &normed) }
         })?;
         // SAFETY: there is room for all logit rows.
         let logits = unsafe { self.logits.add(first * self.config.n_vocab) };
-        self.products(member, &normed, [(&self.weights.output, logits, self.config.n_vocab)])?;
+        self.products(member, &normed, [(&self.weights.output(), logits, self.config.n_vocab)])?;
         if worker == 0 {
             self.clock.output();
         }

@@ -2,6 +2,7 @@
 
 use super::config::RopePairing;
 use super::forward::{Pass, Wave};
+use super::layout::LayerWeights;
 use crate::arithmetic::{BLOCK, LANES};
 use crate::memory::ROW_GROUP;
 use crate::schedule::{Cancelled, Member};
@@ -21,7 +22,7 @@ impl Pass<'_> {
         layer: usize,
         wave: &Wave,
     ) -> Result<(), Cancelled> {
-        let (weights, work) = (&self.weights.layers[layer], self.work);
+        let (weights, work) = (&self.weights.layer(layer), self.work);
         let Wave { first_row, n_row, .. } = *wave;
         let position = 2 * layer;
         // SAFETY: the rows of the wave are within those of a pass.
@@ -47,7 +48,7 @@ impl Pass<'_> {
         )?;
         self.each_row(member, n_row, |row| {
             // SAFETY: each row is in one chunk, and no two rows are the same position of a sequence.
-            unsafe { self.rotate_and_store(row, first_row, layer, worker) }
+            unsafe { self.rotate_and_store(row, first_row, weights, layer, worker) }
         })?;
         self.attention(member, worker, layer, wave, &attended)?;
         self.each_row(member, n_row, |row| {
@@ -63,7 +64,7 @@ impl Pass<'_> {
         })?;
         self.note(worker, Part::Rms);
 
-        let act_us = self.gate_and_up(member, worker, layer, n_row)?;
+        let act_us = self.gate_and_up(member, worker, weights, n_row)?;
         if worker == 0 {
             self.clock.note_gated(act_us);
         }
@@ -78,9 +79,15 @@ impl Pass<'_> {
     /// # Safety
     ///
     /// The caller's chunk alone uses this row.
-    unsafe fn rotate_and_store(&self, row: usize, first_row: usize, layer: usize, worker: usize) {
+    unsafe fn rotate_and_store(
+        &self,
+        row: usize,
+        first_row: usize,
+        weights: &LayerWeights,
+        layer: usize,
+        worker: usize,
+    ) {
         let (config, work, kernels) = (self.config, self.work, self.kernels);
-        let weights = &self.weights.layers[layer];
         let span = self.span(first_row + row);
         let pos = span.first_pos + (first_row + row - span.first_row);
         let adjacent = config.rope_pairing == RopePairing::Norm;
@@ -113,10 +120,9 @@ impl Pass<'_> {
         &self,
         member: &mut Member<'_>,
         worker: usize,
-        layer: usize,
+        weights: &LayerWeights,
         n_row: usize,
     ) -> Result<u64, Cancelled> {
-        let weights = &self.weights.layers[layer];
         let normed = self.view(&self.work.normed, n_row);
         let gated = self.view(&self.work.gated, n_row);
         let bytes_block = 4 * weights.ffn_gate.bytes_panel();

@@ -2,10 +2,8 @@
 
 use crate::arithmetic::activation::Activations;
 use crate::arithmetic::{BLOCK, LANES};
-use crate::error::Error;
 use crate::format::{Format, pack};
 use crate::kernels::Kernels;
-use crate::memory::TensorRegion;
 
 /// A matrix `[n_row, n_col]`: a row makes one output.
 #[derive(Clone, Copy, Debug)]
@@ -17,44 +15,32 @@ pub struct Matrix {
     /// Inputs.
     pub n_col: usize,
     bytes_panel: usize,
-    panels: *mut u8,
+    panels: *const u8,
     /// f32 `[n_row]`, or null.
     bias: *const f32,
 }
 
-// SAFETY: after loading, a matrix is only read.
+// SAFETY: what a matrix points to is only read while it is in use.
 unsafe impl Send for Matrix {}
 // SAFETY: as above.
 unsafe impl Sync for Matrix {}
 
 impl Matrix {
-    /// Carves room for a matrix, without weights yet.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Shape`] if its columns are not whole blocks, [`Error::Region`] if there is no room.
-    pub fn carve(
-        region: &mut TensorRegion,
-        name: &str,
+    /// The matrix whose panels, of `bytes_panel` each, are at `panels`; `bias` is f32 `[n_row]` or null.
+    pub(super) fn new(
         format: Format,
         n_row: usize,
         n_col: usize,
-    ) -> Result<Matrix, Error> {
-        let sizes = format.bytes_panel(n_col).zip(format.bytes_matrix(n_row, n_col));
-        let Some((bytes_panel, bytes)) = sizes else {
-            return Err(Error::Shape {
-                name: name.into(),
-                expected: alloc::format!("columns in whole blocks of {}", format.columns_per_block()),
-                got: alloc::format!("{n_col}"),
-            });
-        };
-        let panels = region.carve(bytes)?;
-        Ok(Matrix { format, n_row, n_col, bytes_panel, panels, bias: core::ptr::null() })
+        bytes_panel: usize,
+        panels: *const u8,
+        bias: *const f32,
+    ) -> Matrix {
+        Matrix { format, n_row, n_col, bytes_panel, panels, bias }
     }
 
-    /// Gives the matrix a bias of `n_row` values.
-    pub fn set_bias(&mut self, bias: *const f32) {
-        self.bias = bias;
+    /// The matrix with another bias, f32 `[n_row]` or null.
+    pub(super) fn with_bias(self, bias: *const f32) -> Matrix {
+        Matrix { bias, ..self }
     }
 
     /// Panels of 16 rows.
@@ -67,24 +53,10 @@ impl Matrix {
         self.bytes_panel
     }
 
-    fn panel(&self, panel: usize) -> *mut u8 {
+    fn panel(&self, panel: usize) -> *const u8 {
         debug_assert!(panel < self.n_panel());
-        // SAFETY: inside what was carved.
+        // SAFETY: within the matrix.
         unsafe { self.panels.add(panel * self.bytes_panel) }
-    }
-
-    /// Packs one panel from the matrix's GGUF bytes.
-    ///
-    /// # Safety
-    ///
-    /// The region is real memory, and nobody else uses this panel meanwhile.
-    pub unsafe fn pack(&self, panel: usize, bytes: &[u8]) {
-        let bytes_row = self.format.bytes_row(self.n_col).expect("checked when carved");
-        let first = panel * LANES;
-        let rows = &bytes[first * bytes_row..(first + LANES).min(self.n_row) * bytes_row];
-        // SAFETY: the caller's duty.
-        let packed = unsafe { core::slice::from_raw_parts_mut(self.panel(panel), self.bytes_panel) };
-        pack::pack_panel(self.format, rows, self.n_col, packed);
     }
 
     /// One row as f32, as an embedding reads it. `bytes` is room for a row in GGUF.
