@@ -1,6 +1,7 @@
 //! One error enum for the whole core. Each variant carries what, where, expected and got; its text is one lower-case
 //! sentence that ends with what to do.
 
+use crate::platform::IoFault;
 use alloc::{borrow::Cow, string::String};
 use core::fmt;
 
@@ -145,6 +146,67 @@ pub enum Error {
         /// The position.
         pos: usize,
     },
+    /// A slot of weights was asked for what its state does not allow.
+    SlotState {
+        /// The slot.
+        slot: usize,
+        /// Its state.
+        state: &'static str,
+        /// What was asked.
+        request: &'static str,
+    },
+    /// A position of the residual stream was begun or ended out of turn.
+    Position {
+        /// What was asked.
+        request: &'static str,
+        /// The position.
+        position: usize,
+        /// The oldest live position.
+        first: usize,
+        /// The position after the newest.
+        end: usize,
+    },
+    /// A layer was acquired while another was held, or released while it was not.
+    LayerLock {
+        /// What was asked.
+        request: &'static str,
+        /// For which layer.
+        layer: usize,
+        /// The layer that is held.
+        held: Option<usize>,
+    },
+    /// A streamer that cannot be, or an extent that it does not stream.
+    Stream {
+        /// What is wrong.
+        what: &'static str,
+        /// What would have been right.
+        expected: usize,
+        /// What it is.
+        got: usize,
+    },
+    /// A device answered what nobody asked.
+    UnknownTag {
+        /// The answer's tag.
+        tag: u32,
+    },
+    /// A device says that it read more than was asked for.
+    Completion {
+        /// The answer's tag.
+        tag: u32,
+        /// Bytes asked for.
+        expected: usize,
+        /// Bytes that it says.
+        got: usize,
+    },
+    /// Weights cannot be read.
+    Read {
+        /// The extent.
+        extent: usize,
+        /// Where in the image.
+        offset: u64,
+        /// Why.
+        fault: IoFault,
+    },
     /// The caller asked to stop.
     Cancelled,
     /// A value in the metadata of a model file cannot be true.
@@ -253,6 +315,38 @@ impl fmt::Display for Error {
                 f,
                 "sequence {seq}: the logits at position {pos} are not finite; the model is damaged, or its values \
                  overflow the cache: try kv='f32'"
+            ),
+            Error::SlotState { slot, state, request } => {
+                write!(
+                    f,
+                    "weight slot {slot} is {state} and cannot {request}; this is a defect of the engine, report it"
+                )
+            }
+            Error::Position { request, position, first, end } => write!(
+                f,
+                "cannot {request} position {position} of the residual stream while {first} ... {end} are live; this is a \
+                 defect of the engine, report it"
+            ),
+            Error::LayerLock { request, layer, held } => {
+                write!(f, "cannot {request} layer {layer} while ")?;
+                match held {
+                    Some(held) => write!(f, "layer {held} is held")?,
+                    None => write!(f, "none is held")?,
+                }
+                write!(f, "; this is a defect of the engine, report it")
+            }
+            Error::Stream { what, expected, got } => {
+                write!(f, "streaming: {what}: expected {expected}, got {got}; use a larger memory budget")
+            }
+            Error::UnknownTag { tag } => {
+                write!(f, "the disk answered request {tag:#x}, which nobody made; its driver is at fault")
+            }
+            Error::Completion { tag, expected, got } => {
+                write!(f, "the disk says that request {tag:#x} read {got} bytes of {expected}; its driver is at fault")
+            }
+            Error::Read { extent, offset, fault } => write!(
+                f,
+                "extent {extent} of the model cannot be read at byte {offset}: {fault}; check the disk and the file"
             ),
             Error::Cancelled => {
                 write!(f, "the pass was stopped before its end, as asked; the sequences are as they were")

@@ -11,6 +11,7 @@ pub mod kernels;
 
 pub mod memory;
 pub mod schedule;
+pub mod stream;
 
 pub mod model;
 

@@ -23,3 +23,62 @@ pub unsafe trait Platform: Send + Sync {
     /// Waits a moment: called with 0, 1, 2, … while polling for another worker. Spins at first, then lets others run.
     fn relax(&self, n_poll: u32);
 }
+
+/// A disk, a file or a partition that weights are read from. No call blocks but [`BlockDevice::wait`].
+///
+/// # Safety
+///
+/// A request that was accepted writes to its buffer until its completion has been given out, and not after; nothing else is
+/// written.
+pub unsafe trait BlockDevice: Send + Sync {
+    /// Offsets, lengths and addresses of requests are multiples of this, a power of two.
+    fn align(&self) -> usize;
+
+    /// Most bytes of one request, a multiple of [`BlockDevice::align`].
+    fn bytes_request_max(&self) -> usize;
+
+    /// Most requests at a time.
+    fn n_request_max(&self) -> usize;
+
+    /// Begins to read `bytes` at `offset` into `to`; false if the device has as many requests as it takes. The completion
+    /// carries `tag`.
+    ///
+    /// # Safety
+    ///
+    /// `to` is writable for `bytes`, and left alone until the completion has come.
+    unsafe fn submit(&self, tag: u32, offset: u64, to: *mut u8, bytes: usize) -> bool;
+
+    /// The next completion that is there, in any order.
+    fn poll(&self) -> Option<Completion>;
+
+    /// Waits, for a moment at most, until a completion may be there.
+    fn wait(&self);
+}
+
+/// The end of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Completion {
+    /// That of the request.
+    pub tag: u32,
+    /// Bytes read from its beginning: all, fewer, or why none.
+    pub result: Result<usize, IoFault>,
+}
+
+/// Why a device could not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IoFault {
+    /// What went wrong, in words.
+    pub what: &'static str,
+    /// The device's or the system's number for it, or 0.
+    pub code: i32,
+}
+
+impl core::fmt::Display for IoFault {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.what)?;
+        if self.code != 0 {
+            write!(f, " (code {})", self.code)?;
+        }
+        Ok(())
+    }
+}

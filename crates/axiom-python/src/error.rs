@@ -1,7 +1,7 @@
 //! Core errors as Python exceptions: one map for all of them.
 
 use axiom_core::error::Error;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 /// The exception that says what `error` says.
@@ -17,6 +17,13 @@ pub fn to_py(py: Python<'_>, error: &Error) -> PyErr {
         Error::ContextLength { .. } => "ContextLengthError",
         Error::NotFinite { .. } => "NumericError",
         Error::Cancelled => "PassStopped",
+        Error::Read { .. } | Error::UnknownTag { .. } | Error::Completion { .. } => {
+            return PyOSError::new_err(error.to_string());
+        }
+        Error::SlotState { .. } | Error::Position { .. } | Error::LayerLock { .. } => {
+            return PyRuntimeError::new_err(error.to_string());
+        }
+        Error::Stream { .. } => "MemoryBudgetError",
         Error::UnknownKernels { .. }
         | Error::UnsupportedKernels { .. }
         | Error::UnknownSequence { .. }

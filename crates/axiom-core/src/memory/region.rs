@@ -5,6 +5,8 @@ use core::ptr::NonNull;
 
 /// Alignment of every piece: a cache line.
 const ALIGN: usize = 64;
+/// Alignment of what a disk is read into.
+const PAGE: usize = 4096;
 
 /// A region that is carved from front to back and never given back piece by piece.
 ///
@@ -33,6 +35,20 @@ impl TensorRegion {
     /// Bytes carved so far.
     pub fn used(&self) -> usize {
         self.used
+    }
+
+    /// Carves zeroed room for `n` bytes that begins and ends at multiples of 4 KiB, as disks and pages do.
+    ///
+    /// # Errors
+    ///
+    /// As [`TensorRegion::carve`].
+    pub fn carve_pages(&mut self, n: usize) -> Result<*mut u8, Error> {
+        let (start, n) = (self.used.checked_next_multiple_of(PAGE), n.checked_next_multiple_of(PAGE));
+        let (Some(start), Some(n)) = (start, n) else {
+            return Err(Error::Region { len: self.len, used: self.used, n: usize::MAX, bytes_each: 1 });
+        };
+        self.carve::<u8>(start - self.used)?;
+        self.carve(n)
     }
 
     /// Carves zeroed room for `n` values. While measuring, the pointer dangles and must not be read or written.

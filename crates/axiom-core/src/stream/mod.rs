@@ -1,0 +1,6 @@
+//! The streamer: while layer L computes from one slot, the layers after it load into the others.
+
+mod requests;
+mod streamer;
+
+pub use self::streamer::{Counts, StreamedExtent, Streamer};

@@ -1,0 +1,345 @@
+//! `Streamer`: a cyclic scan of extents through a few landing slots.
+//!
+//! Every pass needs the streamed extents in the same order, so what will be needed next is known: the window, as many extents
+//! from the one that is due as there are landing slots, past the end of the order into the next pass. An extent of the window
+//! that is in no slot goes into one that is free; a slot that holds anything else is emptied. A pass that ends early moves the
+//! window, and that is all: what is on its way is awaited, since a buffer that a device writes to is not free.
+//!
+//! Nothing blocks but [`Streamer::begin`], and nothing allocates after the start.
+
+use super::requests::{Request, Requests};
+use crate::error::Error;
+use crate::memory::{SlotState, WeightPool};
+use crate::platform::{BlockDevice, Completion, IoFault};
+use crate::telemetry::Load;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// An extent that is not pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamedExtent {
+    /// Its number in the layout.
+    pub extent: usize,
+    /// Where it begins in the device.
+    pub offset: u64,
+    /// Its length.
+    pub bytes: usize,
+}
+
+/// What streaming has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Bytes read.
+    pub bytes_read: u64,
+    /// Requests sent, repeated ones among them.
+    pub n_request: u64,
+    /// Requests that failed and were sent again.
+    pub n_retry: u64,
+    /// Times that computing had to wait.
+    pub n_stall: u64,
+}
+
+/// A landing slot's load.
+#[derive(Clone, Copy, Debug, Default)]
+struct Landing {
+    /// Index in the order.
+    index: usize,
+    /// Bytes asked for, and bytes that came.
+    asked: usize,
+    came: usize,
+    n_pending: usize,
+    fault: Option<(u64, IoFault)>,
+    times: Load,
+}
+
+/// The scan.
+pub struct Streamer {
+    order: Vec<StreamedExtent>,
+    /// Landing slots of the pool.
+    slots: Range<usize>,
+    landings: Vec<Landing>,
+    requests: Requests,
+    bytes_request: usize,
+    align: usize,
+    /// Index in the order of the extent that is due.
+    due: usize,
+    /// For each of the order, whether it has been loaded before.
+    is_known: Vec<bool>,
+    counts: Counts,
+}
+
+impl Streamer {
+    /// A scan of `order` through the landing `slots` of a pool, with requests of up to `bytes_request`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stream`] if there are fewer than two slots (or one for one extent), or an extent is not aligned as the device
+    /// needs it.
+    pub fn new(
+        order: Vec<StreamedExtent>,
+        slots: Range<usize>,
+        device: &dyn BlockDevice,
+        bytes_request: usize,
+    ) -> Result<Streamer, Error> {
+        let align = device.align();
+        let bytes_request = bytes_request.min(device.bytes_request_max()) / align * align;
+        if slots.len() < order.len().min(2) {
+            return Err(Error::Stream { what: "landing slots", expected: order.len().min(2), got: slots.len() });
+        }
+        if bytes_request == 0 {
+            return Err(Error::Stream { what: "bytes of a request", expected: align, got: 0 });
+        }
+        for at in &order {
+            if !at.offset.is_multiple_of(align as u64) || !at.bytes.is_multiple_of(align) {
+                return Err(Error::Stream { what: "alignment of an extent", expected: align, got: at.extent });
+            }
+        }
+        Ok(Streamer {
+            is_known: vec![false; order.len()],
+            landings: vec![Landing::default(); slots.len()],
+            requests: Requests::new(device.n_request_max()),
+            order,
+            slots,
+            bytes_request,
+            align,
+            due: 0,
+            counts: Counts::default(),
+        })
+    }
+
+    /// What has been done so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Whether an extent is streamed.
+    pub fn streams(&self, extent: usize) -> bool {
+        self.index_of(extent).is_some()
+    }
+
+    fn index_of(&self, extent: usize) -> Option<usize> {
+        self.order.binary_search_by_key(&extent, |at| at.extent).ok()
+    }
+
+    /// Indices of the window, from the one that is due.
+    fn window(&self) -> impl Iterator<Item = usize> + use<> {
+        let (due, n) = (self.due, self.order.len());
+        (0..self.slots.len().min(n)).map(move |i| (due + i) % n)
+    }
+
+    /// Takes completions, empties what is not wanted, starts what is, and sends as many requests as the device takes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownTag`] or [`Error::Completion`] for an answer that belongs to no request, or to less than it says.
+    pub fn pump(&mut self, pool: &mut WeightPool, device: &dyn BlockDevice, now_us: u64) -> Result<(), Error> {
+        while let Some(completion) = device.poll() {
+            self.complete(completion, pool, device, now_us)?;
+        }
+        for slot in self.slots.clone() {
+            let landing = self.landings[slot - self.slots.start];
+            if self.window().any(|wanted| wanted == landing.index) {
+                continue;
+            }
+            match pool.state(slot).0 {
+                SlotState::Resident => pool.unload(slot)?,
+                SlotState::Streaming if landing.n_pending == 0 => pool.fail(slot)?,
+                _ => {}
+            }
+        }
+        for index in self.window() {
+            if pool.slot_of(self.order[index].extent).is_some() {
+                continue;
+            }
+            let free = self.slots.clone().find(|&slot| pool.state(slot).0 == SlotState::Unloaded);
+            let Some(slot) = free else { break };
+            pool.start(slot, self.order[index].extent)?;
+            let times = Load { start_us: now_us, ..Load::default() };
+            self.landings[slot - self.slots.start] = Landing { index, times, ..Landing::default() };
+        }
+        // In the order in which they are needed.
+        for index in self.window() {
+            if let Some(slot) = pool.slot_of(self.order[index].extent) {
+                self.ask(slot, pool, device);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what is left to ask for one slot, while the device takes it.
+    fn ask(&mut self, slot: usize, pool: &WeightPool, device: &dyn BlockDevice) {
+        if pool.state(slot).0 != SlotState::Streaming {
+            return;
+        }
+        let landing = slot - self.slots.start;
+        loop {
+            let at = &self.landings[landing];
+            let extent = self.order[at.index];
+            if at.asked == extent.bytes || at.fault.is_some() {
+                return;
+            }
+            let bytes = self.bytes_request.min(extent.bytes - at.asked);
+            let request = Request {
+                slot,
+                offset: extent.offset + at.asked as u64,
+                // SAFETY: an extent fits its slot (the planner's duty, checked when the engine was made).
+                to: unsafe { pool.room(slot).0.add(at.asked) },
+                bytes,
+                is_retry: false,
+            };
+            if !self.send(request, device) {
+                return;
+            }
+            self.landings[landing].asked += bytes;
+        }
+    }
+
+    /// Sends a request, if there is room for it here and there.
+    fn send(&mut self, request: Request, device: &dyn BlockDevice) -> bool {
+        if !self.requests.has_room() {
+            return false;
+        }
+        let tag = self.requests.add(request);
+        // SAFETY: the room is in a slot that is Streaming, which nobody else uses until the load has ended.
+        let is_sent = unsafe { device.submit(tag, request.offset, request.to, request.bytes) };
+        if !is_sent {
+            self.requests.take(tag).expect("added above");
+            return false;
+        }
+        self.landings[request.slot - self.slots.start].n_pending += 1;
+        self.counts.n_request += 1;
+        true
+    }
+
+    fn complete(
+        &mut self,
+        completion: Completion,
+        pool: &mut WeightPool,
+        device: &dyn BlockDevice,
+        now_us: u64,
+    ) -> Result<(), Error> {
+        let request = self.requests.take(completion.tag)?;
+        let landing = request.slot - self.slots.start;
+        self.landings[landing].n_pending -= 1;
+        match completion.result {
+            Ok(bytes) if bytes > request.bytes => {
+                return Err(Error::Completion { tag: completion.tag, expected: request.bytes, got: bytes });
+            }
+            Ok(bytes) if bytes == request.bytes => self.came(landing, bytes),
+            Ok(bytes) => {
+                // What is whole is kept, and the rest is asked for again.
+                let whole = bytes / self.align * self.align;
+                self.came(landing, whole);
+                let rest = Request {
+                    offset: request.offset + whole as u64,
+                    to: request.to.wrapping_add(whole),
+                    bytes: request.bytes - whole,
+                    is_retry: request.is_retry || whole == 0,
+                    ..request
+                };
+                let is_end = whole == 0 && request.is_retry;
+                if is_end || !self.send(rest, device) {
+                    let fault = IoFault { what: "the device gave fewer bytes than were asked for", code: 0 };
+                    self.landings[landing].fault.get_or_insert((rest.offset, fault));
+                }
+            }
+            Err(fault) => {
+                let again = Request { is_retry: true, ..request };
+                if request.is_retry || !self.send(again, device) {
+                    self.landings[landing].fault.get_or_insert((request.offset, fault));
+                } else {
+                    self.counts.n_retry += 1;
+                }
+            }
+        }
+        let at = &mut self.landings[landing];
+        if at.n_pending == 0 && at.fault.is_none() && at.came == self.order[at.index].bytes {
+            at.times.end_us = now_us;
+            at.times.bytes = at.came as u64;
+            pool.finish(request.slot)?;
+        }
+        Ok(())
+    }
+
+    fn came(&mut self, landing: usize, bytes: usize) {
+        self.landings[landing].came += bytes;
+        self.counts.bytes_read += bytes as u64;
+    }
+
+    /// Waits until an extent is whole, and begins to compute from it: its slot, how it was loaded, and whether for the first
+    /// time. The extents after it load meanwhile. `now_us` tells the time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] if it cannot be read; everything of its load has then come to an end, and a later call tries again.
+    pub fn begin(
+        &mut self,
+        extent: usize,
+        pool: &mut WeightPool,
+        device: &dyn BlockDevice,
+        now_us: &dyn Fn() -> u64,
+    ) -> Result<(usize, Load, bool), Error> {
+        let Some(index) = self.index_of(extent) else {
+            return Err(Error::Stream { what: "a streamed extent", expected: self.order.len(), got: extent });
+        };
+        self.due = index;
+        let mut has_waited = false;
+        loop {
+            self.pump(pool, device, now_us())?;
+            if let Some(slot) = pool.slot_of(extent) {
+                let landing = slot - self.slots.start;
+                if pool.state(slot).0 == SlotState::Resident {
+                    pool.begin(slot)?;
+                    let is_first = !core::mem::replace(&mut self.is_known[index], true);
+                    return Ok((slot, self.landings[landing].times, is_first));
+                }
+                let at = self.landings[landing];
+                if let (Some((offset, fault)), 0) = (at.fault, at.n_pending) {
+                    pool.fail(slot)?;
+                    return Err(Error::Read { extent, offset, fault });
+                }
+            }
+            if !has_waited {
+                has_waited = true;
+                self.counts.n_stall += 1;
+            }
+            device.wait();
+        }
+    }
+
+    /// The layer is done with its extent: the slot is free for the next load, which begins at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Streamer::pump`].
+    pub fn end(
+        &mut self,
+        slot: usize,
+        pool: &mut WeightPool,
+        device: &dyn BlockDevice,
+        now_us: u64,
+    ) -> Result<(), Error> {
+        let index = self.landings[slot - self.slots.start].index;
+        self.due = (index + 1) % self.order.len();
+        pool.end(slot)?;
+        self.pump(pool, device, now_us)
+    }
+
+    /// Forgets that an extent has been loaded and checked: it was found damaged.
+    pub fn distrust(&mut self, extent: usize) {
+        if let Some(index) = self.index_of(extent) {
+            self.is_known[index] = false;
+        }
+    }
+
+    /// Waits for everything on its way, so that its buffers may go.
+    pub fn drain(&mut self, device: &dyn BlockDevice) {
+        while self.requests.len() > 0 {
+            match device.poll() {
+                Some(completion) => drop(self.requests.take(completion.tag)),
+                None => device.wait(),
+            }
+        }
+    }
+}
