@@ -139,7 +139,7 @@ pub mod kernels {
             for (row, values) in padded.chunks_exact_mut(n_block * BLOCK).zip(x.as_slice()?.chunks_exact(n)) {
                 row[..n].copy_from_slice(values);
             }
-            let unwritten = Block { q: [0; BLOCK], d: 0.0, m: 0.0, s: [0; 2] };
+            let unwritten = Block { q: [0; BLOCK], d: 0.0, m: 0.0, s: [0; 2], sum: 0 };
             let blocks = vec![unwritten; n_row * n_block];
             let mut rows = Rows { x: padded, blocks, n_block, n_row, widest: table.tile };
             let activations = rows.activations();
@@ -182,7 +182,8 @@ pub mod kernels {
         let py = x.py();
         let shape = [n_row, n_block];
         let numbers = |of: fn(&Block) -> f32| PyArray1::from_iter(py, blocks.iter().map(of)).reshape(shape);
-        let sums = |half: usize| PyArray1::from_iter(py, blocks.iter().map(|block| block.s[half])).reshape(shape);
+        let sums =
+            |half: usize| PyArray1::from_iter(py, blocks.iter().map(|block| i32::from(block.s[half]))).reshape(shape);
         let q = PyArray1::from_iter(py, blocks.iter().flat_map(|block| block.q)).reshape([n_row, n_block, BLOCK])?;
         Ok((q, numbers(|block| block.d)?, sums(0)?, sums(1)?, numbers(|block| block.m)?))
     }

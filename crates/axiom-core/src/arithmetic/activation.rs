@@ -11,10 +11,12 @@ pub struct Block {
     pub q: [i8; BLOCK],
     /// Their scale.
     pub d: f32,
-    /// `d × (s0 + s1)`.
+    /// `d × sum`.
     pub m: f32,
-    /// Sums of the first and the last 16 of `q`.
-    pub s: [i32; 2],
+    /// Sums of the first and the last 16 of `q`: together four bytes, which go into a lane as they are.
+    pub s: [i16; 2],
+    /// Sum of all of `q`.
+    pub sum: i32,
 }
 
 /// `n_row` rows of activations of `n_block` blocks each, in f32 and quantised.
@@ -34,6 +36,14 @@ pub struct Activations {
     pub n_row: usize,
     /// Rows of the widest tile, a power of two: the table's `Simd::TILE`.
     pub widest: usize,
+}
+
+impl Block {
+    /// `s` as one number of 32 bits.
+    #[inline(always)]
+    pub fn s_bits(&self) -> i32 {
+        i32::from(self.s[0]) & 0xFFFF | i32::from(self.s[1]) << 16
+    }
 }
 
 impl Activations {
@@ -107,7 +117,8 @@ pub unsafe fn quantize<S: Simd>(activations: &Activations, row: usize, start: us
                 (if largest < ZERO_BELOW { 0.0 } else { f32::NAN }, [0, 0])
             };
             (*block).d = d;
-            (*block).s = s;
+            (*block).s = s.map(|sum| sum as i16); // 16 × 127 at most
+            (*block).sum = s[0] + s[1];
             (*block).m = d * (s[0] + s[1]) as f32;
         }
     }

@@ -1,5 +1,6 @@
 //! AVX2 with F16C: sixteen lanes are two registers. (FMA is on such processors too; the contract has no use for it.)
 
+use super::activation::Block;
 use super::simd::{Simd, simd_ops, unrolled};
 use core::arch::x86_64::*;
 
@@ -7,11 +8,48 @@ use core::arch::x86_64::*;
 #[derive(Clone, Copy)]
 pub struct Avx2;
 
-/// Four bytes of `x`, in every group of four bytes.
+/// Columns `at` … `at + 3` of a token, in every group of four bytes.
 #[inline(always)]
-unsafe fn columns(x: *const i8) -> __m256i {
-    // SAFETY: AVX is there, and `x` points to four bytes (contract of `Simd::dot`).
-    unsafe { _mm256_set1_epi32(x.cast::<i32>().read_unaligned()) }
+unsafe fn columns(x: *const Block, at: usize) -> __m256i {
+    // SAFETY: AVX is there, and `at` is at most 28 (contract of `Simd::dots`).
+    unsafe { _mm256_set1_epi32((&raw const (*x).q).cast::<u8>().add(at).cast::<i32>().read_unaligned()) }
+}
+
+/// `Σ factor × Σ w × x`: sums of pairs in 16 bits are multiplied with the 16-bit halves of `factor` when they are widened.
+#[inline(always)]
+unsafe fn sums<const T: usize, const N: usize, const MAX: i32>(
+    w: &[[__m256i; 2]; N],
+    x: *const Block,
+    at: usize,
+    factor: [__m256i; 2],
+) -> [[__m256i; 2]; T] {
+    // `vpmaddubsw` sums pairs in 16 bits: 2 × MAX × 127 at most. `run` of them fit before widening.
+    let run = const {
+        assert!(MAX <= 127, "pairs would saturate; use dots_signed");
+        (32767 / (2 * MAX * 127)) as usize
+    };
+    // SAFETY: the caller's duty (that of `Simd::dots`).
+    unsafe {
+        let mut sums = [[_mm256_setzero_si256(); 2]; T];
+        for start in (0..N).step_by(run) {
+            let mut words = [[_mm256_setzero_si256(); 2]; T];
+            for g in start..(start + run).min(N) {
+                for t in 0..T {
+                    let x = columns(x.add(t), at + 4 * g);
+                    for h in 0..2 {
+                        words[t][h] = _mm256_add_epi16(words[t][h], _mm256_maddubs_epi16(w[g][h], x));
+                    }
+                }
+            }
+            for t in 0..T {
+                for h in 0..2 {
+                    let wide = _mm256_madd_epi16(words[t][h], factor[h]);
+                    sums[t][h] = if start == 0 { wide } else { _mm256_add_epi32(sums[t][h], wide) };
+                }
+            }
+        }
+        sums
+    }
 }
 
 // SAFETY: each method is the instruction of its name, on both halves; pointers are used as the trait says.
@@ -23,6 +61,7 @@ unsafe impl Simd for Avx2 {
 
     // Eight registers of accumulators; the weights of the block stay in the first-level cache.
     const TILE: usize = 4;
+    const BY_GROUP: bool = true;
 
     simd_ops! {
         fn splat(x: f32) -> Self::F { [_mm256_set1_ps(x); 2] }
@@ -73,6 +112,10 @@ unsafe impl Simd for Avx2 {
         fn mul_i(a: Self::I, b: Self::I) -> Self::I { unrolled!(2, |h| _mm256_mullo_epi32(a[h], b[h])) }
         fn shl_i<const N: i32>(a: Self::I) -> Self::I { unrolled!(2, |h| _mm256_slli_epi32::<N>(a[h])) }
         fn max_i(a: Self::I, b: Self::I) -> Self::I { unrolled!(2, |h| _mm256_max_epi32(a[h], b[h])) }
+        fn pair_i(low: Self::I, high: Self::I) -> Self::I {
+            unrolled!(2, |h| _mm256_blend_epi16::<0b1010_1010>(low[h], _mm256_slli_epi32::<16>(high[h])))
+        }
+        fn dot_pairs(a: Self::I, b: Self::I) -> Self::I { unrolled!(2, |h| _mm256_madd_epi16(a[h], b[h])) }
         fn and_i(a: Self::I, b: Self::I) -> Self::I { unrolled!(2, |h| _mm256_and_si256(a[h], b[h])) }
         fn to_f(a: Self::I) -> Self::F { unrolled!(2, |h| _mm256_cvtepi32_ps(a[h])) }
         fn round_to_i(a: Self::F) -> Self::I { unrolled!(2, |h| _mm256_cvtps_epi32(a[h])) }
@@ -102,41 +145,34 @@ unsafe impl Simd for Avx2 {
         fn or_b(a: Self::B, b: Self::B) -> Self::B { unrolled!(2, |h| _mm256_or_si256(a[h], b[h])) }
         fn shr_b<const N: i32>(a: Self::B) -> Self::B { unrolled!(2, |h| _mm256_srli_epi16::<N>(a[h])) }
         fn shl_b<const N: i32>(a: Self::B) -> Self::B { unrolled!(2, |h| _mm256_slli_epi16::<N>(a[h])) }
-        fn dot<const N: usize, const MAX: i32>(w: &[Self::B; N], x: *const i8) -> Self::I {
-            // `vpmaddubsw` sums pairs in 16 bits: 2 × MAX × 127 at most. `run` of them fit before widening.
-            let run = const {
-                assert!(MAX <= 127, "pairs would saturate; use dot_signed");
-                (32767 / (2 * MAX * 127)) as usize
-            };
-            let ones = _mm256_set1_epi16(1);
-            let mut sum = [_mm256_setzero_si256(); 2];
-            let mut words = [_mm256_setzero_si256(); 2];
-            for g in 0..N {
-                let x = columns(x.add(4 * g));
-                for h in 0..2 {
-                    let pairs = _mm256_maddubs_epi16(w[g][h], x);
-                    words[h] = if g % run == 0 { pairs } else { _mm256_add_epi16(words[h], pairs) };
-                    if g % run == run - 1 || g == N - 1 {
-                        sum[h] = _mm256_add_epi32(sum[h], _mm256_madd_epi16(words[h], ones));
-                    }
-                }
-            }
-            sum
+        fn dots<const T: usize, const N: usize, const MAX: i32>(
+            w: &[Self::B; N], x: *const Block, at: usize,
+        ) -> [Self::I; T] {
+            sums::<T, N, MAX>(w, x, at, [_mm256_set1_epi16(1); 2])
         }
-        fn dot_signed<const N: usize>(w: &[Self::B; N], x: *const i8, _sum_x: i32) -> Self::I {
+        fn dots_scaled<const T: usize, const MAX: i32>(
+            w: &[Self::B; 4], x: *const Block, at: usize, scale: Self::I,
+        ) -> [Self::I; T] {
+            const { assert!(MAX <= 63, "a scale of 8 bits and a sum of two pairs fit in 32 bits") };
+            sums::<T, 4, MAX>(w, x, at, scale)
+        }
+        fn dots_signed<const T: usize>(w: &[Self::B; 8], x: *const Block) -> [Self::I; T] {
             // |w| × (x with the sign of w): 2 × 128 × 127 = 32512 fits in 16 bits.
             let ones = _mm256_set1_epi16(1);
             let flip = _mm256_set1_epi8(-128);
-            let mut sum = [_mm256_setzero_si256(); 2];
-            for g in 0..N {
-                let x = columns(x.add(4 * g));
-                for h in 0..2 {
-                    let w = _mm256_xor_si256(w[g][h], flip);
-                    let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
-                    sum[h] = _mm256_add_epi32(sum[h], _mm256_madd_epi16(pairs, ones));
+            let mut sums = [[_mm256_setzero_si256(); 2]; T];
+            for g in 0..8 {
+                let w: Self::B = unrolled!(2, |h| _mm256_xor_si256(w[g][h], flip));
+                let size: Self::B = unrolled!(2, |h| _mm256_abs_epi8(w[h]));
+                for t in 0..T {
+                    let x = columns(x.add(t), 4 * g);
+                    for h in 0..2 {
+                        let pairs = _mm256_maddubs_epi16(size[h], _mm256_sign_epi8(x, w[h]));
+                        sums[t][h] = _mm256_add_epi32(sums[t][h], _mm256_madd_epi16(pairs, ones));
+                    }
                 }
             }
-            sum
+            sums
         }
 
         fn load_q(p: *const u8) -> Self::Q { _mm_loadu_si128(p.cast()) }

@@ -1,11 +1,19 @@
 //! AVX-512 with VNNI: sixteen lanes are one register, and `vpdpbusd` multiplies and sums four bytes of every row at once.
 
+use super::activation::Block;
 use super::simd::{Simd, simd_ops};
 use core::arch::x86_64::*;
 
 /// AVX-512 F, BW, VL, DQ and VNNI.
 #[derive(Clone, Copy)]
 pub struct Avx512;
+
+/// Columns `at` … `at + 3` of a token, in every group of four bytes.
+#[inline(always)]
+unsafe fn columns(x: *const Block, at: usize) -> __m512i {
+    // SAFETY: AVX-512 is there, and `at` is at most 28 (contract of `Simd::dots`).
+    unsafe { _mm512_set1_epi32((&raw const (*x).q).cast::<u8>().add(at).cast::<i32>().read_unaligned()) }
+}
 
 // SAFETY: each method is the instruction of its name; pointers are used as the trait says.
 unsafe impl Simd for Avx512 {
@@ -16,6 +24,7 @@ unsafe impl Simd for Avx512 {
 
     // 16 accumulators, 8 registers of weights, scales and temporaries: 32 registers in all.
     const TILE: usize = 16;
+    const BY_GROUP: bool = false;
 
     simd_ops! {
         fn splat(x: f32) -> Self::F { _mm512_set1_ps(x) }
@@ -54,6 +63,10 @@ unsafe impl Simd for Avx512 {
         fn mul_i(a: Self::I, b: Self::I) -> Self::I { _mm512_mullo_epi32(a, b) }
         fn shl_i<const N: i32>(a: Self::I) -> Self::I { _mm512_sll_epi32(a, _mm_cvtsi32_si128(N)) }
         fn max_i(a: Self::I, b: Self::I) -> Self::I { _mm512_max_epi32(a, b) }
+        fn pair_i(low: Self::I, high: Self::I) -> Self::I {
+            _mm512_mask_blend_epi16(0xAAAA_AAAA, low, _mm512_slli_epi32::<16>(high))
+        }
+        fn dot_pairs(a: Self::I, b: Self::I) -> Self::I { _mm512_madd_epi16(a, b) }
         fn and_i(a: Self::I, b: Self::I) -> Self::I { _mm512_and_si512(a, b) }
         fn to_f(a: Self::I) -> Self::F { _mm512_cvtepi32_ps(a) }
         fn round_to_i(a: Self::F) -> Self::I { _mm512_cvtps_epi32(a) }
@@ -68,19 +81,36 @@ unsafe impl Simd for Avx512 {
         fn or_b(a: Self::B, b: Self::B) -> Self::B { _mm512_or_si512(a, b) }
         fn shr_b<const N: i32>(a: Self::B) -> Self::B { _mm512_srl_epi16(a, _mm_cvtsi32_si128(N)) }
         fn shl_b<const N: i32>(a: Self::B) -> Self::B { _mm512_sll_epi16(a, _mm_cvtsi32_si128(N)) }
-        fn dot<const N: usize, const MAX: i32>(w: &[Self::B; N], x: *const i8) -> Self::I {
-            let mut sum = _mm512_setzero_si512();
-            for (g, w) in w.iter().enumerate() {
-                sum = _mm512_dpbusd_epi32(sum, *w, _mm512_set1_epi32(x.add(4 * g).cast::<i32>().read_unaligned()));
+        fn dots<const T: usize, const N: usize, const MAX: i32>(
+            w: &[Self::B; N], x: *const Block, at: usize,
+        ) -> [Self::I; T] {
+            let mut sums = [_mm512_setzero_si512(); T];
+            for t in 0..T {
+                for g in 0..N {
+                    sums[t] = _mm512_dpbusd_epi32(sums[t], w[g], columns(x.add(t), at + 4 * g));
+                }
             }
-            sum
+            sums
         }
-        fn dot_signed<const N: usize>(w: &[Self::B; N], x: *const i8, sum_x: i32) -> Self::I {
-            let mut sum = _mm512_set1_epi32(-128 * sum_x);
-            for (g, w) in w.iter().enumerate() {
-                sum = _mm512_dpbusd_epi32(sum, *w, _mm512_set1_epi32(x.add(4 * g).cast::<i32>().read_unaligned()));
+        fn dots_scaled<const T: usize, const MAX: i32>(
+            w: &[Self::B; 4], x: *const Block, at: usize, scale: Self::I,
+        ) -> [Self::I; T] {
+            let scale = _mm512_srai_epi32::<16>(scale);
+            let mut sums = Self::dots::<T, 4, MAX>(w, x, at);
+            for sum in &mut sums {
+                *sum = _mm512_mullo_epi32(*sum, scale);
             }
-            sum
+            sums
+        }
+        fn dots_signed<const T: usize>(w: &[Self::B; 8], x: *const Block) -> [Self::I; T] {
+            let mut sums = [_mm512_setzero_si512(); T];
+            for t in 0..T {
+                sums[t] = _mm512_set1_epi32(-128 * (*x.add(t)).sum);
+                for g in 0..8 {
+                    sums[t] = _mm512_dpbusd_epi32(sums[t], w[g], columns(x.add(t), 4 * g));
+                }
+            }
+            sums
         }
 
         fn load_q(p: *const u8) -> Self::Q { _mm_loadu_si128(p.cast()) }

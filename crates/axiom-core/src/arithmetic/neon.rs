@@ -3,6 +3,7 @@
 //!
 //! Never here: `fmla` (fused), `vmaxq_f32` (gives NaN where either is NaN), the reciprocal estimates.
 
+use super::activation::Block;
 use super::simd::{Simd, simd_ops, unrolled};
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -23,7 +24,7 @@ fn larger(a: float32x4_t, b: float32x4_t) -> float32x4_t {
 unsafe fn dot_bytes<const N: usize, const LARGEST: i32>(w: &[[int8x16_t; 4]; N], x: *const i8) -> [int32x4_t; 4] {
     // `smlal` sums products in 16 bits; `run` of them fit before widening.
     let run = const { (32767 / LARGEST) as usize };
-    // SAFETY: NEON is part of 64-bit ARM; `x` points to 4N bytes (contract of `Simd::dot`).
+    // SAFETY: NEON is part of 64-bit ARM; `x` points to 4N bytes (contract of `Simd::dots`).
     unsafe {
         // [quarter][half]: two partial sums for each of two rows.
         let mut sums = [[vdupq_n_s32(0); 2]; 4];
@@ -65,6 +66,7 @@ unsafe impl Simd for Neon {
 
     // 16 of 32 registers for accumulators; the weights of the block stay in the first-level cache.
     const TILE: usize = 4;
+    const BY_GROUP: bool = false;
 
     simd_ops! {
         fn splat(x: f32) -> Self::F { [vdupq_n_f32(x); 4] }
@@ -136,6 +138,17 @@ unsafe impl Simd for Neon {
         fn mul_i(a: Self::I, b: Self::I) -> Self::I { unrolled!(4, |i| vmulq_s32(a[i], b[i])) }
         fn shl_i<const N: i32>(a: Self::I) -> Self::I { unrolled!(4, |i| vshlq_n_s32::<N>(a[i])) }
         fn max_i(a: Self::I, b: Self::I) -> Self::I { unrolled!(4, |i| vmaxq_s32(a[i], b[i])) }
+        fn pair_i(low: Self::I, high: Self::I) -> Self::I {
+            // The bits above a lane's lowest 16 are those of `high`.
+            unrolled!(4, |i| vsliq_n_s32::<16>(low[i], high[i]))
+        }
+        fn dot_pairs(a: Self::I, b: Self::I) -> Self::I {
+            unrolled!(4, |i| {
+                let (a, b) = (vreinterpretq_s16_s32(a[i]), vreinterpretq_s16_s32(b[i]));
+                let low = vmull_s16(vget_low_s16(a), vget_low_s16(b));
+                vpaddq_s32(low, vmull_high_s16(a, b))
+            })
+        }
         fn and_i(a: Self::I, b: Self::I) -> Self::I { unrolled!(4, |i| vandq_s32(a[i], b[i])) }
         fn to_f(a: Self::I) -> Self::F { unrolled!(4, |i| vcvtq_f32_s32(a[i])) }
         fn round_to_i(a: Self::F) -> Self::I { unrolled!(4, |i| vcvtnq_s32_f32(a[i])) }
@@ -154,26 +167,46 @@ unsafe impl Simd for Neon {
         fn or_b(a: Self::B, b: Self::B) -> Self::B { unrolled!(4, |i| vorrq_u8(a[i], b[i])) }
         fn shr_b<const N: i32>(a: Self::B) -> Self::B { unrolled!(4, |i| Self::shr_q::<N>(a[i])) }
         fn shl_b<const N: i32>(a: Self::B) -> Self::B { unrolled!(4, |i| Self::shl_q::<N>(a[i])) }
-        fn dot<const N: usize, const MAX: i32>(w: &[Self::B; N], x: *const i8) -> Self::I {
-            const { assert!(MAX <= 127, "codes would be negative; use dot_signed") };
+        fn dots<const T: usize, const N: usize, const MAX: i32>(
+            w: &[Self::B; N], x: *const Block, at: usize,
+        ) -> [Self::I; T] {
+            const { assert!(MAX <= 127, "codes would be negative; use dots_signed") };
             let mut signed = [[vdupq_n_s8(0); 4]; N];
             for g in 0..N {
                 signed[g] = unrolled!(4, |i| vreinterpretq_s8_u8(w[g][i]));
             }
-            // A product is MAX × 127 at most; the bound is one of those that `dot_bytes` is compiled for.
-            match MAX {
-                ..=15 => dot_bytes::<N, { 15 * 127 }>(&signed, x),
-                ..=31 => dot_bytes::<N, { 31 * 127 }>(&signed, x),
-                ..=63 => dot_bytes::<N, { 63 * 127 }>(&signed, x),
-                _ => dot_bytes::<N, { 127 * 127 }>(&signed, x),
+            let mut sums = [[vdupq_n_s32(0); 4]; T];
+            for t in 0..T {
+                let x = (&raw const (*x.add(t)).q).cast::<i8>().add(at);
+                // A product is MAX × 127 at most; the bound is one of those that `dot_bytes` is compiled for.
+                sums[t] = match MAX {
+                    ..=15 => dot_bytes::<N, { 15 * 127 }>(&signed, x),
+                    ..=31 => dot_bytes::<N, { 31 * 127 }>(&signed, x),
+                    ..=63 => dot_bytes::<N, { 63 * 127 }>(&signed, x),
+                    _ => dot_bytes::<N, { 127 * 127 }>(&signed, x),
+                };
             }
+            sums
         }
-        fn dot_signed<const N: usize>(w: &[Self::B; N], x: *const i8, _sum_x: i32) -> Self::I {
-            let mut signed = [[vdupq_n_s8(0); 4]; N];
-            for g in 0..N {
+        fn dots_scaled<const T: usize, const MAX: i32>(
+            w: &[Self::B; 4], x: *const Block, at: usize, scale: Self::I,
+        ) -> [Self::I; T] {
+            let mut sums = Self::dots::<T, 4, MAX>(w, x, at);
+            for sum in &mut sums {
+                *sum = unrolled!(4, |i| vmulq_s32(sum[i], vshrq_n_s32::<16>(scale[i])));
+            }
+            sums
+        }
+        fn dots_signed<const T: usize>(w: &[Self::B; 8], x: *const Block) -> [Self::I; T] {
+            let mut signed = [[vdupq_n_s8(0); 4]; 8];
+            for g in 0..8 {
                 signed[g] = unrolled!(4, |i| vreinterpretq_s8_u8(veorq_u8(w[g][i], vdupq_n_u8(0x80))));
             }
-            dot_bytes::<N, { 128 * 127 }>(&signed, x)
+            let mut sums = [[vdupq_n_s32(0); 4]; T];
+            for t in 0..T {
+                sums[t] = dot_bytes::<8, { 128 * 127 }>(&signed, (&raw const (*x.add(t)).q).cast());
+            }
+            sums
         }
 
         fn load_q(p: *const u8) -> Self::Q { vld1q_u8(p) }

@@ -1,5 +1,6 @@
 //! Portable: sixteen lanes as plain arrays. The meaning of every operation, on any processor.
 
+use super::activation::Block;
 use super::half::{bf16_to_f32, f16_to_f32, f32_to_f16};
 use super::simd::{Simd, simd_ops};
 use core::array::from_fn;
@@ -81,6 +82,7 @@ unsafe impl Simd for Portable {
     type Q = [u8; 16];
 
     const TILE: usize = 1;
+    const BY_GROUP: bool = false;
 
     simd_ops! {
         fn splat(x: f32) -> Self::F {
@@ -152,6 +154,15 @@ unsafe impl Simd for Portable {
         fn max_i(a: Self::I, b: Self::I) -> Self::I {
             from_fn(|l| a[l].max(b[l]))
         }
+        fn pair_i(low: Self::I, high: Self::I) -> Self::I {
+            from_fn(|l| low[l] & 0xFFFF | high[l] << 16)
+        }
+        fn dot_pairs(a: Self::I, b: Self::I) -> Self::I {
+            from_fn(|l| {
+                let low = i32::from(a[l] as i16) * i32::from(b[l] as i16);
+                low.wrapping_add((a[l] >> 16) * (b[l] >> 16))
+            })
+        }
         fn and_i(a: Self::I, b: Self::I) -> Self::I {
             from_fn(|l| a[l] & b[l])
         }
@@ -192,20 +203,30 @@ unsafe impl Simd for Portable {
         fn shl_b<const N: i32>(a: Self::B) -> Self::B {
             halfwords(a, |x| x << N)
         }
-        fn dot<const N: usize, const MAX: i32>(w: &[Self::B; N], x: *const i8) -> Self::I {
-            let mut sum = [0i32; 16];
-            for (g, w) in w.iter().enumerate() {
-                let x = x.add(4 * g).cast::<[i8; 4]>().read_unaligned();
-                for row in 0..16 {
-                    for t in 0..4 {
-                        sum[row] += i32::from(w[row * 4 + t]) * i32::from(x[t]);
+        fn dots<const T: usize, const N: usize, const MAX: i32>(
+            w: &[Self::B; N], x: *const Block, at: usize,
+        ) -> [Self::I; T] {
+            let mut sums = [[0i32; 16]; T];
+            for (t, sum) in sums.iter_mut().enumerate() {
+                let x = &(*x.add(t)).q;
+                for (g, w) in w.iter().enumerate() {
+                    for row in 0..16 {
+                        for i in 0..4 {
+                            sum[row] += i32::from(w[row * 4 + i]) * i32::from(x[at + 4 * g + i]);
+                        }
                     }
                 }
             }
-            sum
+            sums
         }
-        fn dot_signed<const N: usize>(w: &[Self::B; N], x: *const i8, sum_x: i32) -> Self::I {
-            Self::sub_i(Self::dot::<N, 255>(w, x), [128 * sum_x; 16])
+        fn dots_scaled<const T: usize, const MAX: i32>(
+            w: &[Self::B; 4], x: *const Block, at: usize, scale: Self::I,
+        ) -> [Self::I; T] {
+            Self::dots::<T, 4, MAX>(w, x, at).map(|sum| from_fn(|l| sum[l] * (scale[l] >> 16)))
+        }
+        fn dots_signed<const T: usize>(w: &[Self::B; 8], x: *const Block) -> [Self::I; T] {
+            let sums = Self::dots::<T, 8, 255>(w, x, 0);
+            from_fn(|t| sums[t].map(|sum| sum - 128 * (*x.add(t)).sum))
         }
 
         fn load_q(p: *const u8) -> Self::Q {

@@ -8,6 +8,8 @@
 //! (`docs/arithmetic.md`, section 1). The implementations differ in speed alone; `tests/conformance.rs` holds each equal to
 //! [`Portable`](super::portable::Portable).
 
+use super::activation::Block;
+
 /// Sixteen lanes of one instruction set.
 ///
 /// # Safety
@@ -25,8 +27,11 @@ pub unsafe trait Simd: Copy + 'static {
     /// 16 × u8: one byte of each of 16 rows.
     type Q: Copy;
 
-    /// Most tokens whose accumulators fit in registers beside one block of weights.
+    /// Tokens that a product takes at once.
     const TILE: usize;
+    /// Whether the tokens of a tile go through a block side by side, group by group: the weights come from the first-level
+    /// cache, the sums stay in registers. Otherwise one after the other, the block's weights staying in registers.
+    const BY_GROUP: bool;
 
     // ---- f32 lanes
 
@@ -77,6 +82,10 @@ pub unsafe trait Simd: Copy + 'static {
     unsafe fn shl_i<const N: i32>(a: Self::I) -> Self::I;
     /// The larger, as signed integers.
     unsafe fn max_i(a: Self::I, b: Self::I) -> Self::I;
+    /// Two 16-bit numbers in each lane: `low` and `high`, which are in −32768 … 32767.
+    unsafe fn pair_i(low: Self::I, high: Self::I) -> Self::I;
+    /// The products of the lower and of the upper 16-bit halves, as signed numbers, added.
+    unsafe fn dot_pairs(a: Self::I, b: Self::I) -> Self::I;
     /// `a & b`.
     unsafe fn and_i(a: Self::I, b: Self::I) -> Self::I;
     /// i32 to f32, to nearest even.
@@ -106,12 +115,22 @@ pub unsafe trait Simd: Copy + 'static {
     unsafe fn shr_b<const N: i32>(a: Self::B) -> Self::B;
     /// Each 16-bit half-word `<< N` (bits cross bytes: mask afterwards).
     unsafe fn shl_b<const N: i32>(a: Self::B) -> Self::B;
-    /// `Σ w[g][row][t] × x[4g + t]` in each row, over `N` groups of four columns; weights are unsigned and at most `MAX`,
-    /// `x` are `4N` i8 in −127 … 127.
-    unsafe fn dot<const N: usize, const MAX: i32>(w: &[Self::B; N], x: *const i8) -> Self::I;
-
-    /// As `dot`, for signed weights stored with their top bit flipped (w + 128); `sum_x` is the sum of the `4N` values of `x`.
-    unsafe fn dot_signed<const N: usize>(w: &[Self::B; N], x: *const i8, sum_x: i32) -> Self::I;
+    /// For each of `T` tokens, `Σ w[g][row][i] × x[at + 4g + i]` in each row, over `N` groups of four columns; weights are
+    /// unsigned and at most `MAX`, a token's `x` are the values of its block, in −127 … 127.
+    unsafe fn dots<const T: usize, const N: usize, const MAX: i32>(
+        w: &[Self::B; N],
+        x: *const Block,
+        at: usize,
+    ) -> [Self::I; T];
+    /// As `dots`, times the scale of each row, which lies in both 16-bit halves of its lane; `MAX` is at most 63.
+    unsafe fn dots_scaled<const T: usize, const MAX: i32>(
+        w: &[Self::B; 4],
+        x: *const Block,
+        at: usize,
+        scale: Self::I,
+    ) -> [Self::I; T];
+    /// As `dots` over the whole block, for signed weights stored with their top bit flipped (w + 128).
+    unsafe fn dots_signed<const T: usize>(w: &[Self::B; 8], x: *const Block) -> [Self::I; T];
 
     // ---- 16 bytes
 

@@ -1,5 +1,6 @@
 //! SSE2: what every x86-64 processor has. Sixteen lanes are four registers; bytes are widened to 16 bits to be multiplied.
 
+use super::activation::Block;
 use super::half::f32_to_f16;
 use super::simd::{Simd, simd_ops, unrolled};
 use core::arch::x86_64::*;
@@ -15,38 +16,41 @@ fn blend(mask: __m128i, x: __m128i, y: __m128i) -> __m128i {
     unsafe { _mm_or_si128(_mm_and_si128(mask, x), _mm_andnot_si128(mask, y)) }
 }
 
-/// `Σ w × x`, the bytes of `w` widened to 16 bits: as they are, or `SIGNED` after their top bit is flipped.
+/// `Σ w × x`. Even and odd bytes of `w` are widened to 16 bits apart, as they are, or `SIGNED` after their top bit is flipped:
+/// the two products of a 32-bit lane are then those of one row.
 #[inline(always)]
-unsafe fn dot_widened<const N: usize, const SIGNED: bool>(w: &[[__m128i; 4]; N], x: *const i8) -> [__m128i; 4] {
-    // SAFETY: SSE2 is part of x86-64; `x` points to 4N bytes (contract of `Simd::dot`).
+unsafe fn sums<const T: usize, const N: usize, const SIGNED: bool>(
+    w: &[[__m128i; 4]; N],
+    x: *const Block,
+    at: usize,
+) -> [[__m128i; 4]; T] {
+    // SAFETY: SSE2 is part of x86-64; `at + 4N` is at most 32 (contract of `Simd::dots`).
     unsafe {
-        let zero = _mm_setzero_si128();
-        // [quarter][half]: two partial sums for each of two rows.
-        let mut pairs = [[zero; 2]; 4];
+        let mut sums = [[_mm_setzero_si128(); 4]; T];
         for g in 0..N {
-            let x = _mm_cvtsi32_si128(x.add(4 * g).cast::<i32>().read_unaligned());
-            let x = _mm_srai_epi16::<8>(_mm_unpacklo_epi8(x, x)); // sign-extended
-            let x = _mm_unpacklo_epi64(x, x);
+            let mut columns = [[_mm_setzero_si128(); 2]; T];
+            for t in 0..T {
+                let four = (&raw const (*x.add(t)).q).cast::<u8>().add(at + 4 * g).cast::<i32>().read_unaligned();
+                let four = _mm_set1_epi32(four);
+                columns[t] = [_mm_srai_epi16::<8>(_mm_slli_epi16::<8>(four)), _mm_srai_epi16::<8>(four)];
+            }
             for quarter in 0..4 {
                 let w = w[g][quarter];
                 let wide = if SIGNED {
                     let w = _mm_xor_si128(w, _mm_set1_epi8(-128));
-                    [_mm_srai_epi16::<8>(_mm_unpacklo_epi8(w, w)), _mm_srai_epi16::<8>(_mm_unpackhi_epi8(w, w))]
+                    [_mm_srai_epi16::<8>(_mm_slli_epi16::<8>(w)), _mm_srai_epi16::<8>(w)]
                 } else {
-                    [_mm_unpacklo_epi8(w, zero), _mm_unpackhi_epi8(w, zero)]
+                    [_mm_and_si128(w, _mm_set1_epi16(255)), _mm_srli_epi16::<8>(w)]
                 };
-                for half in 0..2 {
-                    pairs[quarter][half] = _mm_add_epi32(pairs[quarter][half], _mm_madd_epi16(wide[half], x));
+                for t in 0..T {
+                    for parity in 0..2 {
+                        let products = _mm_madd_epi16(wide[parity], columns[t][parity]);
+                        sums[t][quarter] = _mm_add_epi32(sums[t][quarter], products);
+                    }
                 }
             }
         }
-        unrolled!(4, |quarter| {
-            let a = _mm_castsi128_ps(pairs[quarter][0]);
-            let b = _mm_castsi128_ps(pairs[quarter][1]);
-            let even = _mm_castps_si128(_mm_shuffle_ps::<0b10_00_10_00>(a, b));
-            let odd = _mm_castps_si128(_mm_shuffle_ps::<0b11_01_11_01>(a, b));
-            _mm_add_epi32(even, odd)
-        })
+        sums
     }
 }
 
@@ -58,6 +62,7 @@ unsafe impl Simd for Sse2 {
     type Q = __m128i;
 
     const TILE: usize = 2;
+    const BY_GROUP: bool = true;
 
     simd_ops! {
         fn splat(x: f32) -> Self::F { [_mm_set1_ps(x); 4] }
@@ -139,6 +144,11 @@ unsafe impl Simd for Sse2 {
         }
         fn shl_i<const N: i32>(a: Self::I) -> Self::I { unrolled!(4, |i| _mm_slli_epi32::<N>(a[i])) }
         fn max_i(a: Self::I, b: Self::I) -> Self::I { unrolled!(4, |i| blend(_mm_cmpgt_epi32(a[i], b[i]), a[i], b[i])) }
+        fn pair_i(low: Self::I, high: Self::I) -> Self::I {
+            let mask = _mm_set1_epi32(0xFFFF);
+            unrolled!(4, |i| _mm_or_si128(_mm_and_si128(low[i], mask), _mm_slli_epi32::<16>(high[i])))
+        }
+        fn dot_pairs(a: Self::I, b: Self::I) -> Self::I { unrolled!(4, |i| _mm_madd_epi16(a[i], b[i])) }
         fn and_i(a: Self::I, b: Self::I) -> Self::I { unrolled!(4, |i| _mm_and_si128(a[i], b[i])) }
         fn to_f(a: Self::I) -> Self::F { unrolled!(4, |i| _mm_cvtepi32_ps(a[i])) }
         fn round_to_i(a: Self::F) -> Self::I { unrolled!(4, |i| _mm_cvtps_epi32(a[i])) }
@@ -166,12 +176,22 @@ unsafe impl Simd for Sse2 {
         fn or_b(a: Self::B, b: Self::B) -> Self::B { unrolled!(4, |i| _mm_or_si128(a[i], b[i])) }
         fn shr_b<const N: i32>(a: Self::B) -> Self::B { unrolled!(4, |i| _mm_srli_epi16::<N>(a[i])) }
         fn shl_b<const N: i32>(a: Self::B) -> Self::B { unrolled!(4, |i| _mm_slli_epi16::<N>(a[i])) }
-        fn dot<const N: usize, const MAX: i32>(w: &[Self::B; N], x: *const i8) -> Self::I {
-            dot_widened::<N, false>(w, x)
+        fn dots<const T: usize, const N: usize, const MAX: i32>(
+            w: &[Self::B; N], x: *const Block, at: usize,
+        ) -> [Self::I; T] {
+            sums::<T, N, false>(w, x, at)
         }
-        fn dot_signed<const N: usize>(w: &[Self::B; N], x: *const i8, _sum_x: i32) -> Self::I {
-            dot_widened::<N, true>(w, x)
+        fn dots_scaled<const T: usize, const MAX: i32>(
+            w: &[Self::B; 4], x: *const Block, at: usize, scale: Self::I,
+        ) -> [Self::I; T] {
+            let scale: Self::I = unrolled!(4, |i| _mm_srai_epi32::<16>(scale[i]));
+            let mut sums = sums::<T, 4, false>(w, x, at);
+            for sum in &mut sums {
+                *sum = Self::mul_i(*sum, scale);
+            }
+            sums
         }
+        fn dots_signed<const T: usize>(w: &[Self::B; 8], x: *const Block) -> [Self::I; T] { sums::<T, 8, true>(w, x, 0) }
 
         fn load_q(p: *const u8) -> Self::Q { _mm_loadu_si128(p.cast()) }
         fn and_q(a: Self::Q, m: u8) -> Self::Q { _mm_and_si128(a, _mm_set1_epi8(m as i8)) }

@@ -1,6 +1,7 @@
 //! Every operation of a table's `Simd` against `Portable`, by itself: when a kernel differs, this says which instruction did.
 
 use super::inputs::{Random, SPECIAL, same, same_half};
+use crate::arithmetic::activation::Block;
 use crate::arithmetic::portable::Portable;
 use crate::arithmetic::simd::Simd;
 use crate::kernels::Kernels;
@@ -19,7 +20,7 @@ struct Input {
     half: [u16; 16],
     b: [[u8; 64]; 8],
     q: [[u8; 16]; 2],
-    x: [i8; 32],
+    x: [[i8; 32]; 4],
 }
 
 /// Names of operations with the bits that they gave; floats are kept as floats so that NaNs can be compared as NaNs.
@@ -27,6 +28,13 @@ struct Input {
 struct Output {
     floats: Vec<(&'static str, Vec<f32>)>,
     bits: Vec<(&'static str, Vec<i32>)>,
+}
+
+/// A block of activations, as `quantize` makes it, with a scale of 1.
+fn token(q: [i8; 32]) -> Block {
+    let sum = |part: &[i8]| part.iter().map(|&q| i32::from(q)).sum::<i32>();
+    let sums = [sum(&q[..16]), sum(&q[16..])];
+    Block { q, d: 1.0, m: sum(&q) as f32, s: sums.map(|sum| sum as i16), sum: sum(&q) }
 }
 
 /// Runs every operation.
@@ -92,12 +100,15 @@ unsafe fn operations<S: Simd>(input: &Input) -> Output {
 
         // Bytes have no store: a product with single ones reads them out. Odd ones count 1, even ones 0, then the reverse.
         let wide: [S::B; 8] = core::array::from_fn(|g| S::load_b(input.b[g].as_ptr()));
+        let zero = S::load_b([0x80; 64].as_ptr()); // stored with its top bit flipped
+        let with_zeros = |w: S::B| [w, zero, zero, zero, zero, zero, zero, zero];
         macro_rules! bytes {
             ($name:literal, $value:expr) => {
                 for t in 0..4 {
-                    let mut one = [0i8; 4];
+                    let mut one = [0i8; 32];
                     one[t] = 1;
-                    int!($name, S::dot_signed::<1>(&[$value], one.as_ptr(), 1));
+                    let [sum] = S::dots_signed::<1>(&with_zeros($value), &token(one));
+                    int!($name, sum);
                 }
             };
         }
@@ -109,27 +120,46 @@ unsafe fn operations<S: Simd>(input: &Input) -> Output {
         bytes!("shr_b 6", S::shr_b::<6>(wide[0]));
         bytes!("shl_b 1", S::shl_b::<1>(wide[0]));
         bytes!("shl_b 4", S::shl_b::<4>(wide[0]));
-        let sum: i32 = input.x.iter().map(|&x| i32::from(x)).sum();
-        let sum4: i32 = input.x[..4].iter().map(|&x| i32::from(x)).sum();
-        let sum16: i32 = input.x[..16].iter().map(|&x| i32::from(x)).sum();
-        int!("dot_signed 8", S::dot_signed::<8>(&wide, input.x.as_ptr(), sum));
-        int!("dot_signed 4", S::dot_signed::<4>(&[wide[0], wide[1], wide[2], wide[3]], input.x.as_ptr(), sum16));
-        int!("dot_signed 1", S::dot_signed::<1>(&[wide[7]], input.x.as_ptr(), sum4));
+        let tokens: [Block; 4] = input.x.map(token);
+        macro_rules! ints {
+            ($name:literal, $values:expr) => {
+                for sum in $values {
+                    int!($name, sum);
+                }
+            };
+        }
+        ints!("dots_signed 4", S::dots_signed::<4>(&wide, tokens.as_ptr()));
+        ints!("dots_signed 1", S::dots_signed::<1>(&wide, &tokens[2]));
+        let scale = S::round_to_i(S::load(input.bytes_i.map(|scale| scale as f32).as_ptr()));
+        int!("pair_i", S::pair_i(scale, S::sub_i(S::splat_i(0), scale)));
+        int!("dot_pairs", S::dot_pairs(i, j));
+        let scale = S::pair_i(scale, scale);
         macro_rules! dot {
             ($name:literal, $max:literal) => {
                 let w: [S::B; 8] = core::array::from_fn(|g| S::and_b(wide[g], $max));
-                int!($name, S::dot::<8, $max>(&w, input.x.as_ptr()));
-                int!($name, S::dot::<4, $max>(&[w[0], w[1], w[2], w[3]], input.x.as_ptr()));
-                int!($name, S::dot::<1, $max>(&[w[5]], input.x.as_ptr()));
-                int!($name, S::dot::<3, $max>(&[w[5], w[6], w[7]], input.x.as_ptr()));
+                ints!($name, S::dots::<4, 8, $max>(&w, tokens.as_ptr(), 0));
+                ints!($name, S::dots::<2, 8, $max>(&w, tokens.as_ptr(), 0));
+                ints!($name, S::dots::<1, 4, $max>(&[w[0], w[1], w[2], w[3]], tokens.as_ptr(), 16));
+                ints!($name, S::dots::<1, 1, $max>(&[w[5]], tokens.as_ptr(), 28));
+                ints!($name, S::dots::<3, 3, $max>(&[w[5], w[6], w[7]], tokens.as_ptr(), 4));
             };
         }
-        dot!("dot 3", 3);
-        dot!("dot 7", 7);
-        dot!("dot 15", 15);
-        dot!("dot 31", 31);
-        dot!("dot 63", 63);
-        dot!("dot 127", 127);
+        macro_rules! dot_scaled {
+            ($name:literal, $max:literal) => {
+                let w: [S::B; 4] = core::array::from_fn(|g| S::and_b(wide[g], $max));
+                ints!($name, S::dots_scaled::<4, $max>(&w, tokens.as_ptr(), 16, scale));
+                ints!($name, S::dots_scaled::<1, $max>(&w, tokens.as_ptr(), 0, scale));
+            };
+        }
+        dot_scaled!("dots_scaled 3", 3);
+        dot_scaled!("dots_scaled 7", 7);
+        dot_scaled!("dots_scaled 63", 63);
+        dot!("dots 3", 3);
+        dot!("dots 7", 7);
+        dot!("dots 15", 15);
+        dot!("dots 31", 31);
+        dot!("dots 63", 63);
+        dot!("dots 127", 127);
 
         let q = [S::load_q(input.q[0].as_ptr()), S::load_q(input.q[1].as_ptr())];
         int!("unsigned_q", S::unsigned_q(q[0]));
@@ -181,7 +211,7 @@ fn input(round: usize, random: &mut Random) -> Input {
         half: core::array::from_fn(|_| random.next() as u16),
         b: core::array::from_fn(|_| core::array::from_fn(|_| byte(random))),
         q: core::array::from_fn(|_| core::array::from_fn(|_| byte(random))),
-        x: core::array::from_fn(|_| code(random).max(-127)),
+        x: core::array::from_fn(|_| core::array::from_fn(|_| code(random).max(-127))),
     }
 }
 

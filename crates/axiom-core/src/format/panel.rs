@@ -9,11 +9,12 @@ use super::scales::Scales;
 use crate::arithmetic::activation::{Activations, Block};
 use crate::arithmetic::simd::Simd;
 use crate::arithmetic::{BLOCK, LANES};
+use core::mem::MaybeUninit;
 
 /// Blocks of 32 columns in a whole chunk.
 pub const CHUNK_BLOCKS: usize = 8;
 /// How far ahead of the block in work a product asks for its weights, in bytes.
-const PREFETCH: usize = 4096;
+const PREFETCH: usize = 3072;
 
 /// A format whose panels hold integer codes.
 pub trait Quantized {
@@ -30,6 +31,11 @@ pub trait Quantized {
     /// The processor has the instructions of `S`; `meta` is the meta of a chunk of more than `i` blocks.
     unsafe fn scales<S: Simd>(meta: *const u8, i: usize) -> Self::Scales<S>;
 }
+
+/// Rows from which a chunk's weights are unpacked into the first-level cache instead of into registers.
+const MANY_ROWS: usize = 3;
+/// Rows whose accumulators lie in the first-level cache beside the chunk.
+const ROWS_AT_ONCE: usize = 64;
 
 /// `out[t][lane] = row(lane) · x[t]` for rows `start` … `end − 1` of the activations; `out` is that of row `start`, and rows
 /// of output lie `stride` apart.
@@ -49,24 +55,38 @@ pub unsafe fn multiply<S: Simd, Q: Quantized>(
 ) {
     let mut row = start;
     while row < end {
-        let (_, n) = x.tile(row);
-        // SAFETY: the caller's duty; the tile of `n` rows begins at `row`.
+        // SAFETY: the caller's duty; tiles end where groups of `ROWS_AT_ONCE` rows do, and each begins at `row`.
         unsafe {
-            let blocks = x.blocks.add(row * x.n_block);
-            let out = out.add((row - start) * stride);
-            match n {
-                16 if S::TILE >= 16 => multiply_tile::<S, Q, 16>(panel, x.n_block, blocks, out, stride),
-                8 if S::TILE >= 8 => multiply_tile::<S, Q, 8>(panel, x.n_block, blocks, out, stride),
-                4 if S::TILE >= 4 => multiply_tile::<S, Q, 4>(panel, x.n_block, blocks, out, stride),
-                2 => multiply_tile::<S, Q, 2>(panel, x.n_block, blocks, out, stride),
-                _ => multiply_tile::<S, Q, 1>(panel, x.n_block, blocks, out, stride),
+            let to = out.add((row - start) * stride);
+            if end - row >= MANY_ROWS {
+                let next = (row - row % ROWS_AT_ONCE + ROWS_AT_ONCE).min(end);
+                multiply_rows::<S, Q>(panel, x, row, next, to, stride);
+                row = next;
+                continue;
             }
+            let (_, n) = x.tile(row);
+            let blocks = x.blocks.add(row * x.n_block);
+            if n == 2 {
+                multiply_tile::<S, Q, 2>(panel, x.n_block, blocks, to, stride);
+            } else {
+                multiply_tile::<S, Q, 1>(panel, x.n_block, blocks, to, stride);
+            }
+            row += n;
         }
-        row += n;
     }
 }
 
-/// A tile of `T` rows: each block of weights is unpacked once and multiplied with all of them.
+/// Asks for a block's share of the bytes, scales and codes, that come `PREFETCH` bytes later.
+#[inline(always)]
+unsafe fn prefetch<S: Simd, Q: Quantized>(chunk: *const u8, i: usize) {
+    let share = Q::meta_bytes(CHUNK_BLOCKS) / CHUNK_BLOCKS + Q::Codes::BYTES;
+    for line in (0..share).step_by(64) {
+        // SAFETY: a hint may point anywhere.
+        unsafe { S::prefetch(chunk.wrapping_add(PREFETCH + i * share + line)) };
+    }
+}
+
+/// A tile of `T` rows, one or two: each block of weights is read from memory once and multiplied with all of them.
 #[inline(always)]
 unsafe fn multiply_tile<S: Simd, Q: Quantized, const T: usize>(
     panel: *const u8,
@@ -83,20 +103,12 @@ unsafe fn multiply_tile<S: Simd, Q: Quantized, const T: usize>(
         let mut left = n_block;
         while left > 0 {
             let n = CHUNK_BLOCKS.min(left);
-            let meta = chunk;
-            let codes = meta.add(Q::meta_bytes(n));
+            let codes = chunk.add(Q::meta_bytes(n));
             for i in 0..n {
                 let block = codes.add(i * Q::Codes::BYTES);
-                if T <= 2 {
-                    for line in (0..Q::Codes::BYTES).step_by(64) {
-                        S::prefetch(block.wrapping_add(PREFETCH + line));
-                    }
-                }
+                prefetch::<S, Q>(chunk, i);
                 let w = Q::Codes::unpack::<S>(block);
-                let scales = Q::scales::<S>(meta, i);
-                for t in 0..T {
-                    acc[t] = scales.accumulate::<Q::Codes>(acc[t], &w, &*x.add(t));
-                }
+                acc = Q::scales::<S>(chunk, i).accumulate::<Q::Codes, T>(acc, &w, x);
                 x = x.add(T);
             }
             chunk = codes.add(n * Q::Codes::BYTES);
@@ -105,6 +117,89 @@ unsafe fn multiply_tile<S: Simd, Q: Quantized, const T: usize>(
         for t in 0..T {
             S::store(out.add(t * stride), acc[t]);
         }
+    }
+}
+
+/// A block of weights, unpacked.
+struct Unpacked<S: Simd, Q: Quantized> {
+    w: [S::B; 8],
+    scales: Q::Scales<S>,
+}
+
+/// Up to `ROWS_AT_ONCE` rows: each chunk of weights is unpacked once, then all rows go through it, tile by tile.
+#[inline(always)]
+unsafe fn multiply_rows<S: Simd, Q: Quantized>(
+    panel: *const u8,
+    x: &Activations,
+    start: usize,
+    end: usize,
+    out: *mut f32,
+    stride: usize,
+) {
+    // SAFETY: the caller's duty; what is read of `unpacked` and `acc` has been written.
+    unsafe {
+        let mut unpacked = [const { MaybeUninit::<Unpacked<S, Q>>::uninit() }; CHUNK_BLOCKS];
+        let mut acc = [const { MaybeUninit::<S::F>::uninit() }; ROWS_AT_ONCE];
+        for acc in &mut acc[..end - start] {
+            acc.write(S::splat(0.0));
+        }
+        let mut chunk = panel;
+        let mut first = 0;
+        while first < x.n_block {
+            let n = CHUNK_BLOCKS.min(x.n_block - first);
+            let codes = chunk.add(Q::meta_bytes(n));
+            for (i, unpacked) in unpacked[..n].iter_mut().enumerate() {
+                let block = codes.add(i * Q::Codes::BYTES);
+                prefetch::<S, Q>(chunk, i);
+                unpacked.write(Unpacked { w: Q::Codes::unpack::<S>(block), scales: Q::scales::<S>(chunk, i) });
+            }
+            let weights = unpacked.as_ptr().cast::<Unpacked<S, Q>>();
+            let mut row = start;
+            while row < end {
+                let (_, n_row) = x.tile(row);
+                let blocks = x.blocks.add(row * x.n_block + first * n_row);
+                let acc = acc.as_mut_ptr().cast::<S::F>().add(row - start);
+                match n_row {
+                    16 if S::TILE >= 16 => add_tile::<S, Q, 16>(weights, n, blocks, acc),
+                    8 if S::TILE >= 8 => add_tile::<S, Q, 8>(weights, n, blocks, acc),
+                    4 if S::TILE >= 4 => add_tile::<S, Q, 4>(weights, n, blocks, acc),
+                    2 => add_tile::<S, Q, 2>(weights, n, blocks, acc),
+                    _ => add_tile::<S, Q, 1>(weights, n, blocks, acc),
+                }
+                row += n_row;
+            }
+            chunk = codes.add(n * Q::Codes::BYTES);
+            first += n;
+        }
+        for (i, acc) in acc[..end - start].iter().enumerate() {
+            S::store(out.add(i * stride), acc.assume_init());
+        }
+    }
+}
+
+/// Adds the products of `n` unpacked blocks with the `T` rows of a tile to their accumulators.
+#[inline(always)]
+unsafe fn add_tile<S: Simd, Q: Quantized, const T: usize>(
+    weights: *const Unpacked<S, Q>,
+    n: usize,
+    blocks: *const Block,
+    acc: *mut S::F,
+) {
+    // SAFETY: the caller's duty: `n` blocks of weights, `n × T` of activations, `T` accumulators.
+    unsafe {
+        let mut sums = *acc.cast::<[S::F; T]>();
+        for i in 0..n {
+            let Unpacked { w, scales } = &*weights.add(i);
+            let x = blocks.add(i * T);
+            if S::BY_GROUP {
+                sums = scales.accumulate::<Q::Codes, T>(sums, w, x);
+            } else {
+                for t in 0..T {
+                    [sums[t]] = scales.accumulate::<Q::Codes, 1>([sums[t]], w, x.add(t));
+                }
+            }
+        }
+        *acc.cast::<[S::F; T]>() = sums;
     }
 }
 

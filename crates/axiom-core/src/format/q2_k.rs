@@ -26,12 +26,9 @@ impl Quantized for Q2K {
         // SAFETY: the caller's duty; scale bytes 2i and 2i + 1 of 16.
         unsafe {
             let bytes: [S::Q; 2] = unrolled!(2, |h| S::load_q(meta.add(64 + 16 * (2 * i + h))));
-            HalvesMin {
-                d: S::load_f16(meta.cast()),
-                d_min: S::load_f16(meta.add(32).cast()),
-                scale: unrolled!(2, |h| S::unsigned_q(S::and_q(bytes[h], 15))),
-                min: unrolled!(2, |h| S::unsigned_q(S::and_q(S::shr_q::<4>(bytes[h]), 15))),
-            }
+            let scale = unrolled!(2, |h| S::unsigned_q(S::and_q(bytes[h], 15)));
+            let min = unrolled!(2, |h| S::unsigned_q(S::and_q(S::shr_q::<4>(bytes[h]), 15)));
+            HalvesMin::new(S::load_f16(meta.cast()), S::load_f16(meta.add(32).cast()), scale, min)
         }
     }
 }

@@ -14,7 +14,7 @@ pub struct Q3K;
 
 impl Quantized for Q3K {
     type Codes = Threes;
-    type Scales<S: Simd> = Halves<S, 4>;
+    type Scales<S: Simd> = Halves<S>;
 
     #[inline(always)]
     fn meta_bytes(_n_block: usize) -> usize {
@@ -39,7 +39,7 @@ impl Quantized for Q3K {
                 };
                 S::sub_i(S::unsigned_q(S::or_q(low, S::and_q(high, 0x30))), S::splat_i(32))
             });
-            Halves { d: S::load_f16(meta.cast()), scale }
+            Halves::new::<4>(S::load_f16(meta.cast()), scale)
         }
     }
 }

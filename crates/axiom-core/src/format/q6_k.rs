@@ -14,7 +14,7 @@ pub struct Q6K;
 
 impl Quantized for Q6K {
     type Codes = Sixes;
-    type Scales<S: Simd> = Halves<S, 32>;
+    type Scales<S: Simd> = Halves<S>;
 
     #[inline(always)]
     fn meta_bytes(_n_block: usize) -> usize {
@@ -26,7 +26,8 @@ impl Quantized for Q6K {
         // SAFETY: the caller's duty; scales 2i and 2i + 1 of 16.
         unsafe {
             let scales = meta.add(32 + 32 * i);
-            Halves { d: S::load_f16(meta.cast()), scale: unrolled!(2, |h| S::signed_q(S::load_q(scales.add(16 * h)))) }
+            let scales = unrolled!(2, |h| S::signed_q(S::load_q(scales.add(16 * h))));
+            Halves::new::<32>(S::load_f16(meta.cast()), scales)
         }
     }
 }

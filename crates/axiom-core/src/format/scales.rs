@@ -5,63 +5,59 @@ use super::codes::Codes;
 use crate::arithmetic::activation::Block;
 use crate::arithmetic::simd::{Simd, unrolled};
 
-/// `Σ (w − ZERO) q`, in each row.
+/// `Σ w q` over the block, for each of `T` tokens.
 ///
 /// # Safety
 ///
-/// The processor has the instructions of `S`.
+/// As [`Scales::accumulate`].
 #[inline(always)]
-unsafe fn centred<S: Simd, C: Codes>(w: &[S::B; 8], x: &Block, zero: i32) -> S::I {
+unsafe fn dots<S: Simd, C: Codes, const T: usize>(w: &[S::B; 8], x: *const Block) -> [S::I; T] {
     // SAFETY: the caller's duty.
     unsafe {
-        let sum_x = x.s[0] + x.s[1];
-        if C::MAX == 255 {
+        match C::MAX {
+            3 => S::dots::<T, 8, 3>(w, x, 0),
+            7 => S::dots::<T, 8, 7>(w, x, 0),
+            15 => S::dots::<T, 8, 15>(w, x, 0),
+            31 => S::dots::<T, 8, 31>(w, x, 0),
+            63 => S::dots::<T, 8, 63>(w, x, 0),
             // Only Q8_0 has codes of 8 bits; they are signed bytes with the top bit flipped.
-            return S::dot_signed::<8>(w, x.q.as_ptr(), sum_x);
-        }
-        let dot = dot8::<S, C>(w, x.q.as_ptr());
-        if zero == 0 { dot } else { S::sub_i(dot, S::splat_i(zero * sum_x)) }
-    }
-}
-
-/// `S::dot` over eight groups, with the bound of the codes.
-#[inline(always)]
-unsafe fn dot8<S: Simd, C: Codes>(w: &[S::B; 8], x: *const i8) -> S::I {
-    // SAFETY: the caller's duty.
-    unsafe {
-        match C::MAX {
-            3 => S::dot::<8, 3>(w, x),
-            7 => S::dot::<8, 7>(w, x),
-            15 => S::dot::<8, 15>(w, x),
-            31 => S::dot::<8, 31>(w, x),
-            _ => S::dot::<8, 63>(w, x),
+            _ => S::dots_signed::<T>(w, x),
         }
     }
 }
 
-/// `S::dot` over the four groups of a half.
+/// `scale[0] Σ_first16 w q + scale[1] Σ_last16 w q`, for each of `T` tokens; scales are pairs of equal numbers.
+///
+/// # Safety
+///
+/// As [`Scales::accumulate`].
 #[inline(always)]
-unsafe fn dot4<S: Simd, C: Codes>(w: &[S::B; 8], half: usize, x: *const i8) -> S::I {
-    let w = [w[4 * half], w[4 * half + 1], w[4 * half + 2], w[4 * half + 3]];
-    // SAFETY: the caller's duty; the half's 16 activations.
+unsafe fn dots_halves<S: Simd, C: Codes, const T: usize>(
+    w: &[S::B; 8],
+    x: *const Block,
+    scale: [S::I; 2],
+) -> [[S::I; T]; 2] {
+    // SAFETY: the caller's duty; a half is four groups and 16 columns.
     unsafe {
-        let x = x.add(16 * half);
-        match C::MAX {
-            3 => S::dot::<4, 3>(&w, x),
-            7 => S::dot::<4, 7>(&w, x),
-            _ => S::dot::<4, 63>(&w, x),
-        }
+        unrolled!(2, |h| {
+            let w = &*w.as_ptr().add(4 * h).cast::<[S::B; 4]>();
+            match C::MAX {
+                3 => S::dots_scaled::<T, 3>(w, x, 16 * h, scale[h]),
+                7 => S::dots_scaled::<T, 7>(w, x, 16 * h, scale[h]),
+                _ => S::dots_scaled::<T, 63>(w, x, 16 * h, scale[h]),
+            }
+        })
     }
 }
 
 /// Scales of one block of 32 columns in 16 rows.
 pub trait Scales<S: Simd>: Copy {
-    /// `acc` with the block's product added.
+    /// `acc` with the block's product added, for each of `T` tokens, whose blocks lie side by side.
     ///
     /// # Safety
     ///
-    /// The processor has the instructions of `S`.
-    unsafe fn accumulate<C: Codes>(&self, acc: S::F, w: &[S::B; 8], x: &Block) -> S::F;
+    /// The processor has the instructions of `S`; `x` points to `T` blocks.
+    unsafe fn accumulate<C: Codes, const T: usize>(&self, acc: [S::F; T], w: &[S::B; 8], x: *const Block) -> [S::F; T];
 }
 
 /// One scale: `acc + (d_w × d) × f32(Σ (w − ZERO) q)`.
@@ -73,11 +69,27 @@ pub struct Scale<S: Simd, const ZERO: i32> {
 
 impl<S: Simd, const ZERO: i32> Scales<S> for Scale<S, ZERO> {
     #[inline(always)]
-    unsafe fn accumulate<C: Codes>(&self, acc: S::F, w: &[S::B; 8], x: &Block) -> S::F {
+    unsafe fn accumulate<C: Codes, const T: usize>(
+        &self,
+        mut acc: [S::F; T],
+        w: &[S::B; 8],
+        x: *const Block,
+    ) -> [S::F; T] {
         // SAFETY: the caller's duty.
         unsafe {
-            let sum = centred::<S, C>(w, x, ZERO);
-            S::add(acc, S::mul(S::mul(self.d, S::splat(x.d)), S::to_f(sum)))
+            let dots = dots::<S, C, T>(w, x);
+            for t in 0..T {
+                let x = &*x.add(t);
+                // The signed bytes of Q8_0 have had their zero taken off.
+                let zero = if C::MAX == 255 { 0 } else { ZERO };
+                let sum = if zero == 0 {
+                    dots[t]
+                } else {
+                    S::add_i(dots[t], S::dot_pairs(S::splat_i(-zero & 0xFFFF | -zero << 16), S::splat_i(x.s_bits())))
+                };
+                acc[t] = S::add(acc[t], S::mul(S::mul(self.d, S::splat(x.d)), S::to_f(sum)));
+            }
+            acc
         }
     }
 }
@@ -93,36 +105,70 @@ pub struct ScaleMin<S: Simd> {
 
 impl<S: Simd> Scales<S> for ScaleMin<S> {
     #[inline(always)]
-    unsafe fn accumulate<C: Codes>(&self, acc: S::F, w: &[S::B; 8], x: &Block) -> S::F {
+    unsafe fn accumulate<C: Codes, const T: usize>(
+        &self,
+        mut acc: [S::F; T],
+        w: &[S::B; 8],
+        x: *const Block,
+    ) -> [S::F; T] {
         // SAFETY: the caller's duty.
         unsafe {
-            let sum = centred::<S, C>(w, x, 0);
-            let acc = S::add(acc, S::mul(S::mul(self.d, S::splat(x.d)), S::to_f(sum)));
-            S::add(acc, S::mul(self.m, S::splat(x.m)))
+            let dots = dots::<S, C, T>(w, x);
+            for t in 0..T {
+                let x = &*x.add(t);
+                let scaled = S::add(acc[t], S::mul(S::mul(self.d, S::splat(x.d)), S::to_f(dots[t])));
+                acc[t] = S::add(scaled, S::mul(self.m, S::splat(x.m)));
+            }
+            acc
         }
     }
 }
 
-/// An integer scale for each 16 columns: `acc + (D × d) × f32(sc0 Σ_first + sc1 Σ_last)`, codes less `ZERO`.
+/// An integer scale for each 16 columns: `acc + (D × d) × f32(sc0 Σ_first + sc1 Σ_last)`, codes less a zero.
 #[derive(Clone, Copy)]
-pub struct Halves<S: Simd, const ZERO: i32> {
+pub struct Halves<S: Simd> {
     /// D of each row.
     pub d: S::F,
-    /// The two scales of each row.
-    pub scale: [S::I; 2],
+    /// The two scales of each row, each as a pair of equal numbers.
+    scale: [S::I; 2],
+    /// The two scales times −zero, as a pair: what the sums of the activations are multiplied with.
+    zero: S::I,
 }
 
-impl<S: Simd, const ZERO: i32> Scales<S> for Halves<S, ZERO> {
+impl<S: Simd> Halves<S> {
+    /// With scales of 8 bits; codes mean `code − ZERO`.
+    ///
+    /// # Safety
+    ///
+    /// The processor has the instructions of `S`.
     #[inline(always)]
-    unsafe fn accumulate<C: Codes>(&self, acc: S::F, w: &[S::B; 8], x: &Block) -> S::F {
+    pub unsafe fn new<const ZERO: i32>(d: S::F, scale: [S::I; 2]) -> Halves<S> {
         // SAFETY: the caller's duty.
         unsafe {
-            let halves: [S::I; 2] = unrolled!(2, |h| {
-                let dot = S::sub_i(dot4::<S, C>(w, h, x.q.as_ptr()), S::splat_i(ZERO * x.s[h]));
-                S::mul_i(self.scale[h], dot)
-            });
-            let sum = S::to_f(S::add_i(halves[0], halves[1]));
-            S::add(acc, S::mul(S::mul(self.d, S::splat(x.d)), sum))
+            let zero = unrolled!(2, |h| S::mul_i(scale[h], S::splat_i(-ZERO)));
+            Halves { d, scale: unrolled!(2, |h| S::pair_i(scale[h], scale[h])), zero: S::pair_i(zero[0], zero[1]) }
+        }
+    }
+}
+
+impl<S: Simd> Scales<S> for Halves<S> {
+    #[inline(always)]
+    unsafe fn accumulate<C: Codes, const T: usize>(
+        &self,
+        mut acc: [S::F; T],
+        w: &[S::B; 8],
+        x: *const Block,
+    ) -> [S::F; T] {
+        // SAFETY: the caller's duty.
+        unsafe {
+            let [first, last] = dots_halves::<S, C, T>(w, x, self.scale);
+            for t in 0..T {
+                let x = &*x.add(t);
+                let zero = S::dot_pairs(self.zero, S::splat_i(x.s_bits()));
+                let sum = S::to_f(S::add_i(S::add_i(first[t], last[t]), zero));
+                acc[t] = S::add(acc[t], S::mul(S::mul(self.d, S::splat(x.d)), sum));
+            }
+            acc
         }
     }
 }
@@ -132,27 +178,51 @@ impl<S: Simd, const ZERO: i32> Scales<S> for Halves<S, ZERO> {
 #[derive(Clone, Copy)]
 pub struct HalvesMin<S: Simd> {
     /// D of each row.
-    pub d: S::F,
+    d: S::F,
     /// Dmin of each row.
-    pub d_min: S::F,
-    /// The two scales of each row.
-    pub scale: [S::I; 2],
-    /// The two minima of each row.
-    pub min: [S::I; 2],
+    d_min: S::F,
+    /// The two scales of each row, each as a pair of equal numbers.
+    scale: [S::I; 2],
+    /// The two minima of each row, as a pair.
+    min: S::I,
+}
+
+impl<S: Simd> HalvesMin<S> {
+    /// With scales and minima of 4 bits.
+    ///
+    /// # Safety
+    ///
+    /// The processor has the instructions of `S`.
+    #[inline(always)]
+    pub unsafe fn new(d: S::F, d_min: S::F, scale: [S::I; 2], min: [S::I; 2]) -> HalvesMin<S> {
+        // SAFETY: the caller's duty.
+        unsafe {
+            let scale = unrolled!(2, |h| S::pair_i(scale[h], scale[h]));
+            HalvesMin { d, d_min, scale, min: S::pair_i(min[0], min[1]) }
+        }
+    }
 }
 
 impl<S: Simd> Scales<S> for HalvesMin<S> {
     #[inline(always)]
-    unsafe fn accumulate<C: Codes>(&self, acc: S::F, w: &[S::B; 8], x: &Block) -> S::F {
+    unsafe fn accumulate<C: Codes, const T: usize>(
+        &self,
+        mut acc: [S::F; T],
+        w: &[S::B; 8],
+        x: *const Block,
+    ) -> [S::F; T] {
         // SAFETY: the caller's duty.
         unsafe {
-            let d = S::splat(x.d);
-            let scaled: [S::I; 2] = unrolled!(2, |h| S::mul_i(self.scale[h], dot4::<S, C>(w, h, x.q.as_ptr())));
-            let minima: [S::I; 2] = unrolled!(2, |h| S::mul_i(self.min[h], S::splat_i(x.s[h])));
-            let sum = S::to_f(S::add_i(scaled[0], scaled[1]));
-            let min = S::to_f(S::add_i(minima[0], minima[1]));
-            let acc = S::add(acc, S::mul(S::mul(self.d, d), sum));
-            S::sub(acc, S::mul(S::mul(self.d_min, d), min))
+            let [first, last] = dots_halves::<S, C, T>(w, x, self.scale);
+            for t in 0..T {
+                let x = &*x.add(t);
+                let d = S::splat(x.d);
+                let sum = S::to_f(S::add_i(first[t], last[t]));
+                let min = S::to_f(S::dot_pairs(self.min, S::splat_i(x.s_bits())));
+                let scaled = S::add(acc[t], S::mul(S::mul(self.d, d), sum));
+                acc[t] = S::sub(scaled, S::mul(S::mul(self.d_min, d), min));
+            }
+            acc
         }
     }
 }

@@ -20,7 +20,7 @@ pub fn sum16(x: &[f32]) -> f32 {
 
 /// Section 3: one block.
 pub fn quantize(x: &[f32]) -> Block {
-    let mut block = Block { q: [0; 32], d: 0.0, m: 0.0, s: [0; 2] };
+    let mut block = Block { q: [0; 32], d: 0.0, m: 0.0, s: [0; 2], sum: 0 };
     let a = x.iter().map(|x| x.to_bits() & 0x7FFF_FFFF).max().unwrap();
     if a >= 0x7F80_0000 {
         block.d = f32::NAN;
@@ -30,10 +30,11 @@ pub fn quantize(x: &[f32]) -> Block {
         let inv = 127.0 / a;
         for (i, x) in x.iter().enumerate() {
             block.q[i] = (x * inv).round_ties_even() as i8;
-            block.s[i / 16] += i32::from(block.q[i]);
+            block.s[i / 16] += i16::from(block.q[i]);
+            block.sum += i32::from(block.q[i]);
         }
     }
-    block.m = block.d * (block.s[0] + block.s[1]) as f32;
+    block.m = block.d * block.sum as f32;
     block
 }
 
@@ -70,7 +71,7 @@ pub fn dot(format: Format, row: &[u8], x: &[f32]) -> f32 {
             }
             Scale::HalvesWithMin(d, d_min, sc, mn) => {
                 let i = sc[0] * partial(0..16) + sc[1] * partial(16..32);
-                let j = mn[0] * x.s[0] + mn[1] * x.s[1];
+                let j = mn[0] * i32::from(x.s[0]) + mn[1] * i32::from(x.s[1]);
                 acc += (d * x.d) * i as f32;
                 acc -= (d_min * x.d) * j as f32;
             }
