@@ -3,11 +3,13 @@
 //! - [`Host`]: clock and worker threads; [`workers`] is how they join a job, [`float_mode`] how they compute alike.
 //! - [`Region`]: the one reservation of memory that an engine lives in, on huge pages where there are any.
 //! - [`limits`]: how many processors and how much memory this process may use, read from files of the system.
+//! - [`disk`]: a file that the core reads in the background.
 //! - [`bandwidth`]: how fast this machine reads memory, the yardstick of every decoding speed.
 //!
 //! Nothing here prints, reads the environment, or runs while no job does.
 
 pub mod bandwidth;
+pub mod disk;
 pub mod float_mode;
 mod host;
 pub mod limits;

@@ -1,0 +1,248 @@
+//! [`Disk`]: a file as the core's [`BlockDevice`], read by threads of its own into the engine's buffers.
+//!
+//! Reads go past the page cache (`O_DIRECT`) where the file system allows it, which one read at the start finds out: weights
+//! that are streamed are read once a pass and would only push other things out of memory. Where it does not, pages are given
+//! back after each read, and [`Disk::is_direct`] says so.
+
+use axiom_core::platform::{BlockDevice, Completion, IoFault};
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Alignment of offsets, lengths and addresses: the largest block that disks have today.
+pub const ALIGN: usize = 4096;
+/// Most bytes of a request: larger ones are no faster.
+const BYTES_REQUEST_MAX: usize = 8 << 20;
+/// Most requests that wait or are read.
+const N_REQUEST_MAX: usize = 256;
+/// Threads: requests that the system works on at a time. A disk is at its full speed with a few large ones.
+const N_THREAD: usize = 4;
+/// The longest wait for a completion.
+const WAIT: Duration = Duration::from_millis(2);
+
+/// A file that is read in the background.
+pub struct Disk {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    file: File,
+    is_direct: bool,
+    state: Mutex<State>,
+    /// A request has come, or the end.
+    asked: Condvar,
+    /// A completion has come.
+    answered: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    requests: VecDeque<Request>,
+    completions: VecDeque<Completion>,
+    /// Requests whose completions have not been given out.
+    n_open: usize,
+    is_closed: bool,
+}
+
+struct Request {
+    tag: u32,
+    offset: u64,
+    to: *mut u8,
+    bytes: usize,
+}
+
+// SAFETY: the buffer is the device's alone until the completion, as `submit` demands.
+unsafe impl Send for Request {}
+
+impl Disk {
+    /// Opens a file, and starts the threads that read it.
+    ///
+    /// # Errors
+    ///
+    /// Those of opening the file and of starting a thread.
+    pub fn open(path: &Path) -> io::Result<Disk> {
+        let (file, is_direct) = match open_direct(path)? {
+            Some(file) => (file, true),
+            None => (File::open(path)?, false),
+        };
+        let state = State {
+            requests: VecDeque::with_capacity(N_REQUEST_MAX),
+            completions: VecDeque::with_capacity(N_REQUEST_MAX),
+            ..State::default()
+        };
+        let shared =
+            Shared { file, is_direct, state: Mutex::new(state), asked: Condvar::new(), answered: Condvar::new() };
+        let mut disk = Disk { shared: Arc::new(shared), threads: Vec::with_capacity(N_THREAD) };
+        for i in 0..N_THREAD {
+            let shared = Arc::clone(&disk.shared);
+            let thread = std::thread::Builder::new().name(format!("axiom-disk-{i}"));
+            disk.threads.push(thread.spawn(move || shared.serve())?);
+        }
+        Ok(disk)
+    }
+
+    /// Whether reads go past the page cache.
+    pub fn is_direct(&self) -> bool {
+        self.shared.is_direct
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.shared.lock().is_closed = true;
+        self.shared.asked.notify_all();
+        for thread in self.threads.drain(..) {
+            // A reader has no panic of its own to report.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The file without the page cache, if one read shows that its file system can.
+fn open_direct(path: &Path) -> io::Result<Option<File>> {
+    #[cfg(target_os = "linux")]
+    {
+        #[repr(align(4096))]
+        struct Page([u8; ALIGN]);
+        let opened = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path);
+        let file = match opened {
+            Ok(file) => file,
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut page = Page([0; ALIGN]);
+        // SAFETY: the page is writable for its length.
+        let can = unsafe { read_at(&file, page.0.as_mut_ptr(), ALIGN, 0) }.is_ok();
+        Ok(can.then_some(file))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (path, OpenOptions::new());
+        Ok(None)
+    }
+}
+
+/// One read.
+///
+/// # Safety
+///
+/// `to` is writable for `bytes`.
+unsafe fn read_at(file: &File, to: *mut u8, bytes: usize, offset: u64) -> io::Result<usize> {
+    let Ok(offset) = libc::off_t::try_from(offset) else { return Err(io::ErrorKind::InvalidInput.into()) };
+    loop {
+        // SAFETY: the descriptor is open, the buffer is the caller's duty.
+        let n = unsafe { libc::pread(file.as_raw_fd(), to.cast(), bytes, offset) };
+        match usize::try_from(n) {
+            Ok(n) => return Ok(n),
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+/// An error of the system, in words that need no memory.
+fn fault(error: &io::Error) -> IoFault {
+    let code = error.raw_os_error().unwrap_or(0);
+    let what = match code {
+        libc::EIO => "input/output error",
+        libc::ENODEV | libc::ENXIO => "the device is gone",
+        libc::ESTALE => "the file is gone from its server",
+        libc::EBADF => "the file is closed",
+        libc::EINVAL => "the system cannot read it like this",
+        libc::ENOMEM => "the system is out of memory",
+        _ => "the system refused",
+    };
+    IoFault { what, code }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The life of a reader.
+    fn serve(&self) {
+        let mut state = self.lock();
+        loop {
+            let Some(request) = state.requests.pop_front() else {
+                if state.is_closed {
+                    return;
+                }
+                state = self.asked.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            drop(state);
+            // SAFETY: the buffer is this request's until it is answered.
+            let result = unsafe { read_at(&self.file, request.to, request.bytes, request.offset) };
+            if !self.is_direct {
+                self.give_back(request.offset, request.bytes);
+            }
+            let result = result.map_err(|error| fault(&error));
+            state = self.lock();
+            state.completions.push_back(Completion { tag: request.tag, result });
+            self.answered.notify_one();
+        }
+    }
+
+    /// Tells the system that the pages of a read are not wanted again.
+    fn give_back(&self, offset: u64, bytes: usize) {
+        #[cfg(target_os = "linux")]
+        if let (Ok(offset), Ok(bytes)) = (libc::off_t::try_from(offset), libc::off_t::try_from(bytes)) {
+            // SAFETY: advice about an open descriptor; what it answers changes nothing.
+            unsafe { libc::posix_fadvise(self.file.as_raw_fd(), offset, bytes, libc::POSIX_FADV_DONTNEED) };
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (offset, bytes);
+    }
+}
+
+// SAFETY: a reader writes to a request's buffer between taking it and pushing its completion, and to nothing else.
+unsafe impl BlockDevice for Disk {
+    fn align(&self) -> usize {
+        ALIGN
+    }
+
+    fn bytes_request_max(&self) -> usize {
+        BYTES_REQUEST_MAX
+    }
+
+    fn n_request_max(&self) -> usize {
+        N_REQUEST_MAX
+    }
+
+    unsafe fn submit(&self, tag: u32, offset: u64, to: *mut u8, bytes: usize) -> bool {
+        let mut state = self.shared.lock();
+        if state.n_open == N_REQUEST_MAX {
+            return false;
+        }
+        state.n_open += 1;
+        state.requests.push_back(Request { tag, offset, to, bytes });
+        self.shared.asked.notify_one();
+        true
+    }
+
+    fn poll(&self) -> Option<Completion> {
+        let mut state = self.shared.lock();
+        let completion = state.completions.pop_front()?;
+        state.n_open -= 1;
+        Some(completion)
+    }
+
+    fn wait(&self) {
+        let state = self.shared.lock();
+        if state.completions.is_empty() {
+            let _ = self.shared.answered.wait_timeout(state, WAIT);
+        }
+    }
+}
