@@ -45,8 +45,8 @@ pub struct Scratch {
     pub l: *mut f32,
     /// u32 `[n_query_max]`: positions seen in the tile.
     pub n_valid: *mut u32,
-    /// f32 `[2][ROW_GROUP][32]`: gate and up of one block.
-    pub gate_up: *mut f32,
+    /// f32 `[ROW_GROUP][32]`: what the up projection gives of one block.
+    pub up: *mut f32,
     /// u16 `[dim_stride]`: a head in f16.
     pub half: *mut u16,
 }
@@ -115,9 +115,9 @@ impl Work {
         let embd_stride = model.n_embd.next_multiple_of(LANES);
         let dim_stride = model.head_dim.next_multiple_of(LANES);
         let n_query_max = QUERIES.max(model.n_head / model.n_head_kv);
-        // q, o; m, l, n_valid; gate_up; half (as f32: twice its size) — each a multiple of a cache line.
+        // q, o; m, l, n_valid; up; half (as f32: twice its size) — each a multiple of a cache line.
         let scratch_stride =
-            2 * n_query_max * dim_stride + 3 * n_query_max.next_multiple_of(LANES) + 2 * ROW_GROUP * BLOCK + dim_stride;
+            2 * n_query_max * dim_stride + 3 * n_query_max.next_multiple_of(LANES) + ROW_GROUP * BLOCK + dim_stride;
         Ok(Work {
             stream: region.carve(SLOTS * rows_per_pass * embd_stride)?,
             rows_per_pass,
@@ -163,9 +163,9 @@ impl Work {
             let m = o.add(self.n_query_max * self.dim_stride);
             let l = m.add(queries);
             let n_valid = l.add(queries);
-            let gate_up = n_valid.add(queries);
-            let half = gate_up.add(2 * ROW_GROUP * BLOCK);
-            Scratch { q, o, m, l, n_valid: n_valid.cast(), gate_up, half: half.cast() }
+            let up = n_valid.add(queries);
+            let half = up.add(ROW_GROUP * BLOCK);
+            Scratch { q, o, m, l, n_valid: n_valid.cast(), up, half: half.cast() }
         }
     }
 }

@@ -7,10 +7,11 @@ use super::weights::Weights;
 use crate::arithmetic::LANES;
 use crate::arithmetic::activation::Activations;
 use crate::kernels::Kernels;
-use crate::memory::{KVCachePool, ROWS_PER_WAVE, Rows, Work};
+use crate::memory::{KVCachePool, ROW_GROUP, ROWS_PER_WAVE, Rows, Work};
 use crate::platform::Platform;
-use crate::schedule::{Cancelled, Member, Phases};
+use crate::schedule::{Cancelled, Member, Phases, Shares};
 use crate::telemetry::{LayerClock, Load, Part};
+use core::ops::Range;
 
 /// Consecutive rows of a pass that belong to one sequence.
 #[derive(Clone, Copy, Debug)]
@@ -82,10 +83,8 @@ unsafe impl Sync for Pass<'_> {}
 
 /// Rows that a chunk of row-wise work takes.
 const ROWS_PER_CHUNK: usize = 4;
-/// Bytes of weights that a chunk of a product reads, when there are few rows.
-const BYTES_PER_CHUNK: usize = 96 * 1024;
-/// Panels that a chunk of a product takes, when there are many rows.
-const PANELS_PER_CHUNK: usize = 4;
+/// Bytes of weights, times rows, that make a chunk of a product worth handing out.
+const LEAST_WORK: usize = 64 * 1024;
 
 impl Pass<'_> {
     /// One worker's part of the pass.
@@ -141,10 +140,14 @@ impl Pass<'_> {
         })
     }
 
-    /// How many of `n` equal pieces, of `bytes` each, a chunk takes: little enough that workers finish together.
-    pub(super) fn pieces_per_chunk(&self, n: usize, bytes: usize, n_row: usize, many_rows: usize) -> usize {
-        let wanted = if n_row <= ROWS_PER_CHUNK { BYTES_PER_CHUNK / bytes.max(1) } else { many_rows };
-        wanted.min(n / (4 * self.platform.n_worker())).max(1)
+    /// Whether a pass of that many rows waits for memory more than for the processor: then weights are read in long runs.
+    pub(super) fn is_streaming(n_row: usize) -> bool {
+        n_row <= ROWS_PER_CHUNK
+    }
+
+    /// The chunks of a product of `n` equal pieces, of `bytes` of weights each, with `n_row` rows.
+    pub(super) fn shares(&self, n: usize, bytes: usize, n_row: usize) -> Shares {
+        Shares::new(n, self.platform.n_worker(), LEAST_WORK / (bytes * n_row).max(1))
     }
 
     /// Products of several matrices with the same rows, in one phase. Each output has its own rows, `stride` apart.
@@ -155,17 +158,13 @@ impl Pass<'_> {
         outputs: [(&Matrix, *mut f32, usize); N],
     ) -> Result<(), Cancelled> {
         let n_panel: usize = outputs.iter().map(|(matrix, ..)| matrix.n_panel()).sum();
-        let per_chunk = self.pieces_per_chunk(n_panel, outputs[0].0.bytes_panel(), x.n_row, PANELS_PER_CHUNK);
-        let n_chunk = |matrix: &Matrix| matrix.n_panel().div_ceil(per_chunk);
-        member.phase(outputs.iter().map(|(matrix, ..)| n_chunk(matrix)).sum(), |mut chunk| {
+        let shares = self.shares(n_panel, outputs[0].0.bytes_panel(), x.n_row);
+        member.phase(shares.n_chunk(), |chunk| {
+            let Range { start: mut first, end: mut last } = shares.range(chunk);
             for &(matrix, out, stride) in &outputs {
-                if chunk >= n_chunk(matrix) {
-                    chunk -= n_chunk(matrix);
-                    continue;
-                }
-                let panels = chunk * per_chunk..((chunk + 1) * per_chunk).min(matrix.n_panel());
-                for start in (0..x.n_row).step_by(crate::memory::ROW_GROUP) {
-                    let end = (start + crate::memory::ROW_GROUP).min(x.n_row);
+                let panels = first.min(matrix.n_panel())..last.min(matrix.n_panel());
+                for start in (0..x.n_row).step_by(ROW_GROUP) {
+                    let end = (start + ROW_GROUP).min(x.n_row);
                     for panel in panels.clone() {
                         // SAFETY: `out` has rows of `stride` ≥ the matrix's outputs; each panel is in one chunk.
                         unsafe {
@@ -174,7 +173,8 @@ impl Pass<'_> {
                         }
                     }
                 }
-                return;
+                first = first.saturating_sub(matrix.n_panel());
+                last = last.saturating_sub(matrix.n_panel());
             }
         })
     }

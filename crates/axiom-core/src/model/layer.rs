@@ -3,13 +3,13 @@
 use super::config::RopePairing;
 use super::forward::{Pass, Wave};
 use super::layout::LayerWeights;
+use crate::arithmetic::activation::Activations;
 use crate::arithmetic::{BLOCK, LANES};
 use crate::memory::ROW_GROUP;
 use crate::schedule::{Cancelled, Member};
 use crate::telemetry::Part;
+use core::ops::Range;
 
-/// Blocks of the feed-forward that a chunk takes, when there are many rows.
-const BLOCKS_PER_CHUNK: usize = 2;
 /// One block in this many has its gate timed: a look at the clock costs as much as a gate.
 const TIMED_BLOCKS: usize = 8;
 
@@ -125,42 +125,74 @@ impl Pass<'_> {
     ) -> Result<u64, Cancelled> {
         let normed = self.view(&self.work.normed, n_row);
         let gated = self.view(&self.work.gated, n_row);
-        let bytes_block = 4 * weights.ffn_gate.bytes_panel();
-        let per_chunk = self.pieces_per_chunk(gated.n_block, bytes_block, n_row, BLOCKS_PER_CHUNK);
+        let shares = self.shares(gated.n_block, 4 * weights.ffn_gate.bytes_panel(), n_row);
         let mut act_us = 0;
-        member.phase(gated.n_block.div_ceil(per_chunk), |chunk| {
-            for block in chunk * per_chunk..((chunk + 1) * per_chunk).min(gated.n_block) {
+        member.phase(shares.n_chunk(), |chunk| {
+            let blocks = shares.range(chunk);
+            // Gate and up come from two places in memory: with few rows, first one long run of gate, then one of up.
+            let run = if Self::is_streaming(n_row) { blocks.len() } else { 1 };
+            for first in blocks.clone().step_by(run) {
                 for start in (0..n_row).step_by(ROW_GROUP) {
-                    let rows = (start, (start + ROW_GROUP).min(n_row));
+                    let (rows, run) = ((start, (start + ROW_GROUP).min(n_row)), first..(first + run).min(blocks.end));
                     // SAFETY: the scratch is this worker's; each block of the gated rows is in one chunk.
-                    unsafe {
-                        let gate = self.work.scratch(worker).gate_up;
-                        let up = gate.add(ROW_GROUP * BLOCK);
-                        for (matrix, out) in [(&weights.ffn_gate, gate), (&weights.ffn_up, up)] {
-                            if (block + 1) * BLOCK > matrix.n_row {
-                                // Columns past the last feed-forward unit are zeros.
-                                core::slice::from_raw_parts_mut(out, ROW_GROUP * BLOCK).fill(0.0);
-                            }
-                            for panel in (2 * block..2 * block + 2).take_while(|panel| *panel < matrix.n_panel()) {
-                                let out = out.add(panel % 2 * LANES);
-                                matrix.multiply(self.kernels, panel, &normed, rows, out, BLOCK);
-                            }
-                        }
-                        let is_timed = worker == 0 && block % TIMED_BLOCKS == 0;
-                        let start_us = if is_timed { self.platform.now_us() } else { 0 };
-                        for row in rows.0..rows.1 {
-                            let at = (row - start) * BLOCK;
-                            let out = gated.x.add((row * gated.n_block + block) * BLOCK);
-                            (self.kernels.silu_mul)(gate.add(at), up.add(at), BLOCK, out);
-                            (self.kernels.quantize)(&gated, row, block, block + 1);
-                        }
-                        if is_timed {
-                            act_us += self.platform.now_us() - start_us;
-                        }
-                    }
+                    unsafe { act_us += self.gate_run(worker, weights, &normed, &gated, rows, run) }
                 }
             }
         })?;
         Ok(act_us * TIMED_BLOCKS as u64)
+    }
+
+    /// Blocks `run` of the gated rows `start` … `end − 1`. Returns the microseconds spent on the gate in the blocks that are
+    /// timed.
+    ///
+    /// # Safety
+    ///
+    /// The caller alone uses these blocks of these rows, and the worker's scratch.
+    unsafe fn gate_run(
+        &self,
+        worker: usize,
+        weights: &LayerWeights,
+        normed: &Activations,
+        gated: &Activations,
+        (start, end): (usize, usize),
+        run: Range<usize>,
+    ) -> u64 {
+        let (gate, up) = (&weights.ffn_gate, &weights.ffn_up);
+        let stride = gated.n_block * BLOCK;
+        let panels = |blocks: &Range<usize>| 2 * blocks.start..(2 * blocks.end).min(gate.n_panel());
+        let mut act_us = 0;
+        // SAFETY: the caller's duty; rows of `gated` are `stride` apart, those of the scratch a block.
+        unsafe {
+            let gates = gated.x.add(start * stride);
+            for panel in panels(&run) {
+                gate.multiply(self.kernels, panel, normed, (start, end), gates.add(panel * LANES), stride);
+            }
+            let ups = self.work.scratch(worker).up;
+            for block in run {
+                let is_partial = (block + 1) * BLOCK > gate.n_row;
+                if is_partial {
+                    // Columns past the last feed-forward unit are zeros.
+                    core::slice::from_raw_parts_mut(ups, ROW_GROUP * BLOCK).fill(0.0);
+                }
+                for panel in panels(&(block..block + 1)) {
+                    up.multiply(self.kernels, panel, normed, (start, end), ups.add(panel % 2 * LANES), BLOCK);
+                }
+                let is_timed = worker == 0 && block % TIMED_BLOCKS == 0;
+                let start_us = if is_timed { self.platform.now_us() } else { 0 };
+                for row in start..end {
+                    let out = gated.x.add(row * stride + block * BLOCK);
+                    if is_partial {
+                        let n_unit = gate.n_row - block * BLOCK;
+                        core::slice::from_raw_parts_mut(out.add(n_unit), BLOCK - n_unit).fill(0.0);
+                    }
+                    (self.kernels.silu_mul)(out, ups.add((row - start) * BLOCK), BLOCK, out);
+                    (self.kernels.quantize)(gated, row, block, block + 1);
+                }
+                if is_timed {
+                    act_us += self.platform.now_us() - start_us;
+                }
+            }
+        }
+        act_us
     }
 }

@@ -2,6 +2,8 @@
 
 mod layer_lock;
 mod phases;
+mod shares;
 
 pub use self::layer_lock::{LayerLock, Served};
 pub use self::phases::{Cancelled, Member, Phases};
+pub use self::shares::Shares;
