@@ -207,6 +207,18 @@ pub enum Error {
         /// Why.
         fault: IoFault,
     },
+    /// Weights that are not those that were packed.
+    Damaged {
+        /// The extent.
+        extent: usize,
+    },
+    /// A budget of memory below what the model needs at least.
+    Budget {
+        /// Least bytes of weights.
+        floor: usize,
+        /// Bytes there are for them.
+        budget: usize,
+    },
     /// The caller asked to stop.
     Cancelled,
     /// A value in the metadata of a model file cannot be true.
@@ -347,6 +359,16 @@ impl fmt::Display for Error {
             Error::Read { extent, offset, fault } => write!(
                 f,
                 "extent {extent} of the model cannot be read at byte {offset}: {fault}; check the disk and the file"
+            ),
+            Error::Damaged { extent } => write!(
+                f,
+                "extent {extent} of the model is damaged: its digest is another than when it was packed; pack or \
+                 download the model again"
+            ),
+            Error::Budget { floor, budget } => write!(
+                f,
+                "streaming the model needs {floor} bytes for weights at least, and the budget leaves {budget}; use a \
+                 larger memory budget, a smaller n_ctx or fewer sequences"
             ),
             Error::Cancelled => {
                 write!(f, "the pass was stopped before its end, as asked; the sequences are as they were")

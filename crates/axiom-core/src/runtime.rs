@@ -3,14 +3,20 @@
 use crate::arithmetic::portable::sqrt_f32;
 use crate::error::Error;
 use crate::kernels::Kernels;
-use crate::memory::{KVCachePool, KVFormat, ROWS_PER_WAVE, TensorRegion, Work};
-use crate::model::{ModelConfig, ModelLayout, Pass, Rope, Span, TensorSource, Wave, Weights, rows_per_item};
+use crate::memory::{ActivationPool, KVCachePool, KVFormat, ROWS_PER_WAVE, TensorRegion, Work};
+use crate::model::{
+    Boundary, MemoryPlan, ModelConfig, ModelLayout, Pass, Progress, Rope, Span, TensorSource, Wave, WeightImage,
+    WeightStore, rows_per_item,
+};
 use crate::platform::Platform;
-use crate::schedule::Phases;
+use crate::schedule::{LayerLock, Phases};
 use crate::telemetry::{LayerClock, Telemetry};
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// What an engine is opened for.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +42,21 @@ pub struct Append<'a> {
     pub n_logit: usize,
 }
 
+/// Where the weights of an engine come from.
+pub enum WeightSource<'a> {
+    /// From the tensors of a GGUF: packed, and all in memory.
+    Tensors(&'a [TensorSource<'a>]),
+    /// From an image: what the plan pins is read now, the rest as layers need it.
+    Image {
+        /// Where its tensors lie.
+        layout: &'a ModelLayout,
+        /// What is pinned.
+        plan: MemoryPlan,
+        /// The device.
+        image: WeightImage,
+    },
+}
+
 /// Bytes of the parts of an engine's region.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RegionBytes {
@@ -57,7 +78,11 @@ impl RegionBytes {
 /// A model in memory.
 pub struct Engine {
     config: ModelConfig,
-    weights: Weights,
+    store: WeightStore,
+    /// For each layer.
+    is_streamed: Vec<bool>,
+    activations: ActivationPool,
+    lock: Arc<LayerLock>,
     rope: Rope,
     attention_scale: f32,
     cache: KVCachePool,
@@ -69,6 +94,46 @@ pub struct Engine {
     bytes: RegionBytes,
     rows_per_pass: usize,
     pass: PassRows,
+}
+
+/// What is carved from an engine's region.
+struct Parts {
+    store: WeightStore,
+    cache: KVCachePool,
+    activations: ActivationPool,
+    work: Work,
+    bytes: RegionBytes,
+}
+
+impl Parts {
+    fn carve(
+        region: &mut TensorRegion,
+        config: &ModelConfig,
+        layout: &ModelLayout,
+        plan: &MemoryPlan,
+        options: &Options,
+        n_worker: usize,
+    ) -> Result<Parts, Error> {
+        let store = WeightStore::carve(region, layout.clone(), plan.clone())?;
+        let weights = region.used();
+        let cache = KVCachePool::carve(region, config, options.n_ctx, options.n_seq_max, options.kv)?;
+        let kv = region.used() - weights;
+        let work = Work::carve(region, config, n_worker, options.rows_per_pass)?;
+        let activations = ActivationPool::carve(region, options.rows_per_pass, work.embd_stride)?;
+        let bytes = RegionBytes { weights, kv, activations: region.used() - weights - kv };
+        Ok(Parts { store, cache, activations, work, bytes })
+    }
+}
+
+fn check_options(config: &ModelConfig, options: &Options) -> Result<(), Error> {
+    config.check()?;
+    let counts = [("n_ctx", options.n_ctx), ("n_seq_max", options.n_seq_max), ("rows_per_pass", options.rows_per_pass)];
+    for (name, got) in counts {
+        if got == 0 || got > 1 << 30 {
+            return Err(Error::Config { name, expected: "a count from 1 to 2^30", got: got as f64 });
+        }
+    }
+    Ok(())
 }
 
 /// The rows of the pass in work; room for them is made once.
@@ -128,58 +193,62 @@ impl PassRows {
 }
 
 impl Engine {
-    /// Loads a model. `memory(n)` gives `n` zeroed bytes, aligned to 64, that outlive the engine and are its own; it is called
-    /// once. `progress(done, total)` counts the bytes of weights packed, on the calling thread, and stops the load with `false`.
+    /// Loads a model. `memory(n)` gives `n` zeroed bytes, aligned to 4096, that outlive the engine and are its own; it is
+    /// called once. `progress(done, total)` counts the bytes of weights loaded, on the calling thread, and stops the load with
+    /// `false`.
     ///
     /// # Errors
     ///
-    /// What is wrong with configuration or tensors, [`Error::Cancelled`], and what `memory` says.
+    /// What is wrong with configuration or tensors, what keeps them from being read, [`Error::Cancelled`], and what `memory`
+    /// says.
     ///
     /// # Safety
     ///
     /// `memory` keeps what it promises, and `kernels` runs on this processor.
     pub unsafe fn new(
         config: ModelConfig,
-        tensors: &[TensorSource<'_>],
+        source: WeightSource<'_>,
         options: Options,
         kernels: &'static Kernels,
         platform: Box<dyn Platform>,
         memory: impl FnOnce(usize) -> Result<NonNull<u8>, Error>,
-        progress: &mut dyn FnMut(usize, usize) -> bool,
+        progress: Progress<'_>,
     ) -> Result<Engine, Error> {
-        config.check()?;
-        let counts =
-            [("n_ctx", options.n_ctx), ("n_seq_max", options.n_seq_max), ("rows_per_pass", options.rows_per_pass)];
-        for (name, got) in counts {
-            if got == 0 || got > 1 << 30 {
-                return Err(Error::Config { name, expected: "a count from 1 to 2^30", got: got as f64 });
+        check_options(&config, &options)?;
+        let (layout, plan) = match &source {
+            WeightSource::Tensors(tensors) => {
+                let shapes: Vec<_> = tensors.iter().map(TensorSource::shape).collect();
+                let layout = ModelLayout::new(&config, &shapes)?;
+                let plan = MemoryPlan::resident(&layout);
+                (layout, plan)
             }
-        }
-        let n_worker = platform.n_worker();
-        let shapes: Vec<_> = tensors.iter().map(TensorSource::shape).collect();
-        let layout = ModelLayout::new(&config, &shapes)?;
-        let carve = |region: &mut TensorRegion| {
-            let weights = Weights::carve(region, layout.clone())?;
-            let bytes_weights = region.used();
-            let cache = KVCachePool::carve(region, &config, options.n_ctx, options.n_seq_max, options.kv)?;
-            let bytes_kv = region.used() - bytes_weights;
-            let work = Work::carve(region, &config, n_worker, options.rows_per_pass)?;
-            let activations = region.used() - bytes_weights - bytes_kv;
-            Ok::<_, Error>((weights, cache, work, RegionBytes { weights: bytes_weights, kv: bytes_kv, activations }))
+            WeightSource::Image { layout, plan, .. } => ((*layout).clone(), plan.clone()),
         };
+        let n_worker = platform.n_worker();
+        let carve = |region: &mut TensorRegion| Parts::carve(region, &config, &layout, &plan, &options, n_worker);
         let mut measure = TensorRegion::measure();
         carve(&mut measure)?;
         // SAFETY: the caller's duty: zeroed, aligned, the engine's own.
         let mut region = unsafe { TensorRegion::new(memory(measure.used())?, measure.used()) };
-        let (weights, cache, work, bytes) = carve(&mut region)?;
+        let Parts { mut store, cache, activations, work, bytes } = carve(&mut region)?;
         // SAFETY: carved from real memory, for this.
-        unsafe { weights.pack(tensors, &*platform, progress)? };
+        unsafe {
+            match source {
+                WeightSource::Tensors(tensors) => store.pack(tensors, &*platform, progress)?,
+                WeightSource::Image { image, .. } => store.load(image, &*platform, progress)?,
+            }
+        }
+        // SAFETY: the output is pinned, and has been loaded.
+        let rope = Rope::new(&config, unsafe { store.weights().rope_freqs(&config) });
         Ok(Engine {
-            rope: Rope::new(&config, weights.rope_freqs(&config)),
+            rope,
             attention_scale: 1.0 / sqrt_f32(config.head_dim as f32),
             telemetry: Telemetry::new(config.n_layer),
+            is_streamed: (0..config.n_layer).map(|layer| store.is_streamed(layer)).collect(),
             config,
-            weights,
+            store,
+            activations,
+            lock: Arc::new(LayerLock::new()),
             cache,
             work,
             kernels,
@@ -189,6 +258,16 @@ impl Engine {
             pass: PassRows::new(options.rows_per_pass),
             rows_per_pass: options.rows_per_pass,
         })
+    }
+
+    /// What holds ticks back while a layer runs.
+    pub fn lock(&self) -> &Arc<LayerLock> {
+        &self.lock
+    }
+
+    /// The weights: what is pinned, and what streaming has done.
+    pub fn store(&self) -> &WeightStore {
+        &self.store
     }
 
     /// The sequences: open, close, fork, rewind, save, load.
@@ -309,18 +388,37 @@ impl Engine {
     }
 
     fn one_pass(&mut self, logits: &mut [f32], stop: &dyn Fn() -> bool) -> Result<(), Error> {
-        let start = self.platform.now_us();
+        let platform = &*self.platform;
+        let start = platform.now_us();
         self.phases.reset();
-        let clock = LayerClock::new(&*self.platform, &mut self.telemetry, self.pass.tokens.len());
+        let slots = self.activations.slots();
+        // SAFETY: position 1 is not in use before the pass, and a row of GGUF is at most 4 bytes for each column.
+        let is_embedded = unsafe {
+            let bytes = self.store.weights().layout().token_embd.format.bytes_row(self.config.n_embd);
+            let room = core::slice::from_raw_parts_mut(slots.at(1).cast(), bytes.expect("checked in the layout"));
+            let now_us = || platform.now_us();
+            self.store.read_embedding(&self.pass.tokens, room, slots.at(0), self.work.embd_stride, &now_us)?
+        };
+        let clock = LayerClock::new(platform, &mut self.telemetry, self.pass.tokens.len());
+        let weights = self.store.shared();
+        let boundary = RefCell::new(Boundary::new(
+            platform,
+            &self.lock,
+            &mut self.store,
+            &mut self.activations,
+            &self.phases,
+            &clock,
+            stop,
+        ));
         let pass = Pass {
             config: &self.config,
-            weights: &self.weights,
+            weights: &weights,
             rope: &self.rope,
             attention_scale: self.attention_scale,
             cache: &self.cache,
             work: &self.work,
             kernels: self.kernels,
-            platform: &*self.platform,
+            platform,
             phases: &self.phases,
             tokens: &self.pass.tokens,
             spans: &self.pass.spans,
@@ -328,15 +426,19 @@ impl Engine {
             waves: &self.pass.waves,
             logit_rows: &self.pass.logit_rows,
             logits: logits.as_mut_ptr(),
-            stop,
+            is_streamed: &self.is_streamed,
+            is_embedded,
+            stream: slots,
+            boundary: &boundary,
             clock: &clock,
         };
-        let cancelled = core::sync::atomic::AtomicBool::new(false);
-        self.platform.run(&|worker| {
+        let cancelled = AtomicBool::new(false);
+        platform.run(&|worker| {
             if pass.run(worker).is_err() {
-                cancelled.store(true, core::sync::atomic::Ordering::Relaxed);
+                cancelled.store(true, Relaxed);
             }
         });
+        boundary.borrow_mut().finish()?;
         if cancelled.into_inner() {
             return Err(Error::Cancelled);
         }

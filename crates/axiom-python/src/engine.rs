@@ -9,7 +9,7 @@ use crate::stop_flag::StopFlag;
 use axiom_core::error::Error;
 use axiom_core::memory::{KVFormat, ROWS_PER_WAVE};
 use axiom_core::model::TensorSource;
-use axiom_core::runtime::{self, Options};
+use axiom_core::runtime::{self, Options, WeightSource};
 use axiom_core::telemetry::LayerRecord;
 use axiom_host::{Host, Region, RegionError, region};
 use numpy::{PyArray2, PyArrayMethods};
@@ -133,7 +133,15 @@ impl Engine {
             // SAFETY: a region is zeroed, begins at a multiple of 2 MiB, is reserved for this engine alone, and is kept beside
             // it in `Open` and dropped after it; `choose_kernels` has asked the processor.
             unsafe {
-                runtime::Engine::new(config, &sources, options, kernels, Box::new(host), memory, &mut on_progress)
+                runtime::Engine::new(
+                    config,
+                    WeightSource::Tensors(&sources),
+                    options,
+                    kernels,
+                    Box::new(host),
+                    memory,
+                    &mut on_progress,
+                )
             }
             .map_err(LoadError::Core)
         });

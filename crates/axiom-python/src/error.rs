@@ -11,6 +11,7 @@ pub fn to_py(py: Python<'_>, error: &Error) -> PyErr {
         | Error::Shape { .. }
         | Error::MissingTensor { .. }
         | Error::UnknownTensor { .. }
+        | Error::Damaged { .. }
         | Error::Metadata { .. } => "ModelFormatError",
         Error::UnsupportedTokenizer { .. } => "UnsupportedModelError",
         Error::Region { .. } | Error::NoSequence { .. } => "MemoryBudgetError",
@@ -23,7 +24,7 @@ pub fn to_py(py: Python<'_>, error: &Error) -> PyErr {
         Error::SlotState { .. } | Error::Position { .. } | Error::LayerLock { .. } => {
             return PyRuntimeError::new_err(error.to_string());
         }
-        Error::Stream { .. } => "MemoryBudgetError",
+        Error::Stream { .. } | Error::Budget { .. } => "MemoryBudgetError",
         Error::UnknownKernels { .. }
         | Error::UnsupportedKernels { .. }
         | Error::UnknownSequence { .. }

@@ -8,8 +8,6 @@ use crate::model::ModelConfig;
 
 /// Rows (tokens) that go through a layer together. A pass of more takes them in waves; the bits do not depend on it.
 pub const ROWS_PER_WAVE: usize = 256;
-/// Slots of the residual stream.
-const SLOTS: usize = 3;
 
 /// Rows of activations of one width, without saying how many of them are in use.
 #[derive(Clone, Copy)]
@@ -58,10 +56,6 @@ pub const ROW_GROUP: usize = 64;
 
 /// All buffers of a pass.
 pub struct Work {
-    /// f32 `[3][rows_per_pass][embd_stride]`: the residual stream, see [`Work::stream`].
-    stream: *mut f32,
-    /// Most rows of a pass.
-    rows_per_pass: usize,
     /// Normed rows, n_embd wide: what q, k, v, gate, up and the output head read.
     pub normed: Rows,
     /// Attention's outputs, n_head × head_dim wide.
@@ -119,8 +113,6 @@ impl Work {
         let scratch_stride =
             2 * n_query_max * dim_stride + 3 * n_query_max.next_multiple_of(LANES) + ROW_GROUP * BLOCK + dim_stride;
         Ok(Work {
-            stream: region.carve(SLOTS * rows_per_pass * embd_stride)?,
-            rows_per_pass,
             normed: Rows::carve(region, n, model.n_embd)?,
             attended: Rows::carve(region, n, n_q)?,
             gated: Rows::carve(region, n, model.n_ff)?,
@@ -137,16 +129,6 @@ impl Work {
             scratch: region.carve(n_worker * scratch_stride)?,
             scratch_stride,
         })
-    }
-
-    /// The residual stream at a position, f32 `[rows_per_pass][embd_stride]`.
-    ///
-    /// Position 0 is the embedding; attention and feed-forward of layer L make 2L + 1 and 2L + 2. A product leaves there what
-    /// it adds, and the norm that reads the position adds the position before. While a wave is in a layer, waves after it
-    /// still need the layer's own position, so three are live and slot = position mod 3.
-    pub fn stream(&self, position: usize) -> *mut f32 {
-        // SAFETY: inside what was carved.
-        unsafe { self.stream.add(position % SLOTS * self.rows_per_pass * self.embd_stride) }
     }
 
     /// The buffers of one worker.

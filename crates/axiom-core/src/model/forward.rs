@@ -1,5 +1,6 @@
 //! The forward pass: rows of tokens in, rows of logits out. Every worker runs [`Pass::run`]; phases share out the work.
 
+use super::boundary::Boundary;
 use super::config::ModelConfig;
 use super::matrix::Matrix;
 use super::rope::Rope;
@@ -7,10 +8,11 @@ use super::weights::Weights;
 use crate::arithmetic::LANES;
 use crate::arithmetic::activation::Activations;
 use crate::kernels::Kernels;
-use crate::memory::{KVCachePool, ROW_GROUP, ROWS_PER_WAVE, Rows, Work};
+use crate::memory::{ActivationSlots, KVCachePool, ROW_GROUP, ROWS_PER_WAVE, Rows, Work};
 use crate::platform::Platform;
 use crate::schedule::{Cancelled, Member, Phases, Shares};
-use crate::telemetry::{LayerClock, Load, Part};
+use crate::telemetry::{LayerClock, Part};
+use core::cell::RefCell;
 use core::ops::Range;
 
 /// Consecutive rows of a pass that belong to one sequence.
@@ -71,14 +73,20 @@ pub struct Pass<'a> {
     pub logit_rows: &'a [u32],
     /// f32 `[logit_rows][n_vocab]`.
     pub logits: *mut f32,
-    /// Asked on worker 0 at layer boundaries: whether to stop.
-    pub stop: &'a dyn Fn() -> bool,
+    /// For each layer, whether its weights have to be waited for.
+    pub is_streamed: &'a [bool],
+    /// Whether the embedding of the rows is in the residual stream already.
+    pub is_embedded: bool,
+    /// Positions of the residual stream.
+    pub stream: ActivationSlots,
+    /// What worker 0 does between layers.
+    pub boundary: &'a RefCell<Boundary<'a>>,
     /// Where the time went; written by worker 0.
     pub clock: &'a LayerClock<'a>,
 }
 
 // SAFETY: what the pointers reach is shared out by phases: each chunk writes what no other chunk of the phase touches.
-// `stop` and `clock` are used by worker 0 alone, which is the thread that made the pass.
+// `boundary` and `clock` are used by worker 0 alone, which is the thread that made the pass.
 unsafe impl Sync for Pass<'_> {}
 
 /// Rows that a chunk of row-wise work takes.
@@ -94,22 +102,25 @@ impl Pass<'_> {
     /// [`Cancelled`] if `stop` said so; the cache then holds nothing new that counts.
     pub fn run(&self, worker: usize) -> Result<(), Cancelled> {
         let mut member = self.phases.join(self.platform);
+        let at_boundary = |action: &dyn Fn(&mut Boundary<'_>)| {
+            if worker == 0 {
+                action(&mut self.boundary.borrow_mut());
+            }
+        };
+        at_boundary(&|boundary| boundary.begin_pass());
         for wave in self.waves {
             self.embed(&mut member, wave)?;
         }
         for layer in 0..self.config.n_layer {
-            if worker == 0 && (self.stop)() {
-                self.phases.cancel();
+            at_boundary(&|boundary| boundary.begin_layer(layer));
+            if self.is_streamed[layer] {
+                member.gate()?;
             }
-            if worker == 0 {
-                self.clock.begin(layer);
-            }
+            let weights = self.weights.layer(layer);
             for wave in self.waves {
-                self.layer(&mut member, worker, layer, wave)?;
+                self.layer(&mut member, worker, layer, &weights, wave)?;
             }
-            if worker == 0 {
-                self.clock.end(Load::default(), 0);
-            }
+            at_boundary(&|boundary| boundary.end_layer(layer));
         }
         for (i, rows) in self.logit_rows.chunks(ROWS_PER_WAVE).enumerate() {
             self.output(&mut member, worker, rows, i * ROWS_PER_WAVE)?;
@@ -188,11 +199,13 @@ impl Pass<'_> {
             // SAFETY: each row is in one chunk, and the buffers have room for the rows of a pass. The GGUF bytes of a row are
             // at most 4 for each column: the row at position 1 is room for them, and not in use yet.
             unsafe {
-                let embedding = self.weights.token_embd();
-                let bytes = embedding.format.bytes_row(n_embd).expect("checked when carved");
-                let bytes = core::slice::from_raw_parts_mut(self.work.stream(1).add(row * stride).cast::<u8>(), bytes);
-                let h = core::slice::from_raw_parts_mut(self.work.stream(0).add(row * stride), n_embd);
-                embedding.row(self.tokens[row] as usize, bytes, h);
+                if !self.is_embedded {
+                    let embedding = self.weights.token_embd().expect("in memory, or the rows would be embedded");
+                    let bytes = embedding.format.bytes_row(n_embd).expect("checked in the layout");
+                    let room = self.stream.at(1).add(row * stride).cast::<u8>();
+                    let h = core::slice::from_raw_parts_mut(self.stream.at(0).add(row * stride), n_embd);
+                    embedding.row(self.tokens[row] as usize, core::slice::from_raw_parts_mut(room, bytes), h);
+                }
                 let n_pair = self.rope.n_pair();
                 let pos = span.first_pos + (row - span.first_row);
                 self.rope.write(pos, self.work.cos.add(row * n_pair), self.work.sin.add(row * n_pair));
@@ -209,9 +222,9 @@ impl Pass<'_> {
         let (n_embd, stride) = (self.config.n_embd, self.work.embd_stride);
         // SAFETY: the caller's duty; rows and columns are within the buffers.
         unsafe {
-            let h = self.work.stream(position).add(row * stride);
+            let h = self.stream.at(position).add(row * stride);
             if position > 0 {
-                (self.kernels.add)(h, self.work.stream(position - 1).add(row * stride), n_embd);
+                (self.kernels.add)(h, self.stream.at(position - 1).add(row * stride), n_embd);
             }
             let x = normed.x.add(to * normed.n_block * crate::arithmetic::BLOCK);
             (self.kernels.rms_norm)(h, w, n_embd, self.config.rms_eps, x);

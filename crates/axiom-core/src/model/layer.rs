@@ -20,13 +20,14 @@ impl Pass<'_> {
         member: &mut Member<'_>,
         worker: usize,
         layer: usize,
+        weights: &LayerWeights,
         wave: &Wave,
     ) -> Result<(), Cancelled> {
-        let (weights, work) = (&self.weights.layer(layer), self.work);
+        let work = self.work;
         let Wave { first_row, n_row, .. } = *wave;
         let position = 2 * layer;
         // SAFETY: the rows of the wave are within those of a pass.
-        let stream = |position: usize| unsafe { work.stream(position).add(first_row * work.embd_stride) };
+        let stream = |position: usize| unsafe { self.stream.at(position).add(first_row * work.embd_stride) };
         let normed = self.view(&work.normed, n_row);
         let attended = self.view(&work.attended, n_row);
         let gated = self.view(&work.gated, n_row);

@@ -222,6 +222,11 @@ impl ModelLayout {
         Ok(ModelLayout { token_embd, layers, output, extents: take.extents, tensors: take.placed })
     }
 
+    /// The extent of a layer.
+    pub const fn layer_extent(layer: usize) -> usize {
+        layer + 1
+    }
+
     /// The extent of the output.
     pub fn output_extent(&self) -> usize {
         self.extents.len() - 1

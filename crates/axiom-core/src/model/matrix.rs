@@ -25,6 +25,12 @@ unsafe impl Send for Matrix {}
 // SAFETY: as above.
 unsafe impl Sync for Matrix {}
 
+/// Row `row` of a matrix as f32, from the panel that holds it. `bytes` is room for a row in GGUF.
+pub(super) fn row_of_panel(format: Format, panel: &[u8], row: usize, n_col: usize, bytes: &mut [u8], out: &mut [f32]) {
+    pack::unpack_row(format, panel, row % LANES, n_col, bytes);
+    format.dequantize_row(bytes, out);
+}
+
 impl Matrix {
     /// The matrix whose panels, of `bytes_panel` each, are at `panels`; `bias` is f32 `[n_row]` or null.
     pub(super) fn new(
@@ -64,8 +70,7 @@ impl Matrix {
         assert!(row < self.n_row, "row {row} of {}", self.n_row);
         // SAFETY: a whole panel, which nobody writes after loading.
         let panel = unsafe { core::slice::from_raw_parts(self.panel(row / LANES), self.bytes_panel) };
-        pack::unpack_row(self.format, panel, row % LANES, self.n_col, bytes);
-        self.format.dequantize_row(bytes, out);
+        row_of_panel(self.format, panel, row, self.n_col, bytes, out);
     }
 
     /// Outputs of panel `panel` for rows `start` … `end − 1` of `x`, bias added. Row `start` goes to `out`, rows lie `stride`

@@ -1,20 +1,28 @@
 //! The model: configuration, weights, and the forward pass from tokens to logits.
 
 mod attention;
+mod boundary;
 mod config;
 mod forward;
 mod layer;
 mod layout;
 mod matrix;
+mod packing;
+mod plan;
 mod rope;
+mod store;
 mod weights;
 
 pub use self::attention::rows_per_item;
+pub use self::boundary::Boundary;
 pub use self::config::{ModelConfig, RopePairing, RopeScaling};
 pub use self::forward::{Pass, Span, Wave};
 pub use self::layout::{
     EXTENT_ALIGN, LayerLayout, LayerWeights, MatrixAt, ModelLayout, OutputLayout, TensorAt, TensorShape,
 };
 pub use self::matrix::Matrix;
+pub use self::packing::{TensorSource, pack_matrix};
+pub use self::plan::MemoryPlan;
 pub use self::rope::Rope;
-pub use self::weights::{TensorSource, Weights, pack_matrix};
+pub use self::store::{Progress, StoredExtent, WeightImage, WeightStore};
+pub use self::weights::Weights;

@@ -13,6 +13,8 @@ pub struct Phases {
     ticket: AtomicU64,
     /// Chunks of the open phase that are done.
     n_done: AtomicU32,
+    /// Gates that have been opened.
+    n_open: AtomicU32,
     cancelled: AtomicBool,
 }
 
@@ -26,6 +28,8 @@ pub struct Member<'a> {
     platform: &'a dyn Platform,
     /// Number of the next phase.
     phase: u32,
+    /// Gates passed.
+    n_gate: u32,
 }
 
 impl Default for Phases {
@@ -37,7 +41,12 @@ impl Default for Phases {
 impl Phases {
     /// Before the first phase.
     pub const fn new() -> Phases {
-        Phases { ticket: AtomicU64::new(0), n_done: AtomicU32::new(0), cancelled: AtomicBool::new(false) }
+        Phases {
+            ticket: AtomicU64::new(0),
+            n_done: AtomicU32::new(0),
+            n_open: AtomicU32::new(0),
+            cancelled: AtomicBool::new(false),
+        }
     }
 
     /// Back to before the first phase. No worker may be inside.
@@ -47,7 +56,12 @@ impl Phases {
 
     /// A worker's way through, from the first phase on. Every worker runs the same phases in the same order.
     pub fn join<'a>(&'a self, platform: &'a dyn Platform) -> Member<'a> {
-        Member { phases: self, platform, phase: 0 }
+        Member { phases: self, platform, phase: 0, n_gate: 0 }
+    }
+
+    /// Opens the next gate: what was written before is visible to whoever passes it.
+    pub fn open_gate(&self) {
+        self.n_open.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Ends the pass: every worker gets [`Cancelled`] from its next phase.
@@ -57,6 +71,24 @@ impl Phases {
 }
 
 impl Member<'_> {
+    /// Waits until the next gate has been opened.
+    ///
+    /// # Errors
+    ///
+    /// [`Cancelled`] if the pass was.
+    pub fn gate(&mut self) -> Result<(), Cancelled> {
+        let mut n_poll = 0;
+        while self.phases.n_open.load(Ordering::Acquire) <= self.n_gate {
+            if self.phases.cancelled.load(Ordering::Acquire) {
+                return Err(Cancelled);
+            }
+            self.platform.relax(n_poll);
+            n_poll = n_poll.saturating_add(1);
+        }
+        self.n_gate += 1;
+        Ok(())
+    }
+
     /// Takes part in the next phase, of `n_chunk` ≥ 1 chunks: calls `body(chunk)` for each chunk that this worker gets, and
     /// returns when all are done. What any worker wrote in the phase is visible to all afterwards.
     ///

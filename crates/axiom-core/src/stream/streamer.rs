@@ -53,6 +53,16 @@ struct Landing {
     times: Load,
 }
 
+/// The slot of a request that goes into no slot.
+const FETCH: usize = usize::MAX;
+
+/// Pieces that somebody waits for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Fetched {
+    n_pending: usize,
+    fault: Option<(u64, IoFault)>,
+}
+
 /// The scan.
 pub struct Streamer {
     order: Vec<StreamedExtent>,
@@ -67,6 +77,7 @@ pub struct Streamer {
     /// For each of the order, whether it has been loaded before.
     is_known: Vec<bool>,
     counts: Counts,
+    fetched: Fetched,
 }
 
 impl Streamer {
@@ -105,6 +116,7 @@ impl Streamer {
             align,
             due: 0,
             counts: Counts::default(),
+            fetched: Fetched::default(),
         })
     }
 
@@ -207,9 +219,26 @@ impl Streamer {
             self.requests.take(tag).expect("added above");
             return false;
         }
-        self.landings[request.slot - self.slots.start].n_pending += 1;
+        *self.n_pending(request.slot) += 1;
         self.counts.n_request += 1;
         true
+    }
+
+    /// Requests under way for a slot.
+    fn n_pending(&mut self, slot: usize) -> &mut usize {
+        match slot {
+            FETCH => &mut self.fetched.n_pending,
+            _ => &mut self.landings[slot - self.slots.start].n_pending,
+        }
+    }
+
+    /// Notes why a slot cannot be filled, unless there is a reason already.
+    fn give_up(&mut self, slot: usize, offset: u64, fault: IoFault) {
+        let noted = match slot {
+            FETCH => &mut self.fetched.fault,
+            _ => &mut self.landings[slot - self.slots.start].fault,
+        };
+        noted.get_or_insert((offset, fault));
     }
 
     fn complete(
@@ -220,17 +249,16 @@ impl Streamer {
         now_us: u64,
     ) -> Result<(), Error> {
         let request = self.requests.take(completion.tag)?;
-        let landing = request.slot - self.slots.start;
-        self.landings[landing].n_pending -= 1;
+        *self.n_pending(request.slot) -= 1;
         match completion.result {
             Ok(bytes) if bytes > request.bytes => {
                 return Err(Error::Completion { tag: completion.tag, expected: request.bytes, got: bytes });
             }
-            Ok(bytes) if bytes == request.bytes => self.came(landing, bytes),
+            Ok(bytes) if bytes == request.bytes => self.came(request.slot, bytes),
             Ok(bytes) => {
                 // What is whole is kept, and the rest is asked for again.
                 let whole = bytes / self.align * self.align;
-                self.came(landing, whole);
+                self.came(request.slot, whole);
                 let rest = Request {
                     offset: request.offset + whole as u64,
                     to: request.to.wrapping_add(whole),
@@ -241,19 +269,22 @@ impl Streamer {
                 let is_end = whole == 0 && request.is_retry;
                 if is_end || !self.send(rest, device) {
                     let fault = IoFault { what: "the device gave fewer bytes than were asked for", code: 0 };
-                    self.landings[landing].fault.get_or_insert((rest.offset, fault));
+                    self.give_up(request.slot, rest.offset, fault);
                 }
             }
             Err(fault) => {
                 let again = Request { is_retry: true, ..request };
                 if request.is_retry || !self.send(again, device) {
-                    self.landings[landing].fault.get_or_insert((request.offset, fault));
+                    self.give_up(request.slot, request.offset, fault);
                 } else {
                     self.counts.n_retry += 1;
                 }
             }
         }
-        let at = &mut self.landings[landing];
+        if request.slot == FETCH {
+            return Ok(());
+        }
+        let at = &mut self.landings[request.slot - self.slots.start];
         if at.n_pending == 0 && at.fault.is_none() && at.came == self.order[at.index].bytes {
             at.times.end_us = now_us;
             at.times.bytes = at.came as u64;
@@ -262,8 +293,10 @@ impl Streamer {
         Ok(())
     }
 
-    fn came(&mut self, landing: usize, bytes: usize) {
-        self.landings[landing].came += bytes;
+    fn came(&mut self, slot: usize, bytes: usize) {
+        if slot != FETCH {
+            self.landings[slot - self.slots.start].came += bytes;
+        }
         self.counts.bytes_read += bytes as u64;
     }
 
@@ -272,7 +305,7 @@ impl Streamer {
     ///
     /// # Errors
     ///
-    /// [`Error::Read`] if it cannot be read; everything of its load has then come to an end, and a later call tries again.
+    /// As [`Streamer::wait`].
     pub fn begin(
         &mut self,
         extent: usize,
@@ -280,6 +313,25 @@ impl Streamer {
         device: &dyn BlockDevice,
         now_us: &dyn Fn() -> u64,
     ) -> Result<(usize, Load, bool), Error> {
+        let slot = self.wait(extent, pool, device, now_us)?;
+        pool.begin(slot)?;
+        let landing = self.landings[slot - self.slots.start];
+        let is_first = !core::mem::replace(&mut self.is_known[landing.index], true);
+        Ok((slot, landing.times, is_first))
+    }
+
+    /// Waits until an extent is Resident, and returns its slot. The extents after it load meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] if it cannot be read; everything of its load has then come to an end, and a later call tries again.
+    pub fn wait(
+        &mut self,
+        extent: usize,
+        pool: &mut WeightPool,
+        device: &dyn BlockDevice,
+        now_us: &dyn Fn() -> u64,
+    ) -> Result<usize, Error> {
         let Some(index) = self.index_of(extent) else {
             return Err(Error::Stream { what: "a streamed extent", expected: self.order.len(), got: extent });
         };
@@ -288,13 +340,10 @@ impl Streamer {
         loop {
             self.pump(pool, device, now_us())?;
             if let Some(slot) = pool.slot_of(extent) {
-                let landing = slot - self.slots.start;
                 if pool.state(slot).0 == SlotState::Resident {
-                    pool.begin(slot)?;
-                    let is_first = !core::mem::replace(&mut self.is_known[index], true);
-                    return Ok((slot, self.landings[landing].times, is_first));
+                    return Ok(slot);
                 }
-                let at = self.landings[landing];
+                let at = self.landings[slot - self.slots.start];
                 if let (Some((offset, fault)), 0) = (at.fault, at.n_pending) {
                     pool.fail(slot)?;
                     return Err(Error::Read { extent, offset, fault });
@@ -324,6 +373,43 @@ impl Streamer {
         self.due = (index + 1) % self.order.len();
         pool.end(slot)?;
         self.pump(pool, device, now_us)
+    }
+
+    /// Reads some pieces of `extent` that somebody waits for: each `(offset, to, bytes)`, aligned as the device needs it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`] for the first that cannot be read; none is under way then.
+    pub fn fetch(
+        &mut self,
+        extent: usize,
+        pieces: &[(u64, *mut u8, usize)],
+        pool: &mut WeightPool,
+        device: &dyn BlockDevice,
+        now_us: &dyn Fn() -> u64,
+    ) -> Result<(), Error> {
+        let mut n_sent = 0;
+        self.fetched = Fetched::default();
+        while n_sent < pieces.len() || self.fetched.n_pending > 0 {
+            while n_sent < pieces.len() && self.fetched.fault.is_none() {
+                let (offset, to, bytes) = pieces[n_sent];
+                if !self.send(Request { slot: FETCH, offset, to, bytes, is_retry: false }, device) {
+                    break;
+                }
+                n_sent += 1;
+            }
+            if self.fetched.fault.is_some() && self.fetched.n_pending == 0 {
+                break;
+            }
+            match device.poll() {
+                Some(completion) => self.complete(completion, pool, device, now_us())?,
+                None => device.wait(),
+            }
+        }
+        match self.fetched.fault {
+            Some((offset, fault)) => Err(Error::Read { extent, offset, fault }),
+            None => Ok(()),
+        }
     }
 
     /// Forgets that an extent has been loaded and checked: it was found damaged.

@@ -1,11 +1,16 @@
 //! Random models for tests: sane scales, random codes.
 #![allow(dead_code)] // each test binary uses a part
 
+use axiom_core::error::Error;
 use axiom_core::format::Format;
 use axiom_core::kernels::{CpuFeatures, Kernels};
 use axiom_core::memory::KVFormat;
-use axiom_core::model::{ModelConfig, RopePairing, RopeScaling, TensorSource};
-use axiom_core::runtime::{Append, Engine, Options};
+use axiom_core::model::{
+    MemoryPlan, ModelConfig, ModelLayout, RopePairing, RopeScaling, StoredExtent, TensorSource, WeightImage,
+    pack_matrix,
+};
+use axiom_core::runtime::{Append, Engine, Options, WeightSource};
+use axiom_host::disk::Disk;
 use axiom_host::{Host, Region};
 
 pub struct Random(pub u64);
@@ -172,17 +177,14 @@ pub fn load(config: &ModelConfig, tensors: &[Tensor], kernels: &str, threads: us
 }
 
 pub fn load_for(config: &ModelConfig, tensors: &[Tensor], kernels: &str, threads: usize, options: Options) -> Model {
-    let sources: Vec<TensorSource<'_>> = tensors
-        .iter()
-        .map(|t| TensorSource { name: &t.name, format: t.format, n_row: t.n_row, n_col: t.n_col, bytes: &t.bytes })
-        .collect();
+    let sources = sources(tensors);
     let kernels = Kernels::choose(&CpuFeatures::detect(), Some(kernels)).unwrap();
     let mut region = None;
     // SAFETY: the region is kept beside the engine and dropped after it; the table was chosen for this processor.
     let engine = unsafe {
         Engine::new(
             config.clone(),
-            &sources,
+            WeightSource::Tensors(&sources),
             options,
             kernels,
             Box::new(Host::start(threads).unwrap()),
@@ -191,6 +193,100 @@ pub fn load_for(config: &ModelConfig, tensors: &[Tensor], kernels: &str, threads
         )
     };
     Model { engine: engine.unwrap(), _region: region.unwrap() }
+}
+
+/// A digest for tests: every byte and its place count.
+pub fn digest(bytes: &[u8]) -> [u8; 32] {
+    let mut state = [0x9E37_79B9_7F4A_7C15u64; 4];
+    for (i, byte) in bytes.iter().enumerate() {
+        let lane = &mut state[i % 4];
+        *lane = (*lane ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(13);
+    }
+    let mut digest = [0; 32];
+    digest.chunks_exact_mut(8).zip(state).for_each(|(out, lane)| out.copy_from_slice(&lane.to_le_bytes()));
+    digest
+}
+
+/// The extents of a model, packed into a file behind `offset` bytes of something else.
+#[allow(dead_code)]
+pub struct Packed {
+    pub path: std::path::PathBuf,
+    pub layout: ModelLayout,
+    pub extents: Vec<StoredExtent>,
+}
+
+#[allow(dead_code)]
+impl Packed {
+    pub fn new(config: &ModelConfig, tensors: &[Tensor], name: &str) -> Packed {
+        let sources: Vec<TensorSource<'_>> = sources(tensors);
+        let shapes: Vec<_> = sources.iter().map(TensorSource::shape).collect();
+        let layout = ModelLayout::new(config, &shapes).unwrap();
+        let host = Host::start(1).unwrap();
+        let mut file = vec![0xEE; 4096];
+        let mut extents = Vec::new();
+        for (extent, bytes) in layout.extents.iter().enumerate() {
+            let mut packed = vec![0; *bytes];
+            for at in layout.tensors.iter().filter(|at| at.extent == extent) {
+                let room = &mut packed[at.offset..at.offset + at.bytes];
+                let source = &sources[at.tensor];
+                if at.is_vector { room.copy_from_slice(source.bytes) } else { pack_matrix(source, room, &host) }
+            }
+            extents.push(StoredExtent { offset: file.len() as u64, digest: digest(&packed) });
+            file.extend(packed);
+        }
+        let path = std::env::temp_dir().join(format!("axiom-packed-{}-{name}", std::process::id()));
+        std::fs::write(&path, file).unwrap();
+        Packed { path, layout, extents }
+    }
+
+    pub fn image(&self) -> WeightImage {
+        WeightImage {
+            device: Box::new(Disk::open(&self.path).unwrap()),
+            extents: self.extents.clone(),
+            digest,
+            is_paranoid: false,
+            bytes_request: 3 * 4096,
+        }
+    }
+
+    /// An engine that has `budget` bytes for weights.
+    pub fn open(
+        &self,
+        config: &ModelConfig,
+        image: WeightImage,
+        budget: usize,
+        threads: usize,
+        options: Options,
+    ) -> Result<Model, Error> {
+        let plan = MemoryPlan::fit(&self.layout, budget)?;
+        let mut region = None;
+        // SAFETY: as in `load_for`.
+        let engine = unsafe {
+            Engine::new(
+                config.clone(),
+                WeightSource::Image { layout: &self.layout, plan, image },
+                options,
+                Kernels::choose(&CpuFeatures::detect(), None).unwrap(),
+                Box::new(Host::start(threads).unwrap()),
+                |bytes| Ok(region.insert(Region::new(bytes).unwrap()).as_ptr()),
+                &mut |_, _| true,
+            )
+        };
+        Ok(Model { engine: engine?, _region: region.unwrap() })
+    }
+}
+
+impl Drop for Packed {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn sources(tensors: &[Tensor]) -> Vec<TensorSource<'_>> {
+    tensors
+        .iter()
+        .map(|t| TensorSource { name: &t.name, format: t.format, n_row: t.n_row, n_col: t.n_col, bytes: &t.bytes })
+        .collect()
 }
 
 /// The tables that this processor can run.

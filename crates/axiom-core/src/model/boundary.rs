@@ -1,0 +1,123 @@
+//! `Boundary`: what happens between layers, on worker 0.
+//!
+//! Before a layer: the lock is acquired, its weights are waited for where they are streamed, and two more positions of the
+//! residual stream become live. After it: two positions are done with, the slot of the weights is free for the next load, the
+//! lock is released, and the ticks that came inside are served.
+
+use super::store::WeightStore;
+use crate::error::Error;
+use crate::memory::ActivationPool;
+use crate::platform::Platform;
+use crate::schedule::{LayerLock, Phases};
+use crate::telemetry::{LayerClock, Load, Part};
+
+/// Everything that a boundary touches. Used by the thread that made the pass alone.
+pub struct Boundary<'a> {
+    /// The machine.
+    pub platform: &'a dyn Platform,
+    /// Of the engine.
+    pub lock: &'a LayerLock,
+    /// Weights that come and go.
+    pub store: &'a mut WeightStore,
+    /// Positions of the residual stream.
+    pub activations: &'a mut ActivationPool,
+    /// Of the pass.
+    pub phases: &'a Phases,
+    /// Where the time goes.
+    pub clock: &'a LayerClock<'a>,
+    /// Whether to stop the pass, now that ticks have been served.
+    pub stop: &'a dyn Fn() -> bool,
+    /// The slot that the open layer computes from, and how its weights came.
+    open: Option<(usize, Load)>,
+    /// Why the pass ends early.
+    error: Option<Error>,
+}
+
+impl<'a> Boundary<'a> {
+    /// Before the first layer.
+    pub fn new(
+        platform: &'a dyn Platform,
+        lock: &'a LayerLock,
+        store: &'a mut WeightStore,
+        activations: &'a mut ActivationPool,
+        phases: &'a Phases,
+        clock: &'a LayerClock<'a>,
+        stop: &'a dyn Fn() -> bool,
+    ) -> Boundary<'a> {
+        Boundary { platform, lock, store, activations, phases, clock, stop, open: None, error: None }
+    }
+
+    /// A pass begins, with its embedding.
+    pub fn begin_pass(&mut self) {
+        let begun = self.activations.begin(0).map(drop).and_then(|()| self.serve().map(drop));
+        self.note(begun);
+    }
+
+    /// A layer begins. If it cannot, the pass is cancelled.
+    pub fn begin_layer(&mut self, layer: usize) {
+        let begun = self.try_begin(layer);
+        self.note(begun);
+    }
+
+    fn try_begin(&mut self, layer: usize) -> Result<(), Error> {
+        self.lock.acquire(layer, self.platform.now_us())?;
+        self.clock.begin(layer);
+        self.activations.begin(2 * layer + 1)?;
+        self.activations.begin(2 * layer + 2)?;
+        if self.store.is_streamed(layer) {
+            self.open = Some(self.store.begin(layer, &|| self.platform.now_us())?);
+            self.phases.open_gate();
+            self.clock.note(Part::Stream);
+        }
+        Ok(())
+    }
+
+    /// The layer is done: every chunk of it.
+    pub fn end_layer(&mut self, layer: usize) {
+        let ended = self.try_end(layer);
+        self.note(ended);
+    }
+
+    fn try_end(&mut self, layer: usize) -> Result<(), Error> {
+        self.activations.end(2 * layer)?;
+        self.activations.end(2 * layer + 1)?;
+        let load = match self.open.take() {
+            Some((slot, load)) => {
+                self.store.end(slot, self.platform.now_us())?;
+                load
+            }
+            None => Load::default(),
+        };
+        self.lock.release(layer)?;
+        let n_deferred = self.serve();
+        self.clock.end(load, *n_deferred.as_ref().unwrap_or(&0));
+        n_deferred.map(drop)
+    }
+
+    /// Serves the ticks that have come; says how many had to wait.
+    fn serve(&self) -> Result<u32, Error> {
+        let served = self.lock.yield_at_layer_boundary(self.platform.now_us());
+        if (self.stop)() { Err(Error::Cancelled) } else { Ok(served.n_deferred) }
+    }
+
+    fn note(&mut self, result: Result<(), Error>) {
+        if let Err(error) = result {
+            self.error.get_or_insert(error);
+            self.phases.cancel();
+        }
+    }
+
+    /// After the pass, however it ended: lets go of what an unfinished layer holds.
+    ///
+    /// # Errors
+    ///
+    /// Why it ended early.
+    pub fn finish(&mut self) -> Result<(), Error> {
+        if let Some((slot, _)) = self.open.take() {
+            let ended = self.store.end(slot, self.platform.now_us());
+            self.note(ended);
+        }
+        self.lock.abandon();
+        self.error.take().map_or(Ok(()), Err)
+    }
+}
