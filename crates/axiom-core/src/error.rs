@@ -198,6 +198,13 @@ pub enum Error {
         /// Bytes that it says.
         got: usize,
     },
+    /// A device has stopped answering.
+    Silence {
+        /// Requests that it owes an answer to.
+        n_request: usize,
+        /// For how long none has come.
+        waited_us: u64,
+    },
     /// Weights cannot be read.
     Read {
         /// The extent.
@@ -356,6 +363,12 @@ impl fmt::Display for Error {
             Error::Completion { tag, expected, got } => {
                 write!(f, "the disk says that request {tag:#x} read {got} bytes of {expected}; its driver is at fault")
             }
+            Error::Silence { n_request, waited_us } => write!(
+                f,
+                "the disk has not answered any of {n_request} requests for {} s; check the disk and its connection, and \
+                 open the model again",
+                waited_us / 1_000_000
+            ),
             Error::Read { extent, offset, fault } => write!(
                 f,
                 "extent {extent} of the model cannot be read at byte {offset}: {fault}; check the disk and the file"

@@ -29,7 +29,7 @@ pub unsafe trait Platform: Send + Sync {
 /// # Safety
 ///
 /// A request that was accepted writes to its buffer until its completion has been given out, and not after; nothing else is
-/// written.
+/// written. Once the device has been dropped, nothing is.
 pub unsafe trait BlockDevice: Send + Sync {
     /// Offsets, lengths and addresses of requests are multiples of this, a power of two.
     fn align(&self) -> usize;

@@ -18,7 +18,7 @@ pub fn to_py(py: Python<'_>, error: &Error) -> PyErr {
         Error::ContextLength { .. } => "ContextLengthError",
         Error::NotFinite { .. } => "NumericError",
         Error::Cancelled => "PassStopped",
-        Error::Read { .. } | Error::UnknownTag { .. } | Error::Completion { .. } => {
+        Error::Read { .. } | Error::Silence { .. } | Error::UnknownTag { .. } | Error::Completion { .. } => {
             return PyOSError::new_err(error.to_string());
         }
         Error::SlotState { .. } | Error::Position { .. } | Error::LayerLock { .. } => {

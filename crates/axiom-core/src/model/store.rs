@@ -176,7 +176,7 @@ impl WeightStore {
             let loaded = loader.wait(at.extent, &mut self.pool, device, &|| platform.now_us());
             done += at.bytes;
             let loaded = loaded.and_then(|slot| if progress(done, total) { Ok(slot) } else { Err(Error::Cancelled) });
-            let slot = loaded.inspect_err(|_| loader.drain(device))?;
+            let slot = loaded?;
             self.pool.pin(slot)?;
             self.weights.set_base(at.extent, self.pool.room(slot).0);
         }
@@ -275,15 +275,6 @@ impl WeightStore {
             }
         }
         Ok(true)
-    }
-}
-
-impl Drop for WeightStore {
-    fn drop(&mut self) {
-        // What a device still writes to must not go before.
-        if let Some(Stream { image, streamer }) = &mut self.stream {
-            streamer.drain(&*image.device);
-        }
     }
 }
 

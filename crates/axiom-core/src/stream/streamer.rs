@@ -53,6 +53,9 @@ struct Landing {
     times: Load,
 }
 
+/// A device that answers nothing for so long will not answer any more.
+const SILENCE_US: u64 = 30_000_000;
+
 /// The slot of a request that goes into no slot.
 const FETCH: usize = usize::MAX;
 
@@ -78,6 +81,8 @@ pub struct Streamer {
     is_known: Vec<bool>,
     counts: Counts,
     fetched: Fetched,
+    /// What the device has done that it cannot do.
+    broken: Option<Error>,
 }
 
 impl Streamer {
@@ -117,6 +122,7 @@ impl Streamer {
             due: 0,
             counts: Counts::default(),
             fetched: Fetched::default(),
+            broken: None,
         })
     }
 
@@ -146,9 +152,7 @@ impl Streamer {
     ///
     /// [`Error::UnknownTag`] or [`Error::Completion`] for an answer that belongs to no request, or to less than it says.
     pub fn pump(&mut self, pool: &mut WeightPool, device: &dyn BlockDevice, now_us: u64) -> Result<(), Error> {
-        while let Some(completion) = device.poll() {
-            self.complete(completion, pool, device, now_us)?;
-        }
+        self.collect(pool, device, now_us)?;
         for slot in self.slots.clone() {
             let landing = self.landings[slot - self.slots.start];
             if self.window().any(|wanted| wanted == landing.index) {
@@ -175,6 +179,42 @@ impl Streamer {
             if let Some(slot) = pool.slot_of(self.order[index].extent) {
                 self.ask(slot, pool, device);
             }
+        }
+        Ok(())
+    }
+
+    /// Takes the completions that are there. After one that cannot be, nothing more is asked of the device: what it has
+    /// answered, and what it will, is unknown.
+    fn collect(&mut self, pool: &mut WeightPool, device: &dyn BlockDevice, now_us: u64) -> Result<bool, Error> {
+        if let Some(error) = &self.broken {
+            return Err(error.clone());
+        }
+        let mut has_come = false;
+        while let Some(completion) = device.poll() {
+            has_come = true;
+            self.complete(completion, pool, device, now_us).inspect_err(|error| self.broken = Some(error.clone()))?;
+        }
+        Ok(has_come)
+    }
+
+    /// Waits a moment for completions, and takes them; an error where none has come for long.
+    ///
+    /// `since_us` is when one came last, or waiting began.
+    fn await_some(
+        &mut self,
+        since_us: &mut u64,
+        pool: &mut WeightPool,
+        device: &dyn BlockDevice,
+        now_us: &dyn Fn() -> u64,
+    ) -> Result<(), Error> {
+        device.wait();
+        let now = now_us();
+        if self.collect(pool, device, now)? {
+            *since_us = now;
+        } else if now.saturating_sub(*since_us) > SILENCE_US {
+            let error = Error::Silence { n_request: self.requests.len(), waited_us: now - *since_us };
+            self.broken = Some(error.clone());
+            return Err(error);
         }
         Ok(())
     }
@@ -336,6 +376,7 @@ impl Streamer {
             return Err(Error::Stream { what: "a streamed extent", expected: self.order.len(), got: extent });
         };
         self.due = index;
+        let mut since_us = now_us();
         let mut has_waited = false;
         loop {
             self.pump(pool, device, now_us())?;
@@ -353,7 +394,7 @@ impl Streamer {
                 has_waited = true;
                 self.counts.n_stall += 1;
             }
-            device.wait();
+            self.await_some(&mut since_us, pool, device, now_us)?;
         }
     }
 
@@ -388,6 +429,7 @@ impl Streamer {
         device: &dyn BlockDevice,
         now_us: &dyn Fn() -> u64,
     ) -> Result<(), Error> {
+        let mut since_us = now_us();
         let mut n_sent = 0;
         self.fetched = Fetched::default();
         while n_sent < pieces.len() || self.fetched.n_pending > 0 {
@@ -401,10 +443,7 @@ impl Streamer {
             if self.fetched.fault.is_some() && self.fetched.n_pending == 0 {
                 break;
             }
-            match device.poll() {
-                Some(completion) => self.complete(completion, pool, device, now_us())?,
-                None => device.wait(),
-            }
+            self.await_some(&mut since_us, pool, device, now_us)?;
         }
         match self.fetched.fault {
             Some((offset, fault)) => Err(Error::Read { extent, offset, fault }),
@@ -416,16 +455,6 @@ impl Streamer {
     pub fn distrust(&mut self, extent: usize) {
         if let Some(index) = self.index_of(extent) {
             self.is_known[index] = false;
-        }
-    }
-
-    /// Waits for everything on its way, so that its buffers may go.
-    pub fn drain(&mut self, device: &dyn BlockDevice) {
-        while self.requests.len() > 0 {
-            match device.poll() {
-                Some(completion) => drop(self.requests.take(completion.tag)),
-                None => device.wait(),
-            }
         }
     }
 }
