@@ -15,6 +15,23 @@ unsafe fn columns(x: *const Block, at: usize) -> __m256i {
     unsafe { _mm256_set1_epi32((&raw const (*x).q).cast::<u8>().add(at).cast::<i32>().read_unaligned()) }
 }
 
+/// The same, at this place in the program. Compilers add sums up in trees, for which there are too few registers here.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn in_order(mut x: __m256i) -> __m256i {
+    // SAFETY: no instruction at all.
+    unsafe { core::arch::asm!("/* {} */", inout(ymm_reg) x, options(pure, nomem, nostack, preserves_flags)) };
+    x
+}
+
+/// The same number, which the compiler does not know.
+#[inline(always)]
+fn opaque(mut n: usize) -> usize {
+    // SAFETY: no instruction at all.
+    unsafe { core::arch::asm!("/* {} */", inout(reg) n, options(pure, nomem, nostack, preserves_flags)) };
+    n
+}
+
 /// `Σ factor × Σ w × x`: sums of pairs in 16 bits are multiplied with the 16-bit halves of `factor` when they are widened.
 #[inline(always)]
 unsafe fn sums<const T: usize, const N: usize, const MAX: i32>(
@@ -31,23 +48,41 @@ unsafe fn sums<const T: usize, const N: usize, const MAX: i32>(
     // SAFETY: the caller's duty (that of `Simd::dots`).
     unsafe {
         let mut sums = [[_mm256_setzero_si256(); 2]; T];
-        for start in (0..N).step_by(run) {
-            let mut words = [[_mm256_setzero_si256(); 2]; T];
-            for g in start..(start + run).min(N) {
+        let mut words = [[_mm256_setzero_si256(); 2]; T];
+        if T >= 4 && run >= N {
+            // A loop that stays one: its short code is fetched faster than the same written out.
+            for t in 0..T {
+                let x = columns(x.add(t), at);
+                words[t] = unrolled!(2, |h| _mm256_maddubs_epi16(w[0][h], x));
+            }
+            for g in 1..opaque(N) {
+                let w = &*w.as_ptr().add(g);
                 for t in 0..T {
                     let x = columns(x.add(t), at + 4 * g);
                     for h in 0..2 {
-                        words[t][h] = _mm256_add_epi16(words[t][h], _mm256_maddubs_epi16(w[g][h], x));
+                        words[t][h] = in_order(_mm256_add_epi16(words[t][h], _mm256_maddubs_epi16(w[h], x)));
                     }
                 }
             }
             for t in 0..T {
+                sums[t] = unrolled!(2, |h| _mm256_madd_epi16(words[t][h], factor[h]));
+            }
+            return sums;
+        }
+        let _: [(); 8] = unrolled!(8, |g| if g < N {
+            for t in 0..T {
+                let x = columns(x.add(t), at + 4 * g);
                 for h in 0..2 {
-                    let wide = _mm256_madd_epi16(words[t][h], factor[h]);
-                    sums[t][h] = if start == 0 { wide } else { _mm256_add_epi32(sums[t][h], wide) };
+                    let pairs = _mm256_maddubs_epi16(w[g % N][h], x);
+                    let is_first = g % run == 0;
+                    words[t][h] = if is_first { pairs } else { in_order(_mm256_add_epi16(words[t][h], pairs)) };
+                    if g % run == run - 1 || g == N - 1 {
+                        let wide = _mm256_madd_epi16(words[t][h], factor[h]);
+                        sums[t][h] = if g < run { wide } else { in_order(_mm256_add_epi32(sums[t][h], wide)) };
+                    }
                 }
             }
-        }
+        });
         sums
     }
 }

@@ -52,7 +52,7 @@ pub struct Scratch {
 /// Queries of an attention item, unless one token alone has more.
 pub const QUERIES: usize = 64;
 /// Rows that a product takes while a panel is in the cache.
-pub const ROW_GROUP: usize = 64;
+pub const ROW_GROUP: usize = 32;
 
 /// All buffers of a pass.
 pub struct Work {
