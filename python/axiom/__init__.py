@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         UnsupportedModelError,
     )
     from axiom.gguf_file import GGUFFile
+    from axiom.image_file import ImageFile
+    from axiom.image_writer import pack
     from axiom.model_config import ModelConfig
     from axiom.receipt import Receipt, Verification, verify
     from axiom.runtime import Runtime
@@ -39,6 +41,7 @@ _HOMES = {
     "Completion": "completion",
     "ContextLengthError": "errors",
     "GGUFFile": "gguf_file",
+    "ImageFile": "image_file",
     "MemoryBudgetError": "errors",
     "ModelConfig": "model_config",
     "ModelFormatError": "errors",
@@ -56,6 +59,7 @@ _HOMES = {
     "UnsupportedModelError": "errors",
     "Usage": "completion",
     "Verification": "receipt",
+    "pack": "image_writer",
     "verify": "receipt",
 }
 
@@ -64,6 +68,7 @@ __all__ = [
     "Completion",
     "ContextLengthError",
     "GGUFFile",
+    "ImageFile",
     "MemoryBudgetError",
     "ModelConfig",
     "ModelFormatError",
@@ -81,6 +86,7 @@ __all__ = [
     "UnsupportedModelError",
     "Usage",
     "Verification",
+    "pack",
     "verify",
 ]
 

@@ -1,5 +1,6 @@
 """The extension: the Rust core behind the names that the reference has too, and what it knows of the machine."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, Literal, final
@@ -14,9 +15,11 @@ __all__ = [
     "StopFlag",
     "TextDecoder",
     "Tokenizer",
+    "blake3",
     "default_threads",
     "info",
     "kernel_info",
+    "pack_matrix",
     "read_bandwidth",
     "testing",
 ]
@@ -45,6 +48,20 @@ class Engine:
     def n_vocab(self) -> int: ...
     @property
     def n_seq_max(self) -> int: ...
+    @staticmethod
+    def from_image(
+        path: str | os.PathLike[str],
+        *,
+        n_ctx: int,
+        n_seq_max: int,
+        threads: int | None = None,
+        kernels: str | None = None,
+        kv: Literal["f16", "f32"] = "f16",
+        budget: int | None = None,
+        rows_per_pass: int = 256,
+        paranoid: bool = False,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> Engine: ...
     def seq_new(self) -> int: ...
     def seq_free(self, seq: int, /) -> None: ...
     def seq_fork(self, seq: int, /) -> int: ...
@@ -171,3 +188,13 @@ def default_threads() -> dict[str, Any]:
 
 def read_bandwidth(threads: int | None = None, seconds: float = 0.5) -> float:
     """Measure how many bytes per second that many threads read together."""
+
+def blake3(data: npt.NDArray[np.uint8], /) -> bytes: ...
+def pack_matrix(
+    format: str,
+    rows: int,
+    cols: int,
+    data: npt.NDArray[np.uint8],
+    out: npt.NDArray[np.uint8],
+    threads: int | None = None,
+) -> None: ...

@@ -24,12 +24,22 @@ import numpy.typing as npt
 
 from axiom.body import Backend, load_body
 from axiom.errors import ContextLengthError, MemoryBudgetError
-from axiom.gguf_file import GGUFFile
 from axiom.gguf_types import TensorFormat
 from axiom.hardware import memory_budget
+from axiom.image_file import ImageFile
 from axiom.model_config import KVFormat, ModelConfig, TensorSpec
+from axiom.model_file import ModelFile
 
-__all__ = ["Capacity", "Engine", "EngineTensor", "LogitRows", "open_engine", "plan_capacity"]
+__all__ = [
+    "Capacity",
+    "Engine",
+    "EngineTensor",
+    "LogitRows",
+    "engine_tensor",
+    "open_engine",
+    "plan_capacity",
+    "plan_streamed",
+]
 
 LogitRows = Literal["last", "all", "none"] | Sequence[int]
 EngineTensor = tuple[str, str, int, int, "npt.NDArray[np.uint8]"]
@@ -39,6 +49,10 @@ Progress = Callable[[int, int], None]
 _WORK_BYTES = 64 << 20
 # Bytes of a mapped file that may stay in memory after they have been packed.
 _RELEASE_BYTES = 16 << 20
+# Memory that streaming leaves alone: logits, receipts, what Python itself grows by.
+_RESERVE_BYTES = 48 << 20
+# Tokens of one reading of the weights: many where a reading is dear.
+_ROWS_RESIDENT, _ROWS_STREAMED = 256, 512
 # Sequences that a runtime holds at once, where memory allows.
 _DEFAULT_SEQUENCES = 16
 
@@ -206,7 +220,7 @@ def _gib(n_bytes: int) -> str:
 
 
 def open_engine(
-    gguf: GGUFFile,
+    model: ModelFile,
     config: ModelConfig,
     *,
     n_ctx: int | None = None,
@@ -218,7 +232,7 @@ def open_engine(
     memory: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[Engine, Capacity]:
-    """Load the weights of `gguf` into an engine, and say how much it was opened for.
+    """Load the weights of `model` into an engine, and say how much it was opened for.
 
     `memory` is a ceiling on the resident set of the process, in bytes. `progress(n_done, n_total)` counts bytes of
     weights while they load.
@@ -228,23 +242,107 @@ def open_engine(
     if threads is not None and threads < 1:
         raise ValueError(f"threads: expected a positive number, got {threads}")
     engine_class = load_body(backend).engine
-    budget = memory_budget(memory)
-    capacity = plan_capacity(config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=budget.usable_bytes)
+    usable = memory_budget(memory).usable_bytes
+    if isinstance(model, ImageFile) and backend == "native":
+        return _open_image(model, config, n_ctx, n_seq_max, kv, usable, progress, threads=threads, kernels=kernels)
+    try:
+        capacity = plan_capacity(config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=usable)
+    except MemoryBudgetError as error:
+        if backend == "native" and config.weight_bytes > (usable or 0):
+            raise MemoryBudgetError(
+                f"{error}, or pack the model with `axiom pack`: an image runs from the disk"
+            ) from None
+        raise
     engine = engine_class(
         config.as_dict(),
-        [_engine_tensor(gguf, spec) for spec in config.tensors],
+        [engine_tensor(model, spec) for spec in config.tensors],
         n_ctx=capacity.n_ctx,
         n_seq_max=capacity.n_seq_max,
         threads=threads,
         kernels=kernels,
         kv=kv,
-        progress=_releasing(gguf, progress),
+        progress=_releasing(model, progress),
     )
-    gguf.release_pages()
+    model.release_pages()
     return engine, capacity
 
 
-def _releasing(gguf: GGUFFile, progress: Progress | None) -> Progress:
+def _open_image(
+    model: ImageFile,
+    config: ModelConfig,
+    n_ctx: int | None,
+    n_seq_max: int | None,
+    kv: KVFormat,
+    usable: int | None,
+    progress: Progress | None,
+    **options: Any,
+) -> tuple[Engine, Capacity]:
+    """Open an image in the native body: in memory if it fits, else streamed with as much in memory as fits."""
+    from axiom._native import Engine as NativeEngine
+
+    budget, rows_per_pass = None, _ROWS_RESIDENT
+    try:
+        capacity = plan_capacity(config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=usable)
+    except MemoryBudgetError:
+        if usable is None or (n_ctx is None and config.weight_bytes + _WORK_BYTES <= usable):
+            raise
+        capacity = plan_streamed(model, config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=usable)
+        budget, rows_per_pass = usable - _RESERVE_BYTES, _ROWS_STREAMED
+    engine = NativeEngine.from_image(
+        model.path,
+        n_ctx=capacity.n_ctx,
+        n_seq_max=capacity.n_seq_max,
+        kv=kv,
+        budget=budget,
+        rows_per_pass=rows_per_pass,
+        progress=progress,
+        **options,
+    )
+    return engine, capacity
+
+
+def plan_streamed(
+    model: ImageFile,
+    config: ModelConfig,
+    *,
+    n_ctx: int | None,
+    kv: KVFormat,
+    n_seq_max: int | None,
+    usable_bytes: int,
+) -> Capacity:
+    """Decide context length and number of sequences of a model that is larger than memory.
+
+    What they do not take holds weights, and each byte of those is one less to read for every token: so without a wish
+    there is one sequence, of as many positions as an eighth of the memory holds. Raises `MemoryBudgetError` where a
+    wish leaves too little for the parts that must be in memory.
+    """
+    per_position = config.kv_bytes_per_position(kv)
+    if n_ctx is None:
+        n_ctx = min(config.n_ctx_max, max(256, usable_bytes // 8 // (per_position * (n_seq_max or 1))))
+    floor = streaming_floor(model, config)
+    kv_bytes = per_position * _rounded(n_ctx, 128) * (n_seq_max or 1)
+    needed = floor + kv_bytes + _RESERVE_BYTES
+    if needed > usable_bytes:
+        raise MemoryBudgetError(
+            f"streaming the model with {n_seq_max or 1} x {n_ctx} positions needs {_gib(needed)} at least, but "
+            f"{_gib(usable_bytes)} are usable; use a smaller n_ctx, or memory={_gib(needed).replace(' ', '')!r} or more"
+        )
+    return Capacity(n_ctx, n_seq_max or 1, floor, per_position * n_ctx, usable_bytes, "memory")
+
+
+def streaming_floor(model: ImageFile, config: ModelConfig) -> int:
+    """Return the bytes that must be in memory to stream a model: head, two layers, embedding rows, activations."""
+    layers = [at.n_bytes for at in model.extents[1:-1]]
+    head = model.extents[-1].n_bytes + (model.extents[0].n_bytes if config.tied_output else 0)
+    widest = max(config.n_embd, config.n_ff, config.n_head * config.head_dim)
+    return head + min(2, len(layers)) * max(layers) + _ROWS_STREAMED * widest * 32
+
+
+def _rounded(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple
+
+
+def _releasing(model: ModelFile, progress: Progress | None) -> Progress:
     """Give pages of the file back as they have been packed, so that a model is not in memory twice while it loads."""
     n_released = 0
 
@@ -252,15 +350,16 @@ def _releasing(gguf: GGUFFile, progress: Progress | None) -> Progress:
         nonlocal n_released
         if n_done - n_released >= _RELEASE_BYTES:
             n_released = n_done
-            gguf.release_pages()
+            model.release_pages()
         if progress is not None:
             progress(n_done, n_total)
 
     return on_progress
 
 
-def _engine_tensor(gguf: GGUFFile, spec: TensorSpec) -> EngineTensor:
-    stored = gguf.tensor_data(spec.name)
+def engine_tensor(model: ModelFile, spec: TensorSpec) -> EngineTensor:
+    """Return a tensor as engines take it: a vector in f32, a matrix as the GGUF has it."""
+    stored = model.tensor_data(spec.name)
     if not spec.is_vector or spec.format is TensorFormat.F32:
         return spec.name, spec.format.name, spec.rows, spec.cols, stored
     if spec.format is TensorFormat.F16:

@@ -74,6 +74,11 @@ class GGUFFile:
         info = self.tensors[name]
         return self._raw[info.part][info.offset : info.offset + info.n_bytes]
 
+    def raw_metadata(self) -> tuple[int, bytes]:
+        """Return the number of key-values of the first part, and their bytes as the file has them."""
+        part = self._parts[0]
+        return part.n_keys, part.raw[part.keys[0] : part.keys[1]].tobytes()
+
     def release_pages(self) -> None:
         """Give back the memory that reading from the files has taken; what is needed is read again."""
         for part in self._parts:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from axiom.gguf_cursor import DAMAGED, U32, U64, Cursor, MetadataValue, format_error
 from axiom.gguf_types import TensorFormat
 
-__all__ = ["Part", "TensorInfo", "read_part"]
+__all__ = ["Part", "TensorInfo", "read_metadata", "read_part"]
 
 # Bounds far above any real model; the rest of the file is a second bound.
 _MAX_KEYS = 1 << 16
@@ -69,6 +69,9 @@ class Part:
     tensors: dict[str, TensorInfo]
     raw: npt.NDArray[np.uint8]
     n_header_bytes: int
+    n_keys: int
+    keys: tuple[int, int]
+    """Where the key-values begin and end in the file."""
 
     def release_pages(self) -> None:
         """Give the pages of the mapped file back: they no longer count as this process's memory, and are read again."""
@@ -92,15 +95,9 @@ def read_part(path: Path, part_idx: int) -> Part:
     cursor = Cursor(path, raw)
     version = _read_magic_and_version(cursor)
     n_tensors = _read_count(cursor, "number of tensors", _MAX_TENSORS, _LEAST_TENSOR_BYTES)
-    n_keys = _read_count(cursor, "number of metadata keys", _MAX_KEYS, _LEAST_KEY_BYTES)
-    metadata: dict[str, MetadataValue] = {}
-    for i in range(n_keys):
-        start = cursor.pos
-        key = cursor.name(f"name of metadata key {i}")
-        if key in metadata:
-            cursor.pos = start
-            raise cursor.error("metadata key", "each key once", f"{key!r} again")
-        metadata[key] = cursor.value(key)
+    at_count = cursor.pos
+    metadata = read_metadata(cursor)
+    keys = at_count + U64.size, cursor.pos
     alignment = _checked_alignment(cursor, metadata)
     tensors: dict[str, TensorInfo] = {}
     for i in range(n_tensors):
@@ -110,7 +107,22 @@ def read_part(path: Path, part_idx: int) -> Part:
             cursor.pos = start
             raise cursor.error("tensor name", "each name once", f"{info.name!r} again")
         tensors[info.name] = info
-    return Part(path, version, alignment, metadata, _placed(cursor, tensors, alignment), raw, cursor.pos)
+    placed = _placed(cursor, tensors, alignment)
+    return Part(path, version, alignment, metadata, placed, raw, cursor.pos, len(metadata), keys)
+
+
+def read_metadata(cursor: Cursor) -> dict[str, MetadataValue]:
+    """Read a count and as many key-values."""
+    n_keys = _read_count(cursor, "number of metadata keys", _MAX_KEYS, _LEAST_KEY_BYTES)
+    metadata: dict[str, MetadataValue] = {}
+    for i in range(n_keys):
+        start = cursor.pos
+        key = cursor.name(f"name of metadata key {i}")
+        if key in metadata:
+            cursor.pos = start
+            raise cursor.error("metadata key", "each key once", f"{key!r} again")
+        metadata[key] = cursor.value(key)
+    return metadata
 
 
 def _read_magic_and_version(cursor: Cursor) -> int:

@@ -24,9 +24,10 @@ from axiom.architectures import (
     RopePairing,
 )
 from axiom.errors import ModelFormatError, UnsupportedModelError
-from axiom.gguf_file import GGUFFile, StringArray, TensorInfo
+from axiom.gguf_file import StringArray, TensorInfo
 from axiom.gguf_types import TensorFormat
 from axiom.metadata import Metadata
+from axiom.model_file import ModelFile
 
 __all__ = ["KVFormat", "ModelConfig", "RopeScaling", "TensorSpec"]
 
@@ -93,7 +94,7 @@ class ModelConfig:
     """Every tensor that the forward pass reads: embedding, layers from the first to the last, norm, head."""
 
     @classmethod
-    def from_gguf(cls, gguf: GGUFFile) -> ModelConfig:
+    def from_gguf(cls, gguf: ModelFile) -> ModelConfig:
         """Check the header of `gguf` and return its configuration.
 
         Raises `ModelFormatError` where the header contradicts itself, `UnsupportedModelError` where it is sound but
@@ -127,7 +128,7 @@ class ModelConfig:
         return self.n_ctx_train if self.sliding_window is None else min(self.n_ctx_train, self.sliding_window)
 
 
-def _read_config(gguf: GGUFFile) -> ModelConfig:
+def _read_config(gguf: ModelFile) -> ModelConfig:
     architecture = Metadata(gguf.metadata, gguf.path.name, "").text("general.architecture")
     if architecture not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
@@ -242,7 +243,7 @@ def _check_other_keys(keys: Metadata, head_dim: int) -> None:
             raise keys.unsupported(key, " or ".join(map(str, neutral)), repr(value)[:60])
 
 
-def _n_vocab(gguf: GGUFFile, keys: Metadata, embedding: TensorInfo | None) -> int:
+def _n_vocab(gguf: ModelFile, keys: Metadata, embedding: TensorInfo | None) -> int:
     """Count the vocabulary: the token list, which must agree with the embedding; without a list, the embedding."""
     n_vocab = keys.count("vocab_size", default=embedding.shape[0] if embedding else None)
     tokens = gguf.metadata.get("tokenizer.ggml.tokens")
@@ -268,7 +269,7 @@ def _check_layer(tensors: _TensorChecker, prefix: str, shape: dict[str, int], qk
 class _TensorChecker:
     """Ticks off the tensors of a file one by one, and then knows which ones nothing has asked for."""
 
-    def __init__(self, gguf: GGUFFile):
+    def __init__(self, gguf: ModelFile):
         self.file_name = gguf.path.name
         self.left = dict(gguf.tensors)
         self.specs: list[TensorSpec] = []

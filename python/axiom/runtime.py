@@ -18,9 +18,9 @@ from axiom.completion import Completion, Score
 from axiom.engine import open_engine
 from axiom.errors import ContextLengthError, MemoryBudgetError, UnsupportedModelError
 from axiom.generation import CHUNK_TOKENS, Generation, run_generations
-from axiom.gguf_file import GGUFFile
 from axiom.hardware import memory_budget, parse_memory
 from axiom.model_config import KVFormat, ModelConfig
+from axiom.model_file import ModelFile, open_model
 from axiom.receipt import CONTRACT, Receipt, ReceiptRecorder
 from axiom.request import GenerateOptions, Request, checked_request, checked_tokens
 from axiom.sampling import Sampling
@@ -58,7 +58,7 @@ class Runtime:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | GGUFFile | None = None,
+        model: str | os.PathLike[str] | ModelFile | None = None,
         *,
         n_ctx: int | None = None,
         threads: int | None = None,
@@ -84,7 +84,9 @@ class Runtime:
         Raises `ModelFormatError`, `UnsupportedModelError`, `ContextLengthError` or `MemoryBudgetError` where the model
         cannot be run as asked, and `OSError` where it cannot be read.
         """
-        self.gguf = model if isinstance(model, GGUFFile) else GGUFFile(default_model_path() if model is None else model)
+        self.gguf = (
+            model if isinstance(model, ModelFile) else open_model(default_model_path() if model is None else model)
+        )
         """The header of the model's file."""
         self.config = ModelConfig.from_gguf(self.gguf)
         """The shape of the model."""
@@ -392,7 +394,7 @@ class _NoText:
         return ""
 
 
-def _tokenizer(gguf: GGUFFile, backend: Backend) -> Tokenizer | None:
+def _tokenizer(gguf: ModelFile, backend: Backend) -> Tokenizer | None:
     """Return the tokenizer, or None where the file says that it has no vocabulary."""
     has_none = gguf.metadata.get("tokenizer.ggml.model", "none") in ("none", "no_vocab")
     return None if has_none else Tokenizer(gguf, backend)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from axiom.body import Backend, TextDecoder
 from axiom.errors import AxiomError
-from axiom.gguf_file import GGUFFile
+from axiom.model_file import ModelFile, open_model
 
 if TYPE_CHECKING:
     from axiom.reference.text import Tokenizer as TokenizerBody
@@ -29,10 +29,10 @@ class Tokenizer:
     pre-tokenizer that is not built in; the message lists those that are.
     """
 
-    def __init__(self, gguf: str | os.PathLike[str] | GGUFFile, backend: Backend = "native"):
+    def __init__(self, gguf: str | os.PathLike[str] | ModelFile, backend: Backend = "native"):
         """Read the vocabulary of `gguf`, a path or an open header."""
         self.backend: Backend = backend
-        header = gguf if isinstance(gguf, GGUFFile) else GGUFFile(gguf)
+        header = gguf if isinstance(gguf, ModelFile) else open_model(gguf)
         self._body = _load_body(backend)(header.metadata)
 
     def __repr__(self) -> str:

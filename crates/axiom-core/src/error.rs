@@ -214,6 +214,26 @@ pub enum Error {
         /// Why.
         fault: IoFault,
     },
+    /// Bytes that do not begin as an image does.
+    NotAnImage,
+    /// An image of a later version.
+    NewerImage {
+        /// Its version.
+        version: u32,
+        /// The latest that can be read.
+        known: u32,
+    },
+    /// The head of an image has another digest than it says.
+    DamagedHead,
+    /// The head of an image says what cannot be.
+    Image {
+        /// What is wrong.
+        what: &'static str,
+        /// What would have been right.
+        expected: u64,
+        /// What it says.
+        got: u64,
+    },
     /// Weights that are not those that were packed.
     Damaged {
         /// The extent.
@@ -372,6 +392,21 @@ impl fmt::Display for Error {
             Error::Read { extent, offset, fault } => write!(
                 f,
                 "extent {extent} of the model cannot be read at byte {offset}: {fault}; check the disk and the file"
+            ),
+            Error::NotAnImage => {
+                write!(f, "this is not an .axiom image: it does not begin with AXIOMIMG; make one with `axiom pack`")
+            }
+            Error::NewerImage { version, known } => write!(
+                f,
+                "the image has version {version}, and this program reads up to {known}; update the program, or pack the \
+                 model again"
+            ),
+            Error::DamagedHead => {
+                write!(f, "the head of the image is damaged: its digest is another; pack or download the model again")
+            }
+            Error::Image { what, expected, got } => write!(
+                f,
+                "image: {what}: expected {expected}, got {got}; the file is cut off or damaged: pack or download it again"
             ),
             Error::Damaged { extent } => write!(
                 f,

@@ -15,6 +15,8 @@ pub mod stream;
 
 pub mod model;
 
+pub mod image;
+
 pub mod sample;
 pub mod text;
 

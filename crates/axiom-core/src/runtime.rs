@@ -5,8 +5,8 @@ use crate::error::Error;
 use crate::kernels::Kernels;
 use crate::memory::{ActivationPool, KVCachePool, KVFormat, ROWS_PER_WAVE, TensorRegion, Work};
 use crate::model::{
-    Boundary, MemoryPlan, ModelConfig, ModelLayout, Pass, Progress, Rope, Span, TensorSource, Wave, WeightImage,
-    WeightStore, rows_per_item,
+    Boundary, EXTENT_ALIGN, MemoryPlan, ModelConfig, ModelLayout, Pass, Progress, Rope, Span, TensorSource, Wave,
+    WeightImage, WeightStore, rows_per_item,
 };
 use crate::platform::Platform;
 use crate::schedule::{LayerLock, Phases};
@@ -258,6 +258,21 @@ impl Engine {
             pass: PassRows::new(options.rows_per_pass),
             rows_per_pass: options.rows_per_pass,
         })
+    }
+
+    /// Bytes of an engine's region that do not hold weights.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for options that cannot be, [`Error::Region`] for sizes that no memory has.
+    pub fn bytes_besides_weights(config: &ModelConfig, options: &Options, n_worker: usize) -> Result<usize, Error> {
+        check_options(config, options)?;
+        let mut region = TensorRegion::measure();
+        KVCachePool::carve(&mut region, config, options.n_ctx, options.n_seq_max, options.kv)?;
+        let work = Work::carve(&mut region, config, n_worker, options.rows_per_pass)?;
+        ActivationPool::carve(&mut region, options.rows_per_pass, work.embd_stride)?;
+        // A page before the first slot, at most.
+        Ok(region.used() + EXTENT_ALIGN)
     }
 
     /// What holds ticks back while a layer runs.

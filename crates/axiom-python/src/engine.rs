@@ -4,11 +4,13 @@ use crate::arguments::Integer;
 use crate::engine_arguments::{Batch, checked_config, checked_kv, checked_out, tensor_buffers};
 use crate::error::{out_of_memory, to_py};
 use crate::host::{checked_threads, choose_kernels};
+use crate::image::{self, OpenError, OpenImage};
 use crate::signals::Interrupt;
 use crate::stop_flag::StopFlag;
 use axiom_core::error::Error;
+use axiom_core::kernels::Kernels;
 use axiom_core::memory::{KVFormat, ROWS_PER_WAVE};
-use axiom_core::model::TensorSource;
+use axiom_core::model::{ModelConfig, TensorSource};
 use axiom_core::runtime::{self, Options, WeightSource};
 use axiom_core::telemetry::LayerRecord;
 use axiom_host::{Host, Region, RegionError, region};
@@ -16,6 +18,7 @@ use numpy::{PyArray2, PyArrayMethods};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
 /// A model loaded into the Rust engine: sequences of positions, and the forward pass that appends to them.
@@ -34,6 +37,8 @@ pub struct Engine {
     #[pyo3(get)]
     n_seq_max: usize,
     kv: KVFormat,
+    /// Whether the disk is read past the page cache, where there is one.
+    is_direct: Option<bool>,
 }
 
 /// The engine with the memory it lives in; fields are dropped in this order.
@@ -95,71 +100,56 @@ impl Engine {
         kv: &str,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        let (Ok(n_ctx @ 1..), Ok(n_seq_max @ 1..)) = (usize::try_from(n_ctx), usize::try_from(n_seq_max)) else {
-            return Err(PyValueError::new_err(format!(
-                "expected n_ctx and n_seq_max of 1 or more, got n_ctx={n_ctx}, n_seq_max={n_seq_max}"
-            )));
-        };
+        let (n_ctx, n_seq_max) = checked_counts(n_ctx, n_seq_max)?;
         let kv = checked_kv(kv)?;
         let kernels = choose_kernels(py, kernels)?;
         let n_thread = checked_threads(threads)?;
         let config = checked_config(config)?;
         let buffers = tensor_buffers(tensors)?;
         let sources: Vec<TensorSource<'_>> = buffers.iter().map(|buffer| buffer.source()).collect::<PyResult<_>>()?;
-        let n_vocab = config.n_vocab;
-        let interrupt = Interrupt::new(py)?;
+        let options = Options { n_ctx, n_seq_max, rows_per_pass: ROWS_PER_WAVE, kv };
+        let loading = Loading { options, kernels, n_thread, progress };
+        loading.open(py, config, None, |_| Ok(WeightSource::Tensors(&sources)))
+    }
 
-        let mut region: Option<Region> = None;
-        let mut refused: Option<RegionError> = None;
-        let mut failed: Option<PyErr> = None;
-        let loaded = py.detach(|| {
-            let host = Host::start(n_thread).map_err(LoadError::Threads)?;
-            let memory = |n_bytes| match Region::new(n_bytes) {
-                Ok(reserved) => Ok(region.insert(reserved).as_ptr()),
-                Err(error) => {
-                    refused = Some(error);
-                    Err(Error::Region { len: 0, used: 0, n: n_bytes, bytes_each: 1 })
-                }
-            };
-            let mut on_progress = |done: usize, total: usize| {
-                let told = Python::attach(|py| {
-                    progress.as_ref().map_or(Ok(()), |tell| tell.call1(py, (done, total)).map(drop))
-                });
-                let told = told.and_then(|()| interrupt.check());
-                failed = told.err();
-                failed.is_none()
-            };
-            let options = Options { n_ctx, n_seq_max, rows_per_pass: ROWS_PER_WAVE, kv };
-            // SAFETY: a region is zeroed, begins at a multiple of 2 MiB, is reserved for this engine alone, and is kept beside
-            // it in `Open` and dropped after it; `choose_kernels` has asked the processor.
-            unsafe {
-                runtime::Engine::new(
-                    config,
-                    WeightSource::Tensors(&sources),
-                    options,
-                    kernels,
-                    Box::new(host),
-                    memory,
-                    &mut on_progress,
-                )
-            }
-            .map_err(LoadError::Core)
-        });
-        match (loaded, region) {
-            (Ok(engine), Some(region)) => {
-                let open = Open { engine, region, batch: Batch::default() };
-                Ok(Engine { open: Mutex::new(Some(open)), n_ctx, n_vocab, n_seq_max, kv })
-            }
-            (Err(LoadError::Threads(error)), _) => {
-                Err(PyOSError::new_err(format!("cannot start {n_thread} threads: {error}; use fewer threads")))
-            }
-            (Err(LoadError::Core(error)), _) => Err(match (failed, refused) {
-                (Some(failed), _) => failed,
-                (_, Some(refused)) => out_of_memory(py, refused.to_string()),
-                _ => to_py(py, &error),
-            }),
-            (Ok(_), None) => unreachable!("a loaded engine has asked for its memory"),
-        }
+    /// Load a model from the image at `path`: all of it, or what has room in `budget` bytes, and the rest as layers need it.
+    ///
+    /// `rows_per_pass` is how many tokens one reading of the weights is for. `paranoid` checks the digest of every layer
+    /// each time that it is read, not the first time alone.
+    #[staticmethod]
+    #[pyo3(signature = (
+        path, *, n_ctx, n_seq_max, threads=None, kernels=None, kv="f16", budget=None, rows_per_pass=256, paranoid=false,
+        progress=None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+    fn from_image(
+        py: Python<'_>,
+        path: PathBuf,
+        n_ctx: i64,
+        n_seq_max: i64,
+        threads: Option<i64>,
+        kernels: Option<&str>,
+        kv: &str,
+        budget: Option<usize>,
+        rows_per_pass: usize,
+        paranoid: bool,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let (n_ctx, n_seq_max) = checked_counts(n_ctx, n_seq_max)?;
+        let options = Options { n_ctx, n_seq_max, rows_per_pass, kv: checked_kv(kv)? };
+        let (kernels, n_thread) = (choose_kernels(py, kernels)?, checked_threads(threads)?);
+        let head = py.detach(|| OpenImage::read(&path)).map_err(|error| cannot_open(py, &path, error))?;
+        let image = head.parse().map_err(|error| cannot_open(py, &path, error.into()))?;
+        let plan = image::plan(&image, &options, n_thread, budget).map_err(|error| to_py(py, &error))?;
+        let loading = Loading { options, kernels, n_thread, progress };
+        let mut is_direct = None;
+        let opened = loading.open(py, image.config.clone(), Some(&path), |path| {
+            let path = path.expect("given above");
+            let (weights, direct) = image::weights(&image, path, paranoid)?;
+            is_direct = Some(direct);
+            Ok(WeightSource::Image { layout: &image.layout, plan, image: weights })
+        })?;
+        Ok(Engine { is_direct, ..opened })
     }
 
     /// Open an empty sequence. Raises `MemoryBudgetError` when all `n_seq_max` are taken.
@@ -275,6 +265,14 @@ impl Engine {
         dict.set_item("pass_us", telemetry.pass_us)?;
         dict.set_item("output_us", telemetry.output_us)?;
         dict.set_item("layers", layers)?;
+        let engine = &open(&mut guard)?.engine;
+        let (counts, lock) = (engine.store().counts(), engine.lock());
+        dict.set_item("bytes_read", counts.bytes_read)?;
+        dict.set_item("n_request", counts.n_request)?;
+        dict.set_item("n_retry", counts.n_retry)?;
+        dict.set_item("n_stall", counts.n_stall)?;
+        dict.set_item("n_deferred", lock.n_deferred())?;
+        dict.set_item("longest_deferral_us", lock.longest_deferral_us())?;
         Ok(dict)
     }
 
@@ -308,6 +306,13 @@ impl Engine {
         dict.set_item("bytes_weights", bytes.weights)?;
         dict.set_item("bytes_kv", engine.sequences().bytes_held())?;
         dict.set_item("bytes_kv_reserved", bytes.kv)?;
+        let store = engine.store();
+        dict.set_item("bytes_streamed", store.plan().bytes_streamed(store.weights().layout()))?;
+        dict.set_item(
+            "n_layer_pinned",
+            (0..engine.config().n_layer).filter(|&layer| !store.is_streamed(layer)).count(),
+        )?;
+        dict.set_item("direct_io", self.is_direct)?;
         dict.set_item("bytes_activations", bytes.activations)?;
         dict.set_item("bytes_resident", residency.map(|r| r.bytes_resident))?;
         dict.set_item("bytes_huge_pages", residency.map(|r| r.bytes_huge))?;
@@ -323,8 +328,92 @@ impl Engine {
     }
 }
 
+fn checked_counts(n_ctx: i64, n_seq_max: i64) -> PyResult<(usize, usize)> {
+    match (usize::try_from(n_ctx), usize::try_from(n_seq_max)) {
+        (Ok(n_ctx @ 1..), Ok(n_seq_max @ 1..)) => Ok((n_ctx, n_seq_max)),
+        _ => Err(PyValueError::new_err(format!(
+            "expected n_ctx and n_seq_max of 1 or more, got n_ctx={n_ctx}, n_seq_max={n_seq_max}"
+        ))),
+    }
+}
+
+/// The error of an image that cannot be opened, with its name.
+fn cannot_open(py: Python<'_>, path: &Path, error: OpenError) -> PyErr {
+    match error {
+        OpenError::Io(error) => {
+            let code = error.raw_os_error().unwrap_or(0);
+            PyOSError::new_err((code, error.to_string(), path.display().to_string()))
+        }
+        OpenError::Core(error) => to_py(py, &error),
+    }
+}
+
+/// How a model is loaded, whatever its weights come from.
+struct Loading {
+    options: Options,
+    kernels: &'static Kernels,
+    n_thread: usize,
+    progress: Option<Py<PyAny>>,
+}
+
+impl Loading {
+    fn open<'a>(
+        self,
+        py: Python<'_>,
+        config: ModelConfig,
+        path: Option<&Path>,
+        source: impl FnOnce(Option<&Path>) -> Result<WeightSource<'a>, OpenError> + Send,
+    ) -> PyResult<Engine> {
+        let Loading { options, kernels, n_thread, progress } = self;
+        let n_vocab = config.n_vocab;
+        let interrupt = Interrupt::new(py)?;
+        let mut region: Option<Region> = None;
+        let mut refused: Option<RegionError> = None;
+        let mut failed: Option<PyErr> = None;
+        let loaded = py.detach(|| {
+            let host = Host::start(n_thread).map_err(LoadError::Threads)?;
+            let memory = |n_bytes| match Region::new(n_bytes) {
+                Ok(reserved) => Ok(region.insert(reserved).as_ptr()),
+                Err(error) => {
+                    refused = Some(error);
+                    Err(Error::Region { len: 0, used: 0, n: n_bytes, bytes_each: 1 })
+                }
+            };
+            let mut on_progress = |done: usize, total: usize| {
+                let told = Python::attach(|py| {
+                    progress.as_ref().map_or(Ok(()), |tell| tell.call1(py, (done, total)).map(drop))
+                });
+                let told = told.and_then(|()| interrupt.check());
+                failed = told.err();
+                failed.is_none()
+            };
+            let source = source(path).map_err(LoadError::Open)?;
+            // SAFETY: a region is zeroed, begins at a multiple of 2 MiB, is reserved for this engine alone, and is kept beside
+            // it in `Open` and dropped after it; `choose_kernels` has asked the processor.
+            unsafe { runtime::Engine::new(config, source, options, kernels, Box::new(host), memory, &mut on_progress) }
+                .map_err(|error| LoadError::Open(OpenError::Core(error)))
+        });
+        match (loaded, region) {
+            (Ok(engine), Some(region)) => {
+                let open = Open { engine, region, batch: Batch::default() };
+                let Options { n_ctx, n_seq_max, kv, .. } = options;
+                Ok(Engine { open: Mutex::new(Some(open)), n_ctx, n_vocab, n_seq_max, kv, is_direct: None })
+            }
+            (Err(LoadError::Threads(error)), _) => {
+                Err(PyOSError::new_err(format!("cannot start {n_thread} threads: {error}; use fewer threads")))
+            }
+            (Err(LoadError::Open(error)), _) => Err(match (failed, refused, error) {
+                (Some(failed), ..) => failed,
+                (_, Some(refused), _) => out_of_memory(py, refused.to_string()),
+                (_, _, error) => cannot_open(py, path.unwrap_or(Path::new("")), error),
+            }),
+            (Ok(_), None) => unreachable!("a loaded engine has asked for its memory"),
+        }
+    }
+}
+
 /// Why a model was not loaded.
 enum LoadError {
     Threads(std::io::Error),
-    Core(Error),
+    Open(OpenError),
 }

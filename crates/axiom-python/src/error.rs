@@ -12,6 +12,10 @@ pub fn to_py(py: Python<'_>, error: &Error) -> PyErr {
         | Error::MissingTensor { .. }
         | Error::UnknownTensor { .. }
         | Error::Damaged { .. }
+        | Error::NotAnImage
+        | Error::NewerImage { .. }
+        | Error::DamagedHead
+        | Error::Image { .. }
         | Error::Metadata { .. } => "ModelFormatError",
         Error::UnsupportedTokenizer { .. } => "UnsupportedModelError",
         Error::Region { .. } | Error::NoSequence { .. } => "MemoryBudgetError",

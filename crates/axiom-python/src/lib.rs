@@ -6,6 +6,7 @@ mod engine;
 mod engine_arguments;
 mod error;
 mod host;
+mod image;
 mod metadata;
 mod receipt;
 mod sampler;
@@ -24,6 +25,8 @@ mod _native {
     use crate::engine::Engine;
     #[pymodule_export]
     use crate::host::{default_threads, info, kernel_info, read_bandwidth};
+    #[pymodule_export]
+    use crate::image::{blake3, pack_matrix};
     #[pymodule_export]
     use crate::receipt::ReceiptChain;
     #[pymodule_export]

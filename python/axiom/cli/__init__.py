@@ -1,4 +1,5 @@
-"""The command line: `axiom run`, `chat`, `inspect`, `tokenize`, `score`, `bench`, `verify`, `plot`, `doctor`.
+"""The command line: `axiom run`, `chat`, `inspect`, `tokenize`, `score`, `bench`, `pack`,
+`verify-image`, `verify`, `plot`, `doctor`.
 
 One file for each command, imported when it is called, so that the start is quick. Results go to standard output,
 everything else to standard error. Exit codes: 0 done, 1 an error (one line, no traceback), 2 a wrong command line,
@@ -22,6 +23,8 @@ _COMMANDS = {
     "tokenize": "Show the tokens of a text, or the text of tokens.",
     "score": "Compute how probable a model finds a text.",
     "bench": "Measure the speed of prefill and decode.",
+    "pack": "Make an image of a model, which can run in less memory than it has.",
+    "verify-image": "Check every byte of an image against its digests.",
     "verify": "Make the text of a receipt again and compare every bit.",
     "plot": "Draw the timeline of a run from its telemetry.",
     "doctor": "Show what was detected on this machine, what is chosen, and why.",
@@ -37,7 +40,8 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = import_module(f"axiom.cli.{cmd_name}").command
+        module = cmd_name.replace("-", "_")
+        command: click.Command = import_module(f"axiom.cli.{module}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -27,10 +27,10 @@ def command(model: str | None, metadata: bool, tensors: bool, template: bool, di
     Only the header is read. Without FILE, shows the model that comes with the package.
     """
     from axiom.chat import chosen_template
-    from axiom.gguf_file import GGUFFile
+    from axiom.model_file import open_model
     from axiom.runtime import default_model_path
 
-    gguf = GGUFFile(model or default_model_path())
+    gguf = open_model(model or default_model_path())
     if template:
         click.echo(chosen_template(gguf.metadata, None))
         return

@@ -37,12 +37,12 @@ def command(
     as_json: bool,
 ) -> None:
     """Show the tokens of TEXT ("-" is standard input). It reads the header alone, of vocabulary-only files too."""
-    from axiom.gguf_file import GGUFFile
+    from axiom.model_file import open_model
     from axiom.runtime import default_model_path
     from axiom.tokenizer import Tokenizer
 
     given = read_text(text, "text")
-    tokenizer = Tokenizer(GGUFFile(model or default_model_path()), backend)
+    tokenizer = Tokenizer(open_model(model or default_model_path()), backend)
     if decode:
         try:
             tokens = [int(word) for word in given.replace(",", " ").replace("[", " ").replace("]", " ").split()]

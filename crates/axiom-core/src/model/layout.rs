@@ -15,6 +15,8 @@ use alloc::vec::Vec;
 
 /// Extents begin and end at multiples of this: what disks read and pages hold.
 pub const EXTENT_ALIGN: usize = 4096;
+/// Rows of the embedding that are read at a time.
+pub(super) const ROWS_AT_ONCE: usize = 16;
 /// Tensors begin at multiples of this: a cache line.
 const TENSOR_ALIGN: usize = 64;
 
@@ -230,6 +232,18 @@ impl ModelLayout {
     /// The extent of the output.
     pub fn output_extent(&self) -> usize {
         self.extents.len() - 1
+    }
+
+    /// Room for the embedding rows that are read at a time, where the embedding is not in memory.
+    pub fn bytes_embedding_rows(&self) -> usize {
+        ROWS_AT_ONCE * self.bytes_embedding_row()
+    }
+
+    /// Room for the panel of a row, which begins anywhere in a page.
+    pub(super) fn bytes_embedding_row(&self) -> usize {
+        let at = &self.token_embd;
+        let bytes_panel = at.format.bytes_panel(at.n_col).expect("checked in the layout");
+        round_up(bytes_panel + EXTENT_ALIGN - 1, EXTENT_ALIGN)
     }
 
     /// Bytes of all extents.

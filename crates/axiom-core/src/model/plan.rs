@@ -46,12 +46,14 @@ impl MemoryPlan {
         let mut is_pinned = vec![false; layout.extents.len()];
         is_pinned[layout.output_extent()] = true;
         is_pinned[ModelLayout::EMBEDDING] = layout.output.head.is_none();
+        let rows = if is_pinned[ModelLayout::EMBEDDING] { 0 } else { layout.bytes_embedding_rows() };
         let pinned = |is_pinned: &[bool]| -> usize {
             layout.extents.iter().zip(is_pinned).filter(|(_, pinned)| **pinned).map(|(bytes, _)| bytes).sum()
         };
+        let budget = budget.saturating_sub(rows);
         let floor = pinned(&is_pinned) + n_landing * bytes_landing;
         if floor > budget {
-            return Err(Error::Budget { floor, budget });
+            return Err(Error::Budget { floor: floor + rows, budget: budget + rows });
         }
         // As many layers as fit, evenly spread; fewer, should an uneven model make the spread ones larger than the first.
         for n_pinned in (0..n_layer).rev() {

@@ -1,6 +1,6 @@
 //! `WeightStore`: the weights of a model, some pinned in memory, the rest coming from a device as layers need them.
 
-use super::layout::{EXTENT_ALIGN, ModelLayout};
+use super::layout::{EXTENT_ALIGN, ModelLayout, ROWS_AT_ONCE};
 use super::matrix::row_of_panel;
 use super::packing::{TensorSource, pack_matrix};
 use super::plan::MemoryPlan;
@@ -42,9 +42,6 @@ pub struct WeightImage {
 /// Progress of a load in bytes, done and in all; stops it with `false`.
 pub type Progress<'a> = &'a mut dyn FnMut(usize, usize) -> bool;
 
-/// Rows of the embedding that are read at a time, where it is not pinned.
-const ROWS_AT_ONCE: usize = 16;
-
 /// All weights.
 pub struct WeightStore {
     weights: Arc<Weights>,
@@ -77,7 +74,7 @@ impl WeightStore {
         let landing = core::iter::repeat_n(plan.bytes_landing, plan.n_landing);
         let pool = WeightPool::carve(region, sizes.into_iter().chain(landing))?;
         let is_read_by_row = !plan.is_pinned[ModelLayout::EMBEDDING];
-        let room = if is_read_by_row { ROWS_AT_ONCE * room_of_row(&layout) } else { 0 };
+        let room = if is_read_by_row { layout.bytes_embedding_rows() } else { 0 };
         let panels = region.carve_pages(room)?;
         Ok(WeightStore { weights: Arc::new(Weights::new(layout)), pool, plan, panels, stream: None })
     }
@@ -248,7 +245,7 @@ impl WeightStore {
             return Ok(false);
         }
         let layout = self.weights.layout();
-        let (matrix, room) = (layout.token_embd, room_of_row(layout));
+        let (matrix, room) = (layout.token_embd, layout.bytes_embedding_row());
         let Stream { image, streamer } = self.stream.as_mut().expect("what is not pinned has a stream");
         let start = image.extents[ModelLayout::EMBEDDING].offset;
         let bytes_panel = matrix.format.bytes_panel(matrix.n_col).expect("checked in the layout");
@@ -276,12 +273,6 @@ impl WeightStore {
         }
         Ok(true)
     }
-}
-
-/// Room for a panel that begins anywhere in a page.
-fn room_of_row(layout: &ModelLayout) -> usize {
-    let bytes_panel = layout.token_embd.format.bytes_panel(layout.token_embd.n_col).expect("checked in the layout");
-    (bytes_panel + EXTENT_ALIGN - 1).next_multiple_of(EXTENT_ALIGN)
 }
 
 /// Whether the extent at `base` has its digest.

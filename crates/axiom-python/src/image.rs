@@ -1,0 +1,125 @@
+//! Images: packing a matrix, the digest of bytes, and what an engine is opened from.
+
+use crate::error::to_py;
+use crate::host::checked_threads;
+use axiom_core::error::Error;
+use axiom_core::format::Format;
+use axiom_core::image::{self, HEADER, Image, head_bytes};
+use axiom_core::model::{MemoryPlan, TensorSource, WeightImage, pack_matrix as pack};
+use axiom_core::runtime::{Engine, Options};
+use axiom_host::Host;
+use axiom_host::disk::Disk;
+use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1};
+use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// Return the BLAKE3 digest of a uint8 array, 32 bytes.
+#[pyfunction]
+#[pyo3(signature = (data, /))]
+pub fn blake3<'py>(py: Python<'py>, data: PyReadonlyArray1<'py, u8>) -> PyResult<Bound<'py, PyBytes>> {
+    let bytes = data.as_slice()?;
+    let digest = py.detach(|| image::digest(bytes));
+    Ok(PyBytes::new(py, &digest))
+}
+
+/// Pack a matrix, rows of GGUF blocks in a uint8 array, into the panels that `out` is room for, on all threads.
+#[pyfunction]
+#[pyo3(signature = (format, rows, cols, data, out, threads=None))]
+pub fn pack_matrix<'py>(
+    py: Python<'py>,
+    format: &str,
+    rows: usize,
+    cols: usize,
+    data: PyReadonlyArray1<'py, u8>,
+    out: &Bound<'py, PyArray1<u8>>,
+    threads: Option<i64>,
+) -> PyResult<()> {
+    let format = Format::from_name(format)
+        .ok_or_else(|| PyValueError::new_err(format!("no weight format is named {format:?}")))?;
+    let n_thread = checked_threads(threads)?;
+    let source = TensorSource { name: "matrix", format, n_row: rows, n_col: cols, bytes: data.as_slice()? };
+    source.check_len().map_err(|error| to_py(py, &error))?;
+    let mut writable = out.try_readwrite()?;
+    let room = writable.as_slice_mut()?;
+    if Some(room.len()) != format.bytes_matrix(rows, cols) {
+        return Err(PyValueError::new_err(format!("out: {} bytes are no room for the panels", room.len())));
+    }
+    let packed = py.detach(|| Host::start(n_thread).map(|host| pack(&source, room, &host)));
+    packed.map_err(|error| PyOSError::new_err(format!("cannot start {n_thread} threads: {error}; use fewer threads")))
+}
+
+/// An image opened to load from.
+pub struct OpenImage {
+    head: Vec<u8>,
+    bytes_file: u64,
+}
+
+impl OpenImage {
+    /// Reads the head of the image at `path`.
+    pub fn read(path: &Path) -> Result<OpenImage, OpenError> {
+        let mut file = File::open(path)?;
+        let bytes_file = file.metadata()?.len();
+        let mut head = Vec::with_capacity(HEADER);
+        file.by_ref().take(HEADER as u64).read_to_end(&mut head)?;
+        let n_head = head_bytes(&head, bytes_file)?;
+        file.take((n_head - HEADER) as u64).read_to_end(&mut head)?;
+        Ok(OpenImage { head, bytes_file })
+    }
+
+    /// The head, checked.
+    pub fn parse(&self) -> Result<Image<'_>, Error> {
+        Image::parse(&self.head, self.bytes_file)
+    }
+}
+
+/// What is pinned of an image in a region of `budget` bytes; all of it without one.
+pub fn plan(image: &Image<'_>, options: &Options, n_worker: usize, budget: Option<usize>) -> Result<MemoryPlan, Error> {
+    match budget {
+        None => Ok(MemoryPlan::resident(&image.layout)),
+        Some(budget) => {
+            let besides = Engine::bytes_besides_weights(&image.config, options, n_worker)?;
+            MemoryPlan::fit(&image.layout, budget.saturating_sub(besides))
+        }
+    }
+}
+
+/// The weights of an image, read through a disk of their own.
+pub fn weights(image: &Image<'_>, path: &Path, is_paranoid: bool) -> Result<(WeightImage, bool), OpenError> {
+    let disk = Disk::open(path)?;
+    let is_direct = disk.is_direct();
+    let weights = WeightImage {
+        device: Box::new(disk),
+        extents: image.extents.clone(),
+        digest: image::digest,
+        is_paranoid,
+        bytes_request: BYTES_REQUEST,
+    };
+    Ok((weights, is_direct))
+}
+
+/// Bytes of a request: a disk's full speed, and small enough that several are under way.
+const BYTES_REQUEST: usize = 2 << 20;
+
+/// Why an image was not opened.
+pub enum OpenError {
+    /// The system said so.
+    Io(std::io::Error),
+    /// The image did.
+    Core(Error),
+}
+
+impl From<std::io::Error> for OpenError {
+    fn from(error: std::io::Error) -> OpenError {
+        OpenError::Io(error)
+    }
+}
+
+impl From<Error> for OpenError {
+    fn from(error: Error) -> OpenError {
+        OpenError::Core(error)
+    }
+}

@@ -1,0 +1,38 @@
+"""`axiom verify-image`: check every byte of an image against its digests."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from axiom.cli.options import json_option
+from axiom.cli.terminal import ProgressLine, echo_json
+
+__all__ = ["command"]
+
+
+@click.command("verify-image")
+@click.argument("image", metavar="IMAGE.axiom")
+@json_option
+def command(image: str, as_json: bool) -> None:
+    """Read all of IMAGE.axiom and compare it with the digests in its head. Exit code 1 where something differs."""
+    from axiom.image_file import ImageFile
+
+    opened = ImageFile(image)
+    with ProgressLine("reading") as progress:
+        damaged = [extent for extent, right in opened.verify(progress) if not right]
+        padding = opened.padding_is_zero()
+    if as_json:
+        facts = {"file": image, "extents": len(opened.extents), "damaged": damaged, "padding_is_zero": padding}
+        echo_json({**facts, "source_sha256": opened.digest(), "whole": not damaged and padding})
+    elif damaged:
+        click.echo(
+            f"{image}: damaged in extents {', '.join(map(str, damaged))} of {len(opened.extents)}; pack it again"
+        )
+    elif not padding:
+        click.echo(f"{image}: bytes between extents are not zero; pack it again")
+    else:
+        click.echo(f"{image}: whole, {len(opened.extents)} extents, packed from the GGUF {opened.digest()}")
+    if damaged or not padding:
+        sys.exit(1)

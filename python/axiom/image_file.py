@@ -1,0 +1,199 @@
+"""An `.axiom` image on disk: a model packed so that an engine computes from it as it lies (docs/image.md).
+
+The head is read whole, checked against its digest, and gives what a GGUF header gives: metadata, tensors, and the
+digests of the GGUF that it was packed from. Weights stay on disk until an engine reads them.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from axiom.gguf_cursor import Cursor, MetadataValue, format_error
+from axiom.gguf_header import TensorInfo, read_metadata
+from axiom.gguf_types import TensorFormat
+
+__all__ = ["HEADER", "HEADER_BYTES", "MAGIC", "ROOT_OFFSET", "VERSION", "ExtentInfo", "ImageFile", "image_digest"]
+
+MAGIC = b"AXIOMIMG"
+VERSION = 1
+HEADER_BYTES = 4096
+ROOT_OFFSET = HEADER_BYTES - 32
+# magic, version, reserved, bytes of the file, bytes of the head, four sections (offset, bytes): metadata, directory,
+# names, extents; count of tensors; SHA-256 of the GGUF and of its header; then the configuration.
+HEADER = struct.Struct("<8sIIQQ8QQ32s32s")
+CONFIG_OFFSET = 168
+CONFIG = struct.Struct("<8Qd2QdQ5dQ")
+TENSOR_ENTRY = struct.Struct("<IIIIQQQQ")
+EXTENT_ENTRY = struct.Struct("<QQ32s")
+_MOST_HEAD = 1 << 30
+
+
+class ExtentInfo:
+    """One run of weights: its place in the file and its digest."""
+
+    def __init__(self, offset: int, n_bytes: int, digest: bytes):
+        """Take the numbers of the table."""
+        self.offset, self.n_bytes, self.digest = offset, n_bytes, digest
+
+
+def image_digest(data: bytes | bytearray | memoryview | npt.NDArray[np.uint8]) -> bytes:
+    """Return the BLAKE3 digest of some bytes, by the extension if it is there."""
+    try:
+        from axiom._native import blake3
+    except ImportError:
+        from axiom.reference.image import blake3
+    result: bytes = blake3(np.frombuffer(data, np.uint8))
+    return result
+
+
+class ImageFile:
+    """The head of an image, with the attributes of `GGUFFile` that a model needs.
+
+    Raises `ModelFormatError` if the head is not sound, `OSError` if the file cannot be read.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        """Read and check the head at `path`."""
+        self.path = Path(path)
+        self.paths: tuple[Path, ...] = (self.path,)
+        with self.path.open("rb") as file:
+            self.n_bytes = os.fstat(file.fileno()).st_size
+            head = self._read_head(file)
+        self._head = np.frombuffer(head, np.uint8)
+        self._kept: tuple[int, bytes] | None = None
+        self._source_sha256: bytes
+        self._header_sha256: bytes
+        fields = HEADER.unpack_from(head)
+        (_, self.version, _, _, _, *sections, n_tensors, self._source_sha256, self._header_sha256) = fields
+        metadata, directory, names, table = zip(sections[::2], sections[1::2], strict=True)
+        cursor = Cursor(self.path, self._head[metadata[0] : metadata[0] + metadata[1]])
+        self.metadata: dict[str, MetadataValue] = read_metadata(cursor)
+        self.extents = tuple(
+            ExtentInfo(*EXTENT_ENTRY.unpack_from(head, at))
+            for at in range(table[0], table[0] + table[1], EXTENT_ENTRY.size)
+        )
+        self._config = CONFIG.unpack_from(head, CONFIG_OFFSET)
+        self._places: dict[str, tuple[int, int, int]] = {}
+        self.tensors: dict[str, TensorInfo] = {}
+        for i in range(n_tensors):
+            self._add_tensor(TENSOR_ENTRY.unpack_from(head, directory[0] + i * TENSOR_ENTRY.size), names, head)
+
+    def __repr__(self) -> str:
+        """Show the path and what is in the file."""
+        return f"ImageFile({str(self.path)!r}: {len(self.metadata)} keys, {len(self.tensors)} tensors)"
+
+    def _wrong(self, what: str, expected: object, got: object) -> Exception:
+        remedy = "the file is cut off or damaged: pack or download it again"
+        return format_error(self.path, None, what, str(expected), str(got), remedy)
+
+    def _read_head(self, file: Any) -> bytes:
+        header = file.read(HEADER_BYTES)
+        if header[:8] != MAGIC:
+            remedy = "this is not an .axiom image; make one with `axiom pack`"
+            raise format_error(self.path, 0, "magic", repr(MAGIC), repr(header[:8]), remedy)
+        if len(header) < HEADER_BYTES:
+            raise self._wrong("length of the file", f"{HEADER_BYTES} bytes or more", len(header))
+        _, version, _, n_file, n_head, *_ = HEADER.unpack_from(header)
+        if version != VERSION:
+            remedy = "update the program, or pack the model again"
+            raise format_error(self.path, 8, "version", f"{VERSION}, which this program reads", str(version), remedy)
+        if n_file != self.n_bytes:
+            raise self._wrong("length of the file", f"{n_file} bytes", self.n_bytes)
+        if not HEADER_BYTES <= n_head <= min(n_file, _MOST_HEAD):
+            raise self._wrong("length of the head", f"up to {min(n_file, _MOST_HEAD)}", n_head)
+        rest = file.read(n_head - HEADER_BYTES)
+        head: bytes = header + rest
+        if len(head) < n_head or image_digest(header[:ROOT_OFFSET] + rest) != header[ROOT_OFFSET:]:
+            raise self._wrong("digest of the head", header[ROOT_OFFSET:].hex()[:16], "another")
+        return head
+
+    def _add_tensor(self, entry: tuple[int, ...], names: tuple[int, int], head: bytes) -> None:
+        start, length, code, extent, rows, cols, offset, n_bytes = entry
+        name = head[names[0] + start : names[0] + start + length].decode("utf-8", "replace")
+        if start + length > names[1] or extent >= len(self.extents) or name in self.tensors:
+            raise self._wrong(f"tensor {name!r}", "a name of its own and an extent of the image", f"extent {extent}")
+        try:
+            form = TensorFormat(code)
+        except ValueError:
+            raise self._wrong(f"format of {name!r}", "a known one", code) from None
+        is_vector = rows == 1 and form is TensorFormat.F32 and n_bytes == 4 * cols
+        shape = (cols,) if is_vector else (rows, cols)
+        self._places[name] = (extent, offset, n_bytes)
+        self.tensors[name] = TensorInfo(
+            name, form, shape, 0, self.extents[extent].offset + offset, rows * form.row_bytes(cols)
+        )
+
+    def tensor_data(self, name: str) -> npt.NDArray[np.uint8]:
+        """Return the bytes of tensor `name` as a GGUF file has them, read and unpacked by the reference body."""
+        from axiom.reference.format import format_named
+
+        info = self.tensors[name]
+        extent, offset, n_bytes = self._places[name]
+        packed = self._extent(extent)[offset : offset + n_bytes]
+        if len(info.shape) == 1:
+            return np.frombuffer(packed, np.uint8)
+        rows, cols = info.shape
+        return format_named(info.format.name).unpack(bytes(packed), rows, cols).reshape(-1)
+
+    def _extent(self, extent: int) -> memoryview:
+        """Read an extent and check its digest. The latest one is kept, since tensors are read in order."""
+        if self._kept is not None and self._kept[0] == extent:
+            return memoryview(self._kept[1])
+        data = self.read_extent(extent)
+        if image_digest(data) != self.extents[extent].digest:
+            raise self._wrong(f"extent {extent}", "the digest that it was packed with", "another")
+        self._kept = (extent, data)
+        return memoryview(data)
+
+    def read_extent(self, extent: int) -> bytes:
+        """Return the bytes of an extent, as they are."""
+        at = self.extents[extent]
+        with self.path.open("rb") as file:
+            file.seek(at.offset)
+            data = file.read(at.n_bytes)
+        if len(data) != at.n_bytes:
+            raise self._wrong(f"length of extent {extent}", at.n_bytes, len(data))
+        return data
+
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> Iterator[tuple[int, bool]]:
+        """Yield each extent and whether its digest is right. `progress(n_done, n_bytes)` counts bytes read."""
+        done, total = 0, sum(at.n_bytes for at in self.extents)
+        for extent, at in enumerate(self.extents):
+            right = image_digest(self.read_extent(extent)) == at.digest
+            done += at.n_bytes
+            if progress is not None:
+                progress(done, total)
+            yield extent, right
+
+    def padding_is_zero(self) -> bool:
+        """Whether everything between and after the extents is zero, as it was packed."""
+        ends = [len(self._head), *(at.offset + at.n_bytes for at in self.extents)]
+        starts = [*(at.offset for at in self.extents), self.n_bytes]
+        with self.path.open("rb") as file:
+            for end, start in zip(ends, starts, strict=True):
+                file.seek(end)
+                if any(file.read(start - end)):
+                    return False
+        return True
+
+    def release_pages(self) -> None:
+        """Give back what reading has taken."""
+        self._kept = None
+
+    def header_digest(self) -> bytes:
+        """Return `GGUFFile.header_digest` of the GGUF that this was packed from."""
+        return self._header_sha256
+
+    def digest(self, progress: Callable[[int, int], None] | None = None) -> str:
+        """Return `GGUFFile.digest` of the GGUF that this was packed from, as the packer noted it.
+
+        It names the same model. That the weights here are still those is what the image's own digests say.
+        """
+        return self._source_sha256.hex()

@@ -1,0 +1,21 @@
+"""A model on disk, in either of its forms: a GGUF, or an `.axiom` image packed from one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TypeAlias
+
+from axiom.gguf_file import GGUFFile
+from axiom.image_file import MAGIC, ImageFile
+
+__all__ = ["ModelFile", "open_model"]
+
+ModelFile: TypeAlias = GGUFFile | ImageFile
+
+
+def open_model(path: str | os.PathLike[str]) -> ModelFile:
+    """Open the model at `path` by what its first bytes say it is. Raises as `GGUFFile` and `ImageFile` do."""
+    with Path(path).open("rb") as file:
+        is_image = file.read(len(MAGIC)) == MAGIC
+    return ImageFile(path) if is_image else GGUFFile(path)
