@@ -3,7 +3,7 @@
 use crate::console::CONSOLE;
 use crate::exit::{Status, exit};
 use crate::line;
-use crate::nub::{self, CorePage, Report};
+use crate::nub::{CorePage, Report};
 use core::arch::asm;
 use core::panic::PanicInfo;
 
@@ -94,10 +94,15 @@ fn registers(r: &Report) {
 
 /// Prints the functions from `rip` outwards.
 fn backtrace(rip: u64, frame: u64) {
-    const MOST_FRAMES: usize = 32;
+    const MOST_FRAMES: usize = 24;
     let (mut rip, mut frame) = (rip, frame);
     for _ in 0..MOST_FRAMES {
-        line!("  at {rip:#x}");
+        match crate::symbols::find(rip) {
+            Some((name, offset)) if crate::memory::image().start <= rip && rip < crate::memory::image().end => {
+                line!("  at {rip:#x} {name}+{offset:#x}");
+            }
+            _ => line!("  at {rip:#x}"),
+        }
         // Only what surely is a stack is read: a fault in here ends without a word more.
         if !frame.is_multiple_of(8) || !crate::start::is_stack(frame, 16) {
             break;
@@ -121,7 +126,7 @@ pub fn backtrace_here() {
 }
 
 fn stop_others() {
-    nub::mark_all_to_stop();
+    crate::apic::stop_others();
     // SAFETY: the others are stopped, or are about to be; what this core was writing will not go on.
     unsafe { CONSOLE.break_open() };
 }

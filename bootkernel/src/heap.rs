@@ -75,9 +75,7 @@ impl Heap {
         let found = fresh(self).or_else(|| {
             // What is left of the last piece is lost: pieces are large.
             let piece = memory::take_for_heap((n_byte + layout.align()) as u64)?;
-            if piece.end as usize != self.fresh || self.fresh == 0 {
-                (self.fresh, self.end) = (piece.start as usize, piece.end as usize);
-            }
+            (self.fresh, self.end) = (piece.start as usize, piece.end as usize);
             fresh(self)
         });
         let Some((start, end)) = found else { return null_mut() };

@@ -7,15 +7,20 @@
 #![no_main]
 extern crate alloc;
 
+mod apic;
 mod clock;
 mod console;
+mod cores;
+mod devices;
 mod exit;
 mod fault;
 mod heap;
 mod intrinsics;
+mod machine;
 mod memory;
 mod nub;
 mod ports;
 mod spin;
 mod start;
+mod symbols;
 mod trial;

@@ -127,6 +127,11 @@ pub fn map_device(address: u64, n_byte: u64) {
     }
 }
 
+/// Maps registers from `start` to `end`, at multiples of a large page, with large pages.
+pub fn map_device_pages(start: u64, end: u64) {
+    try_map(start, (end - start) / Page::Large.bytes(), Page::Large, true);
+}
+
 fn try_map(address: u64, n_page: u64, page: Page, is_uncached: bool) -> bool {
     match nub::map(address, n_page, page, is_uncached) {
         Mapped::Yes => true,
@@ -146,8 +151,11 @@ pub struct Peek;
 impl Physical for Peek {
     fn read(&self, address: u64, n: usize) -> Option<&[u8]> {
         let end = address.checked_add(n as u64).filter(|end| *end < 1 << 46)?;
+        if end <= Page::Small.bytes() {
+            return nub::page_0().get(address as usize..end as usize);
+        }
         if address < Page::Small.bytes() {
-            return (n == 0).then_some(&[]);
+            return None;
         }
         let start = address / Page::Small.bytes() * Page::Small.bytes();
         for page in (start..end).step_by(Page::Small.bytes() as usize) {

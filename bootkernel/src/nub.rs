@@ -64,6 +64,7 @@ pub struct Report {
 unsafe extern "C" {
     static nub_core_pages: [CorePage; N_CORE_MAX];
     static nub_entry_tsc: u64;
+    static nub_page_0: [u8; 4096];
 }
 
 /// The pages of all cores.
@@ -202,6 +203,12 @@ pub fn set_end_of_interrupt(address: Option<u64>) {
 pub fn entry_tsc() -> u64 {
     // SAFETY: written once, before the runtime began.
     unsafe { nub_entry_tsc }
+}
+
+/// What was at the addresses below 4096, where nothing is mapped any more.
+pub fn page_0() -> &'static [u8; 4096] {
+    // SAFETY: written once, before the runtime began.
+    unsafe { &nub_page_0 }
 }
 
 /// Stops the others for good: to be followed by a non-maskable interrupt to each.

@@ -1,12 +1,13 @@
 //! The life of the runtime, from the nub's hand-over on.
 
-use crate::clock;
-use crate::console;
 use crate::exit::{Status, exit};
 use crate::line;
 use crate::memory::{self, Peek};
+use crate::nub::N_CORE_MAX;
 use crate::ports::write_u8;
+use crate::{apic, clock, console, cores};
 use axiom_core::kernels::{CpuFeatures, Kernels};
+use bare::acpi::Tables;
 use bare::boot::{BootInfo, Loader, Range};
 use core::arch::asm;
 
@@ -48,12 +49,41 @@ extern "C" fn runtime_main(magic: u32, address: u32) -> ! {
         clock::khz()
     );
     line!("axiom: up after {} us", clock::now_us());
+    let tables = acpi_tables(&info);
+    apic::set_up();
+    let listed = tables.as_ref().map_or(&[][..], Tables::cores);
+    let n_core = cores::start(listed, n_core_wanted(&info), &info.memory);
+    line!("axiom: {n_core} of {} cores", listed.len().max(1));
     let kernels = choose_kernels(&info);
     line!("axiom: kernels {}", kernels.name);
+    let disks = crate::devices::find_disks(&info, tables.as_ref());
     if let Some(test) = info.command_line.value("test") {
-        crate::trial::run(test, kernels);
+        crate::trial::run(test, kernels, disks);
     }
     exit(Status::Done)
+}
+
+/// What the firmware's tables say; without them there is one core, and PCI by ports.
+fn acpi_tables(info: &BootInfo) -> Option<Tables> {
+    match Tables::read(info.rsdp?, &Peek) {
+        Ok(tables) => Some(tables),
+        Err(error) => {
+            line!("axiom: {error}");
+            None
+        }
+    }
+}
+
+/// How many cores `cores=` asks for; all without it.
+fn n_core_wanted(info: &BootInfo) -> usize {
+    let Some(text) = info.command_line.value("cores") else { return N_CORE_MAX };
+    match str::from_utf8(text).ok().and_then(|text| text.parse().ok()) {
+        Some(n @ 1..) => n,
+        _ => {
+            line!("axiom: cores={}: expected a number from 1 on", text.escape_ascii());
+            exit(Status::CommandLine)
+        }
+    }
 }
 
 /// The best table that this processor runs, or the one that `kernels=` names.
@@ -75,11 +105,9 @@ fn set_up_core() {
 
 /// Every other core begins here.
 #[unsafe(no_mangle)]
-extern "C" fn runtime_core(_core: usize) -> ! {
+extern "C" fn runtime_core(core: usize) -> ! {
     set_up_core();
-    loop {
-        core::hint::spin_loop();
-    }
+    cores::serve(core)
 }
 
 /// Whether the `n_byte` at `address` are on a stack.
@@ -89,10 +117,15 @@ pub fn is_stack(address: u64, n_byte: u64) -> bool {
         Range { start: &raw const __fault_stack as u64, end: &raw const __fault_stack_top as u64 },
     ];
     stacks.iter().any(|stack| stack.start <= address && address.saturating_add(n_byte) <= stack.end)
+        || cores::is_stack(address, n_byte)
 }
 
 /// What there is to say of an address that is not mapped.
 pub fn stack_note(address: u64) -> &'static str {
     let guard = &raw const __guard as u64;
-    if (guard..&raw const __stack as u64).contains(&address) { ": the stack has overflowed" } else { "" }
+    if (guard..&raw const __stack as u64).contains(&address) || cores::is_guard(address) {
+        ": the stack has overflowed"
+    } else {
+        ""
+    }
 }

@@ -1,7 +1,10 @@
 //! Tests of the machine itself, asked for by `test=` on the command line: each ends as a mistake of that kind would.
 
+use crate::devices::Found;
 use crate::exit::{Status, exit};
 use crate::{clock, line, memory};
+use alloc::alloc::{Layout, alloc_zeroed};
+use alloc::vec::Vec;
 use axiom_core::conformance::CHECKS;
 use axiom_core::conformance::inputs::ARE_HALF_TIES_WRONG;
 use axiom_core::kernels::{CpuFeatures, Kernels};
@@ -10,10 +13,11 @@ use core::hint::black_box;
 use core::sync::atomic::Ordering;
 
 /// Runs the test of that name; returns if it passed and the machine may go on.
-pub fn run(name: &[u8], kernels: &'static Kernels) {
+pub fn run(name: &[u8], kernels: &'static Kernels, disks: Vec<Found>) {
     match name {
         b"none" => {}
         b"conformance" => conformance(kernels),
+        b"read" => read_disks(disks),
         b"null" => read(0),
         b"wild" => read(0x4000_dead_b000),
         b"not-canonical" => read(0x8000_0000_0000),
@@ -44,6 +48,51 @@ fn conformance(kernels: &'static Kernels) {
         let start = clock::now_us();
         check(kernels);
         line!("axiom: conformance of {}: {name}: {} ms", kernels.name, (clock::now_us() - start) / 1000);
+    }
+}
+
+/// Every disk from end to end, twice, in the largest requests with as many under way as it takes, and the sum of its bytes.
+fn read_disks(disks: Vec<Found>) {
+    for Found { name, mut disk } in disks {
+        let n_byte = disk.driver().bytes_request_max().min(1 << 20);
+        let n_slot = disk.driver().n_request_max().min(16);
+        let layout = Layout::from_size_align(n_byte * n_slot, 4096).expect("a small size");
+        // SAFETY: not of size zero.
+        let buffer = unsafe { alloc_zeroed(layout) };
+        assert!(!buffer.is_null(), "no memory for reads");
+        let total = disk.bytes() / n_byte as u64;
+        for _ in 0..2 {
+            let start = clock::now_us();
+            let (mut next, mut done, mut sum) = (0, 0, 0u64);
+            let mut free: Vec<usize> = (0..n_slot).collect();
+            while done < total {
+                while next < total
+                    && let Some(slot) = free.pop()
+                {
+                    let to = buffer.wrapping_add(slot * n_byte);
+                    // SAFETY: the slot's bytes are nobody else's.
+                    assert!(unsafe { disk.submit(slot as u64, next * n_byte as u64, to, n_byte) });
+                    next += 1;
+                }
+                let Some((slot, result)) = disk.poll() else { continue };
+                if let Err(fault) = result {
+                    line!("axiom: {name}: {} bytes at {}: {}", fault.n_byte, fault.offset, fault.error);
+                    exit(Status::Device);
+                }
+                // SAFETY: the read into the slot has ended.
+                let bytes = unsafe { core::slice::from_raw_parts(buffer.wrapping_add(slot as usize * n_byte), n_byte) };
+                // Only the first words: the disk is measured, not the sum.
+                sum = bytes[..64].iter().fold(sum, |sum, &byte| sum.wrapping_add(byte.into()));
+                free.push(slot as usize);
+                done += 1;
+            }
+            let us = (clock::now_us() - start).max(1);
+            let (n_reset, n_retry) = disk.n_trouble();
+            line!(
+                "axiom: {name}: {total} reads of {n_byte} bytes, {n_slot} under way: {us} us, {} MB/s, sum {sum}, {n_reset} resets, {n_retry} retries",
+                total * n_byte as u64 / us
+            );
+        }
     }
 }
 

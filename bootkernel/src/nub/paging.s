@@ -4,9 +4,14 @@
 .section .nub.text, "ax"
 .code32
 # Maps the image in pages of 4 KiB, each part with its rights, and the first MiB to read, where firmware and loaders leave
-# their tables; but not page 0, so that a null pointer is a fault.
+# their tables; but not page 0, so that a null pointer is a fault: of that, the runtime gets a copy.
 map_image:
     push edi
+    push esi
+    xor esi, esi
+    mov edi, offset nub_page_0
+    mov ecx, 1024
+    rep movsd
     mov dword ptr [nub_pml4], offset nub_pdpt + (PRESENT | WRITE | USER)
     mov dword ptr [nub_pdpt], offset nub_directory + (PRESENT | WRITE | USER)
     mov dword ptr [nub_directory], offset nub_low_table + (PRESENT | WRITE | USER)
@@ -46,6 +51,7 @@ map_image:
 2:  add ebx, 16
     cmp ebx, offset image_parts_end
     jne 0b
+    pop esi
     pop edi
     ret
 
@@ -188,3 +194,8 @@ nub_directory: .skip 4096
 nub_low_table: .skip 4096
 nub_image_tables: .skip N_IMAGE_TABLE * 4096
 nub_tables: .skip N_TABLE * 4096
+
+.section .bss.nub_page_0, "aw", @nobits
+.balign 16
+.globl nub_page_0
+nub_page_0: .skip 4096

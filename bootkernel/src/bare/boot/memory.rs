@@ -108,6 +108,26 @@ impl MemoryMap {
         self.usable[..self.n_usable].iter().any(within) && self.reserved[..self.n_reserved].iter().all(apart)
     }
 
+    /// The longest run of addresses in `within` that the map does not mention: where devices may be placed.
+    pub fn longest_hole(&self, within: Range) -> Range {
+        let mut best = Range::EMPTY;
+        let mut start = within.start;
+        while start < within.end {
+            let all = || self.usable[..self.n_usable].iter().chain(&self.reserved[..self.n_reserved]);
+            if let Some(over) = all().find(|range| range.start <= start && start < range.end) {
+                start = over.end;
+                continue;
+            }
+            let next = all().map(|range| range.start).filter(|&next| next > start).min().unwrap_or(u64::MAX);
+            let hole = Range { start, end: next.min(within.end) };
+            if hole.bytes() > best.bytes() {
+                best = hole;
+            }
+            start = hole.end;
+        }
+        best
+    }
+
     /// The longest run of whole pages of `page` bytes that is usable, nobody's, and at or above `floor`.
     pub fn longest_run(&self, page: u64, floor: u64) -> Range {
         let mut best = Range::EMPTY;

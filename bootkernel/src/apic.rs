@@ -1,0 +1,135 @@
+//! The local APIC of each core: its timer, and messages between cores. As x2APIC, by registers of the processor, where it has
+//! that; in memory elsewhere.
+
+use crate::memory;
+use crate::nub;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+const BASE: u32 = 0x1b;
+const BASE_IS_ON: u64 = 1 << 11;
+const BASE_IS_X2: u64 = 1 << 10;
+
+/// Registers, by their offset in memory; x2APIC numbers them by sixteenths.
+mod register {
+    pub const ID: u32 = 0x20;
+    pub const SPURIOUS: u32 = 0xf0;
+    pub const COMMAND: u32 = 0x300;
+    pub const COMMAND_TARGET: u32 = 0x310;
+    pub const TIMER: u32 = 0x320;
+    pub const TIMER_START: u32 = 0x380;
+    pub const TIMER_COUNT: u32 = 0x390;
+    pub const TIMER_DIVIDER: u32 = 0x3e0;
+    pub const END_OF_INTERRUPT: u32 = 0xb0;
+}
+
+const SPURIOUS_VECTOR: u32 = 255;
+const TIMER_VECTOR: u32 = 32;
+
+/// Where the registers are in memory; 0 means x2APIC, and 1 that nothing is set up.
+static WHERE: AtomicU64 = AtomicU64::new(1);
+
+fn read(register: u32) -> u32 {
+    match WHERE.load(Ordering::Relaxed) {
+        0 => nub::read_msr(0x800 + (register >> 4)) as u32,
+        // SAFETY: mapped by `set_up`, 32 bits at each multiple of 16.
+        base => unsafe { ((base + u64::from(register)) as *const u32).read_volatile() },
+    }
+}
+
+fn write(register: u32, value: u32) {
+    match WHERE.load(Ordering::Relaxed) {
+        0 => nub::write_msr(0x800 + (register >> 4), value.into()),
+        // SAFETY: as in `read`.
+        base => unsafe { ((base + u64::from(register)) as *mut u32).write_volatile(value) },
+    }
+}
+
+/// Finds the registers, for all cores. Called once, by the first.
+pub fn set_up() {
+    let base = nub::read_msr(BASE);
+    let has_x2 = nub::cpuid(1, 0)[2] >> 21 & 1 == 1;
+    if has_x2 {
+        WHERE.store(0, Ordering::SeqCst);
+        nub::set_end_of_interrupt(None);
+    } else {
+        let address = base & 0xf_ffff_f000;
+        memory::map_device(address, 4096);
+        WHERE.store(address, Ordering::SeqCst);
+        nub::set_end_of_interrupt(Some(address + u64::from(register::END_OF_INTERRUPT)));
+    }
+    set_up_core();
+}
+
+/// Switches this core's APIC on.
+pub fn set_up_core() {
+    let is_x2 = WHERE.load(Ordering::SeqCst) == 0;
+    nub::write_msr(BASE, nub::read_msr(BASE) | BASE_IS_ON | if is_x2 { BASE_IS_X2 } else { 0 });
+    write(register::SPURIOUS, 1 << 8 | SPURIOUS_VECTOR);
+    write(register::TIMER, 1 << 16);
+}
+
+/// The number of this core's APIC.
+pub fn id() -> u32 {
+    let id = read(register::ID);
+    if WHERE.load(Ordering::Relaxed) == 0 { id } else { id >> 24 }
+}
+
+fn send(target: u32, command: u32) {
+    const IS_PENDING: u32 = 1 << 12;
+    if WHERE.load(Ordering::Relaxed) == 0 {
+        nub::write_msr(0x800 + (register::COMMAND >> 4), u64::from(target) << 32 | u64::from(command));
+        return;
+    }
+    write(register::COMMAND_TARGET, target << 24);
+    write(register::COMMAND, command);
+    // A message that is never taken is not waited for.
+    for _ in 0..100_000 {
+        if read(register::COMMAND) & IS_PENDING == 0 {
+            return;
+        }
+    }
+}
+
+/// Resets the core `target`.
+pub fn send_reset(target: u32) {
+    send(target, 0x4500);
+}
+
+/// Wakes the core `target` in 16-bit mode at `page`, a multiple of 4 KiB below 1 MiB.
+pub fn send_start(target: u32, page: u8) {
+    send(target, 0x4600 | u32::from(page));
+}
+
+/// Stops all other cores, which were told to take it so.
+pub fn stop_others() {
+    if WHERE.load(Ordering::Relaxed) != 1 {
+        nub::mark_all_to_stop();
+        send(0, 0xc_4400);
+    }
+}
+
+/// Counts of the timer in `us` microseconds.
+fn timer_counts(us: u64) -> u32 {
+    write(register::TIMER_DIVIDER, 0b1011); // by 1
+    write(register::TIMER, 1 << 16);
+    write(register::TIMER_START, u32::MAX);
+    crate::clock::pause_us(us);
+    u32::MAX - read(register::TIMER_COUNT)
+}
+
+/// Lets this core's timer tick every `period_us`.
+pub fn start_timer(period_us: u64) {
+    const MEASURED_US: u64 = 2000;
+    const IS_PERIODIC: u32 = 1 << 17;
+    let counts = u64::from(timer_counts(MEASURED_US)) * period_us / MEASURED_US;
+    write(register::TIMER, IS_PERIODIC | TIMER_VECTOR);
+    write(register::TIMER_START, counts.clamp(1, u32::MAX.into()) as u32);
+    nub::interrupts(true);
+}
+
+/// Stops this core's timer.
+pub fn stop_timer() {
+    nub::interrupts(false);
+    write(register::TIMER, 1 << 16);
+    write(register::TIMER_START, 0);
+}

@@ -1,0 +1,265 @@
+//! `Disk`: any disk as the streamer wants one. It cuts nothing and orders nothing; what it adds to a driver is patience with a
+//! limit: a request that fails is tried once more, a device that does not answer is reset once, and then there is one error.
+
+use super::{Clock, DeviceError};
+
+/// Most requests under way.
+pub const N_REQUEST: usize = 64;
+
+/// How long a request may take before the device counts as stuck.
+pub const LIMIT_US: u64 = 700_000;
+
+/// What the drivers have in common.
+pub trait Driver {
+    /// Bytes of a sector: reads begin and end at multiples.
+    fn bytes_sector(&self) -> u32;
+    /// Sectors.
+    fn n_sector(&self) -> u64;
+    /// Bytes of the largest read.
+    fn bytes_request_max(&self) -> usize;
+    /// Reads that may be under way, at most [`N_REQUEST`]; each has a slot with a number below that.
+    fn n_request_max(&self) -> usize;
+
+    /// Queues a read; the device sees it after [`Driver::kick`].
+    ///
+    /// # Safety
+    ///
+    /// The slot is free. The bytes at `to`, a multiple of 4096, are nobody else's until the read has ended; they are whole
+    /// sectors inside the disk, and no more than the largest read.
+    unsafe fn submit(&mut self, slot: usize, sector: u64, to: *mut u8, n_byte: usize);
+
+    /// Shows the device what was queued.
+    fn kick(&mut self);
+
+    /// A read that has ended.
+    ///
+    /// # Errors
+    ///
+    /// What the device said that cannot be; it needs a reset.
+    fn poll(&mut self) -> Result<Option<Ended>, DeviceError>;
+
+    /// Begins anew, with no read under way.
+    ///
+    /// # Errors
+    ///
+    /// If it does not come back.
+    fn reset(&mut self) -> Result<(), DeviceError>;
+}
+
+impl<D: Driver + ?Sized> Driver for alloc::boxed::Box<D> {
+    fn bytes_sector(&self) -> u32 {
+        (**self).bytes_sector()
+    }
+
+    fn n_sector(&self) -> u64 {
+        (**self).n_sector()
+    }
+
+    fn bytes_request_max(&self) -> usize {
+        (**self).bytes_request_max()
+    }
+
+    fn n_request_max(&self) -> usize {
+        (**self).n_request_max()
+    }
+
+    unsafe fn submit(&mut self, slot: usize, sector: u64, to: *mut u8, n_byte: usize) {
+        // SAFETY: the caller's duty.
+        unsafe { (**self).submit(slot, sector, to, n_byte) }
+    }
+
+    fn kick(&mut self) {
+        (**self).kick();
+    }
+
+    fn poll(&mut self) -> Result<Option<Ended>, DeviceError> {
+        (**self).poll()
+    }
+
+    fn reset(&mut self) -> Result<(), DeviceError> {
+        (**self).reset()
+    }
+}
+
+/// A read that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Its slot.
+    pub slot: usize,
+    /// The device's word for what happened; 0 is success.
+    pub status: u32,
+}
+
+/// Why a read has failed for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The byte on the disk where the read began.
+    pub offset: u64,
+    /// Its length.
+    pub n_byte: usize,
+    /// What happened, the last time.
+    pub error: DeviceError,
+}
+
+#[derive(Clone, Copy)]
+struct Request {
+    tag: u64,
+    sector: u64,
+    to: *mut u8,
+    n_byte: usize,
+    since_us: u64,
+    n_attempt: u32,
+}
+
+/// A disk.
+pub struct Disk<D> {
+    driver: D,
+    clock: Clock,
+    /// By slot.
+    under_way: [Option<Request>; N_REQUEST],
+    /// Set when a reset has failed: everything that follows fails with it.
+    dead: Option<DeviceError>,
+    /// Whether something was queued since the last kick.
+    is_queued: bool,
+    n_reset: u64,
+    n_retry: u64,
+}
+
+// SAFETY: the pointers are into memory that the submitter has lent; they are handed to the device, not followed.
+unsafe impl<D: Send> Send for Disk<D> {}
+
+impl<D: Driver> Disk<D> {
+    /// The disk of that driver, which is ready.
+    pub fn new(driver: D, clock: Clock) -> Disk<D> {
+        Disk { driver, clock, under_way: [None; N_REQUEST], dead: None, is_queued: false, n_reset: 0, n_retry: 0 }
+    }
+
+    /// The driver.
+    pub fn driver(&self) -> &D {
+        &self.driver
+    }
+
+    /// Bytes of the disk.
+    pub fn bytes(&self) -> u64 {
+        self.driver.n_sector().saturating_mul(self.driver.bytes_sector().into())
+    }
+
+    /// Resets and second attempts so far.
+    pub fn n_trouble(&self) -> (u64, u64) {
+        (self.n_reset, self.n_retry)
+    }
+
+    /// Queues a read of `n_byte` bytes from `offset`; answers whether there was a slot for it.
+    ///
+    /// # Safety
+    ///
+    /// The bytes at `to`, a multiple of 4096, are nobody else's until the read has ended.
+    ///
+    /// # Panics
+    ///
+    /// If it is not of whole sectors inside the disk, or longer than the largest read.
+    pub unsafe fn submit(&mut self, tag: u64, offset: u64, to: *mut u8, n_byte: usize) -> bool {
+        let sector = u64::from(self.driver.bytes_sector());
+        assert!(
+            offset.is_multiple_of(sector)
+                && (n_byte as u64).is_multiple_of(sector)
+                && n_byte > 0
+                && n_byte <= self.driver.bytes_request_max()
+                && offset.checked_add(n_byte as u64).is_some_and(|end| end <= self.bytes())
+                && (to as usize).is_multiple_of(4096),
+            "read of {n_byte} bytes at {offset} to {to:p}"
+        );
+        let n = self.driver.n_request_max().min(N_REQUEST);
+        let Some(slot) = self.under_way[..n].iter().position(Option::is_none) else { return false };
+        self.begin(slot, Request { tag, sector: offset / sector, to, n_byte, since_us: 0, n_attempt: 0 });
+        true
+    }
+
+    fn begin(&mut self, slot: usize, mut request: Request) {
+        request.since_us = (self.clock)();
+        request.n_attempt += 1;
+        self.under_way[slot] = Some(request);
+        if self.dead.is_none() {
+            // SAFETY: the slot was free; the rest `submit` has checked, and its caller answers for.
+            unsafe { self.driver.submit(slot, request.sector, request.to, request.n_byte) };
+            self.is_queued = true;
+        }
+    }
+
+    /// A read that has ended, for good or for bad.
+    pub fn poll(&mut self) -> Option<(u64, Result<usize, Fault>)> {
+        if self.is_queued {
+            self.driver.kick();
+            self.is_queued = false;
+        }
+        loop {
+            if let Some(error) = self.dead {
+                let request = self.under_way.iter_mut().find_map(Option::take)?;
+                return Some((request.tag, Err(self.fault(&request, error))));
+            }
+            match self.driver.poll() {
+                Ok(Some(Ended { slot, status })) => {
+                    let request = self.under_way.get_mut(slot).and_then(Option::take);
+                    let Some(request) = request else {
+                        self.start_over(DeviceError::Nonsense {
+                            what: "the slot of a finished read",
+                            got: slot as u64,
+                        });
+                        continue;
+                    };
+                    match status {
+                        0 => return Some((request.tag, Ok(request.n_byte))),
+                        _ if request.n_attempt < 2 => {
+                            self.n_retry += 1;
+                            self.begin(slot, request);
+                            self.driver.kick();
+                            self.is_queued = false;
+                        }
+                        _ => {
+                            let error = DeviceError::Failed { what: "a read", status };
+                            return Some((request.tag, Err(self.fault(&request, error))));
+                        }
+                    }
+                }
+                Ok(None) => {
+                    let now = (self.clock)();
+                    let is_late = |request: &Request| now.saturating_sub(request.since_us) > LIMIT_US;
+                    if !self.under_way.iter().flatten().any(is_late) {
+                        return None;
+                    }
+                    self.start_over(DeviceError::TimedOut { waiting_for: "end of a read", after_us: LIMIT_US });
+                }
+                Err(error) => self.start_over(error),
+            }
+        }
+    }
+
+    fn fault(&self, request: &Request, error: DeviceError) -> Fault {
+        Fault { offset: request.sector * u64::from(self.driver.bytes_sector()), n_byte: request.n_byte, error }
+    }
+
+    /// Resets the device and queues what was under way once more; or gives up, if that was done before.
+    fn start_over(&mut self, error: DeviceError) {
+        let is_second = self.under_way.iter().flatten().any(|request| request.n_attempt > 1);
+        if is_second || self.n_reset > 0 && self.under_way.iter().flatten().next().is_none() {
+            // The device must not write to memory that will be someone else's.
+            self.dead = Some(self.driver.reset().err().unwrap_or(error));
+            return;
+        }
+        self.n_reset += 1;
+        if let Err(error) = self.driver.reset() {
+            self.dead = Some(error);
+            return;
+        }
+        for slot in 0..N_REQUEST {
+            if let Some(request) = self.under_way[slot].take() {
+                self.begin(slot, request);
+            }
+        }
+        self.driver.kick();
+        self.is_queued = false;
+    }
+}
+
+#[cfg(test)]
+mod tests;
