@@ -10,8 +10,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # What the compiled part is made of. The package's own Python files are used where they lie.
 SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name '*.toml')
 
+# The bare kernel is for x86-64, and is built where the toolchain makes such programs.
+KERNEL := python/axiom/bare/axiom-kernel.elf
+KERNEL_SOURCES := tools/build_kernel.py $(shell find bootkernel -path bootkernel/target -prune -o -type f -print) \
+    $(shell find crates/axiom-core/src -name '*.rs') crates/axiom-core/Cargo.toml
+ifeq ($(shell uname -sm),Linux x86_64)
+TESTED_KERNEL := $(KERNEL)
+endif
+
 .DEFAULT_GOAL := help
-.PHONY: help run test test-neon test-peers lint bench wheel clean
+.PHONY: help run kernel test-avx512 test test-neon test-peers lint bench wheel clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -20,7 +28,10 @@ help: ## Show this list
 run: $(VENV)/.built ## Tell a story with the model in the package; PROMPT="..." begins another
 	@$(VENV)/bin/axiom run "$(PROMPT)"
 
-test: $(VENV)/.test ## Run all tests of both languages; PYTEST_ARGS="-k name" for some
+kernel: $(KERNEL) ## Build the bare kernel
+
+test: $(VENV)/.test $(TESTED_KERNEL) ## Run all tests of both languages; PYTEST_ARGS="-k name" for some
+	@sh tools/set_up.sh bare
 	@$(PYTHON) tools/run_tests.py $(PYTEST_ARGS)
 
 test-peers: wheel ## Build other engines in an environment of their own, and compare with them
@@ -31,9 +42,13 @@ test-peers: wheel ## Build other engines in an environment of their own, and com
 test-neon: ## Run the core's tests on 64-bit ARM, under emulation where this machine is none
 	@sh tools/test_neon.sh
 
+test-avx512: $(VENV)/.built ## Check the AVX-512 kernels, on the bare kernel in an emulator where this processor lacks it
+	@$(PYTHON) tools/test_avx512.py
+
 lint: $(VENV)/.lint ## Check formatting, lints, types and stubs
 	cargo fmt --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cd bootkernel && cargo fmt --check && cargo clippy --all-targets -- -D warnings
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
@@ -49,7 +64,7 @@ wheel: $(VENV)/.built ## Build the wheel that users install, into dist/
 	@$(VENV)/bin/maturin build --release --quiet --out dist
 
 clean: ## Remove everything that was built or installed
-	rm -rf target dist $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis python/axiom/_native*.so
+	rm -rf target bootkernel/target $(KERNEL) dist $(VENV) .venv-peers .pytest_cache .mypy_cache .ruff_cache .hypothesis python/axiom/_native*.so
 	find python tests benches tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.made:
@@ -61,6 +76,10 @@ $(VENV)/.built: $(VENV)/.made $(SOURCES)
 	@echo "building the engine (a minute or two, and again only when it changes)" >&2
 	@. $(VENV)/bin/activate && PIP_QUIET=1 maturin develop --release --quiet
 	@touch $@
+
+$(KERNEL): $(KERNEL_SOURCES)
+	@sh tools/set_up.sh check-rust
+	@python3 tools/build_kernel.py $@
 
 $(VENV)/.test: $(VENV)/.built pyproject.toml
 	@$(PYTHON) -m pip install --quiet "axiom[test]"

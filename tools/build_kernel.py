@@ -1,8 +1,8 @@
 """Builds the bare kernel and writes the ELF file that boots: without debug information, with its table of functions.
 
-The kernel prints backtraces by itself, on machines where nobody else could look names up. So the names of its functions,
-which the linker only writes for debuggers, are copied into `.symbols`, a section that the kernel reserves and reads
-(`bootkernel/src/symbols.rs`).
+The kernel prints backtraces by itself, on machines where nobody else could look names up. So the names of its
+functions, which the linker only writes for debuggers, are copied into `.symbols`, a section that the kernel reserves
+and reads (`bootkernel/src/symbols.rs`).
 
     build_kernel.py OUTPUT
 """
@@ -64,7 +64,11 @@ def functions(elf: bytes) -> list[tuple[int, str]]:
     found: dict[int, str] = {}
     for at in range(table.offset, table.offset + table.size, SYMBOL.size):
         name, info, _, section, address, _ = SYMBOL.unpack_from(elf, at)
-        is_code = 0 < section < len(headers) and headers[section].flags & EXECUTABLE
+        if not 0 < section < len(headers):
+            continue
+        place = headers[section]
+        # The linker's own names stand at the ends of sections too.
+        is_code = place.flags & EXECUTABLE and place.address <= address < place.address + place.size
         if is_code and info & 15 in (FUNCTION, NOTYPE):
             text = demangle(text_at(elf, strings + name))
             found[address] = max(found.get(address, ""), text, key=len)

@@ -16,6 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # The extension is tested from Python; a program that links it would need a Python library beside the interpreter.
 RUST = ["cargo", "test", "--quiet", "--workspace", "--exclude", "axiom-python"]
+# The bare kernel is a workspace of its own; what it shares with nothing but itself is tested here.
+KERNEL = ["cargo", "test", "--quiet", "--lib", "--manifest-path", "bootkernel/Cargo.toml"]
 PYTHON = [sys.executable, "-m", "pytest", "--quiet"]
 
 
@@ -52,8 +54,12 @@ def main() -> int:
     """Run both and return the exit status."""
     arguments = sys.argv[1:]
     parts, ok = [], True
-    for language, command, count in (("Rust", RUST, rust_counts), ("Python", PYTHON, python_counts)):
-        if arguments and language == "Rust":
+    for language, command, count in (
+        ("Rust", RUST, rust_counts),
+        ("kernel", KERNEL, rust_counts),
+        ("Python", PYTHON, python_counts),
+    ):
+        if arguments and language != "Python":
             continue
         status, output = run(command + (arguments if language == "Python" else []))
         counts = count(output)

@@ -4,6 +4,7 @@
 #   set_up.sh environment DIR   make a virtual environment with the build tool in DIR
 #   set_up.sh check-rust        a Rust toolchain and a linker
 #   set_up.sh check-c++         a C++ compiler, for the other engines that tests compare with
+#   set_up.sh bare              what starts the bare kernel and makes images that boot; without it, its tests are skipped
 #
 # A system package is installed only where that needs no password: by root, with apt-get.
 set -eu
@@ -39,6 +40,22 @@ find_python() {
     fail "Python 3.10 or later is needed, found: $found; install one, or name it with AXIOM_PYTHON=/path/to/python3"
 }
 
+# want_system PACKAGE WHAT: installs, or says that things will be left out.
+want_system() {
+    (install_system "$1" "$2") || say "going on without $2"
+}
+
+# QEMU, firmware for it, and GRUB with the tools that it makes images with.
+want_bare() {
+    command -v qemu-system-x86_64 >/dev/null || want_system qemu-system-x86 QEMU
+    [ -d /usr/share/OVMF ] || want_system ovmf "UEFI firmware for QEMU"
+    command -v grub-mkrescue >/dev/null || want_system grub-common grub-mkrescue
+    [ -d /usr/lib/grub/i386-pc ] || want_system grub-pc-bin "GRUB for BIOS"
+    [ -d /usr/lib/grub/x86_64-efi ] || want_system grub-efi-amd64-bin "GRUB for UEFI"
+    command -v xorriso >/dev/null || want_system xorriso xorriso
+    command -v mformat >/dev/null || want_system mtools mtools
+}
+
 make_environment() {
     python=$(find_python)
     say "making $1 with $("$python" --version)"
@@ -63,6 +80,7 @@ check_rust() {
 case "${1:-}" in
 environment) make_environment "$2" ;;
 check-rust) check_rust ;;
+bare) want_bare ;;
 check-c++) command -v c++ >/dev/null || install_system g++ "a C++ compiler" ;;
-*) fail "expected environment, check-rust or check-c++, got '${1:-}'" ;;
+*) fail "expected environment, check-rust, check-c++ or bare, got '${1:-}'" ;;
 esac

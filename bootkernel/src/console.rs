@@ -1,7 +1,7 @@
 //! The serial line COM1: whole lines, because every write is a way into the nub and often into a hypervisor.
 
 use crate::nub;
-use crate::ports::write_u8;
+use crate::ports::{read_u8, write_u8};
 use crate::spin::Spin;
 use core::fmt;
 
@@ -23,6 +23,16 @@ pub static CONSOLE: Spin<Console> = Spin::new(Console { buffer: [0; BYTES_BUFFER
 pub fn set_up() {
     for (register, value) in [(1, 0), (3, 0x80), (0, 1), (1, 0), (3, 3), (2, 0xc7), (4, 3)] {
         write_u8(COM1 + register, value);
+    }
+}
+
+/// Waits until the last character has left the port, or for a while.
+pub fn drain() {
+    const IS_EMPTY: u8 = 1 << 6;
+    for _ in 0..100_000 {
+        if read_u8(COM1 + 5) & IS_EMPTY != 0 {
+            return;
+        }
     }
 }
 

@@ -57,7 +57,7 @@ impl Configuration {
         let window = tables.and_then(|tables| tables.windows().iter().find(|window| window.segment == 0));
         let Some(&window) = window else { return Configuration::Ports };
         let first = window.address + (u64::from(window.first_bus) << 20);
-        let end = window.address + (u64::from(window.last_bus) + 1 << 20);
+        let end = window.address + ((u64::from(window.last_bus) + 1) << 20);
         memory::map_device_pages(first / LARGE * LARGE, end.div_ceil(LARGE) * LARGE);
         Configuration::Memory(window)
     }

@@ -1,7 +1,10 @@
 //! How it ends: with a status, on every core.
 
 use crate::nub;
-use crate::ports::{write_u16, write_u32};
+use crate::ports::{write_u8, write_u16, write_u32};
+use crate::spin::Spin;
+use bare::acpi::PowerOff;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 /// What the machine ends with. Under QEMU with `-device isa-debug-exit,iobase=0xf4,iosize=4` the process ends with twice the
 /// number plus 1; `docs/bare.md` lists them.
@@ -14,12 +17,8 @@ pub enum Status {
     CommandLine = 0x11,
     /// Too little memory, or none that can be used.
     Memory = 0x12,
-    /// No image, or a damaged one.
-    Image = 0x13,
     /// A device that failed or did not answer.
     Device = 0x14,
-    /// The engine refused the model or what it was to do.
-    Model = 0x15,
     /// A test failed.
     Test = 0x16,
     /// The loader's tables, the processor or the firmware.
@@ -34,16 +33,41 @@ pub enum Status {
     Panic = 0x7f,
 }
 
+/// Whether `exit=bochs` was asked for.
+static IS_BOCHS: AtomicBool = AtomicBool::new(false);
+/// The firmware's way to switch off.
+static POWER_OFF: Spin<Option<PowerOff>> = Spin::new(None);
+
+/// Notes how this machine is to be ended.
+pub fn set_up(is_bochs: bool, power_off: Option<PowerOff>) {
+    IS_BOCHS.store(is_bochs, Ordering::Relaxed);
+    *POWER_OFF.lock() = power_off;
+}
+
 /// Ends the machine.
 pub fn exit(status: Status) -> ! {
     crate::console::CONSOLE.lock().flush();
     let is_virtual = nub::cpuid(1, 0)[2] >> 31 == 1;
     if is_virtual {
         write_u32(0xf4, status as u32);
-        // Without that device: QEMU's own power button, on the machines that have it.
-        write_u16(0x604, 0x2000);
     }
-    crate::line!("axiom: status {:#x}; the machine can be switched off", status as u32);
+    crate::line!("axiom: status {:#x}", status as u32);
+    crate::console::drain();
+    if IS_BOCHS.load(Ordering::Relaxed) {
+        b"Shutdown".iter().for_each(|&byte| write_u8(0x8900, byte));
+    }
+    // A machine that did not do what it was for stays on, so that the reason can be read.
+    let power_off = if status == Status::Done { *POWER_OFF.lock() } else { None };
+    match power_off {
+        Some(PowerOff::Port { port, value }) => write_u16(port, value),
+        Some(PowerOff::Memory { address, value }) => {
+            crate::memory::map_device(address, 1);
+            // SAFETY: the register, by the firmware's word, and mapped.
+            unsafe { (address as *mut u8).write_volatile(value) }
+        }
+        None => {}
+    }
+    crate::line!("axiom: the machine can be switched off");
     nub::interrupts(false);
     loop {
         nub::wait();

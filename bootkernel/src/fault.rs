@@ -98,9 +98,7 @@ fn backtrace(rip: u64, frame: u64) {
     let (mut rip, mut frame) = (rip, frame);
     for _ in 0..MOST_FRAMES {
         match crate::symbols::find(rip) {
-            Some((name, offset)) if crate::memory::image().start <= rip && rip < crate::memory::image().end => {
-                line!("  at {rip:#x} {name}+{offset:#x}");
-            }
+            Some((name, offset)) if crate::memory::is_code(rip) => line!("  at {rip:#x} {name}+{offset:#x}"),
             _ => line!("  at {rip:#x}"),
         }
         // Only what surely is a stack is read: a fault in here ends without a word more.

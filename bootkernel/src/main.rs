@@ -24,3 +24,4 @@ mod spin;
 mod start;
 mod symbols;
 mod trial;
+mod watchdog;

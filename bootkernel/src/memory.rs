@@ -17,6 +17,16 @@ static FRAMES: Spin<Frames> = Spin::new(Frames::new(Range::EMPTY));
 unsafe extern "C" {
     static __image_start: u8;
     static __image_end: u8;
+    static __nub_data: u8;
+    static __text: u8;
+    static __rodata: u8;
+}
+
+/// Whether there is code at an address: the nub's or the runtime's.
+pub fn is_code(address: u64) -> bool {
+    let nub = &raw const __image_start as u64..&raw const __nub_data as u64;
+    let runtime = &raw const __text as u64..&raw const __rodata as u64;
+    nub.contains(&address) || runtime.contains(&address)
 }
 
 /// Where the kernel is.
@@ -55,24 +65,10 @@ pub fn take_for_heap(n_byte: u64) -> Option<Range> {
     Some(range)
 }
 
-/// Memory for good: zeroed, mapped, at a multiple of a large page.
-pub fn take(n_byte: u64) -> Option<Range> {
-    let range = take_unmapped(n_byte)?;
-    map_memory(range);
-    zero(range);
-    Some(range)
-}
-
 /// Memory for good, as it is, to be mapped by the caller.
 pub fn take_unmapped(n_byte: u64) -> Option<Range> {
     let n_byte = n_byte.checked_next_multiple_of(Page::Large.bytes())?;
     FRAMES.lock().take_low(n_byte, Page::Large.bytes())
-}
-
-/// Fills mapped memory with zeros.
-pub fn zero(range: Range) {
-    // SAFETY: mapped, and the caller's alone.
-    unsafe { core::ptr::write_bytes(range.start as *mut u8, 0, range.bytes() as usize) };
 }
 
 /// Maps memory with the largest pages that it has room for. Pages that were mapped before stay as they are.

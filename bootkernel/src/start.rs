@@ -1,6 +1,6 @@
 //! The life of the runtime, from the nub's hand-over on.
 
-use crate::exit::{Status, exit};
+use crate::exit::{Status, exit, set_up as set_up_exit};
 use crate::line;
 use crate::memory::{self, Peek};
 use crate::nub::N_CORE_MAX;
@@ -50,15 +50,20 @@ extern "C" fn runtime_main(magic: u32, address: u32) -> ! {
     );
     line!("axiom: up after {} us", clock::now_us());
     let tables = acpi_tables(&info);
+    let is_bochs = info.command_line.value("exit") == Some(b"bochs");
+    set_up_exit(is_bochs, tables.as_ref().and_then(|tables| tables.power_off));
     apic::set_up();
     let listed = tables.as_ref().map_or(&[][..], Tables::cores);
     let n_core = cores::start(listed, n_core_wanted(&info), &info.memory);
     line!("axiom: {n_core} of {} cores", listed.len().max(1));
+    if let Some(prompt) = info.command_line.value("prompt") {
+        line!("axiom: prompt {}", prompt.escape_ascii());
+    }
     let kernels = choose_kernels(&info);
     line!("axiom: kernels {}", kernels.name);
     let disks = crate::devices::find_disks(&info, tables.as_ref());
     if let Some(test) = info.command_line.value("test") {
-        crate::trial::run(test, kernels, disks);
+        crate::trial::run(test, kernels, n_core, disks);
     }
     exit(Status::Done)
 }

@@ -2,20 +2,31 @@
 
 use crate::devices::Found;
 use crate::exit::{Status, exit};
-use crate::{clock, line, memory};
+use crate::machine::Machine;
+use crate::nub::N_CORE_MAX;
+use crate::watchdog::{self, TICK_US};
+use crate::{clock, heap, line, memory};
 use alloc::alloc::{Layout, alloc_zeroed};
 use alloc::vec::Vec;
 use axiom_core::conformance::CHECKS;
 use axiom_core::conformance::inputs::ARE_HALF_TIES_WRONG;
 use axiom_core::kernels::{CpuFeatures, Kernels};
+use axiom_core::platform::Platform;
+use axiom_core::schedule::Phases;
 use core::arch::asm;
 use core::hint::black_box;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Runs the test of that name; returns if it passed and the machine may go on.
-pub fn run(name: &[u8], kernels: &'static Kernels, disks: Vec<Found>) {
+pub fn run(name: &[u8], kernels: &'static Kernels, n_core: usize, disks: Vec<Found>) {
     match name {
         b"none" => {}
+        b"memory" => touch_memory(),
+        b"cores" => share_work(n_core),
+        b"ticks" => count_ticks(),
+        b"stuck" => get_stuck(),
+        b"fault-beside" => fault_on_another_core(n_core),
+        b"allocate" => allocate(),
         b"conformance" => conformance(kernels),
         b"read" => read_disks(disks),
         b"null" => read(0),
@@ -49,6 +60,112 @@ fn conformance(kernels: &'static Kernels) {
         check(kernels);
         line!("axiom: conformance of {}: {name}: {} ms", kernels.name, (clock::now_us() - start) / 1000);
     }
+}
+
+/// All memory that is left, but what the heap may still need: every large page is written and read.
+fn touch_memory() {
+    const STEP: usize = 1 << 20;
+    let n_byte = memory::free().bytes().saturating_sub(8 << 20);
+    let Some(range) = memory::take_unmapped(n_byte) else {
+        line!("axiom: no {n_byte} bytes of memory");
+        exit(Status::Memory);
+    };
+    memory::map_memory(range);
+    let places = || (range.start..range.end).step_by(STEP).map(|address| address as *mut u64);
+    for place in places() {
+        // SAFETY: mapped, and nobody else's.
+        unsafe { place.write_volatile(place as u64 * 7) };
+    }
+    // SAFETY: as above.
+    let is_kept = places().all(|place| unsafe { place.read_volatile() } == place as u64 * 7);
+    if !is_kept {
+        line!("axiom: memory does not keep what is written");
+        exit(Status::Test);
+    }
+    line!(
+        "axiom: {} MiB of memory from {:#x} to {:#x} keep what is written",
+        range.bytes() >> 20,
+        range.start,
+        range.end
+    );
+}
+
+/// Phases of work on all cores: every chunk is done once, and every core takes part.
+fn share_work(n_core: usize) {
+    const N_ROUND: usize = 5;
+    const N_PHASE: usize = 20;
+    const N_CHUNK: usize = 64;
+    let machine = Machine::new(n_core);
+    let done = [const { AtomicUsize::new(0) }; N_CORE_MAX];
+    let mut phases = Phases::new();
+    for _ in 0..N_ROUND {
+        phases.reset();
+        machine.run(&|worker| {
+            let mut member = phases.join(&machine);
+            for _ in 0..N_PHASE {
+                let result = member.phase(N_CHUNK, |_| {
+                    done[worker].fetch_add(1, Ordering::Relaxed);
+                    for _ in 0..200 {
+                        core::hint::spin_loop();
+                    }
+                });
+                assert!(result.is_ok(), "nobody has cancelled");
+            }
+        });
+    }
+    let total: usize = done.iter().map(|n| n.load(Ordering::Relaxed)).sum();
+    assert_eq!(total, N_ROUND * N_PHASE * N_CHUNK, "chunks that were done");
+    for (core, n) in done[..n_core].iter().enumerate() {
+        line!("axiom: core {core} has done {} of {total} chunks", n.load(Ordering::Relaxed));
+    }
+}
+
+/// Ticks come at their time.
+fn count_ticks() {
+    const N_TICK: u64 = 20;
+    watchdog::start();
+    watchdog::take_ticks();
+    let start = clock::now_us();
+    let mut n = 0;
+    while n < N_TICK {
+        n += watchdog::take_ticks();
+        watchdog::arm(1_000_000);
+    }
+    let us = clock::now_us() - start;
+    watchdog::stop();
+    line!("axiom: {n} ticks in {us} us, expected {}", N_TICK * TICK_US);
+}
+
+/// A core that never comes to a boundary is found.
+fn get_stuck() {
+    watchdog::start();
+    watchdog::arm(300_000);
+    loop {
+        core::hint::spin_loop();
+    }
+}
+
+/// A fault on any core ends the machine.
+fn fault_on_another_core(n_core: usize) {
+    let machine = Machine::new(n_core);
+    let is_over = AtomicUsize::new(0);
+    machine.run(&|worker| {
+        if worker == n_core - 1 {
+            read(0);
+        }
+        while is_over.load(Ordering::Relaxed) == 0 {
+            core::hint::spin_loop();
+        }
+    });
+}
+
+/// After initialisation nothing may allocate.
+fn allocate() {
+    line!("axiom: {} allocations so far", heap::n_allocation());
+    heap::seal();
+    black_box(Vec::<u8>::with_capacity(black_box(100)));
+    heap::unseal();
+    exit(Status::Test)
 }
 
 /// Every disk from end to end, twice, in the largest requests with as many under way as it takes, and the sum of its bytes.

@@ -2,6 +2,8 @@
 //! what devices are told, built before it is written to them. It touches no register, so it is tested where it is written.
 #![no_std]
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 pub mod acpi;
 pub mod boot;
@@ -10,3 +12,6 @@ pub mod nvme;
 pub mod pci;
 pub mod virtio;
 pub mod words;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,167 @@
+"""The kernel starts on every machine, by every loader, and says what went wrong when something does."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from axiom.bare import grub
+from axiom.bare.kernel import BareError, Status, kernel_file
+from axiom.bare.qemu import Disk, Ending, Machine, accelerator, find_qemu, run
+
+try:
+    find_qemu()
+    kernel_file()
+except BareError as error:
+    pytest.skip(str(error), allow_module_level=True)
+
+ACCELERATORS = ["tcg"] if accelerator() == "tcg" else ["tcg", "kvm"]
+LIMIT_S = 120.0
+
+
+def done(machine: Machine) -> Ending:
+    ending = run(machine, limit_s=LIMIT_S)
+    assert ending.status is Status.DONE, ending
+    return ending
+
+
+# Where ring 0 is interpreted, the firmware of q35 takes seconds: once is enough.
+BOARDS = [("tcg", "microvm"), ("tcg", "q35"), ("kvm", "microvm")]
+
+
+def boards(kinds: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(kind, board) for kind, board in kinds if kind in ACCELERATORS]
+
+
+@pytest.mark.parametrize(("kind", "board"), boards([*BOARDS, ("kvm", "q35")]))
+@pytest.mark.parametrize("n_core", [1, 2])
+def test_boots(kind: str, board: str, n_core: int) -> None:
+    machine = Machine({"test": "none"}, board=board, accelerator=kind, n_core=n_core)  # type: ignore[arg-type]
+    lines = done(machine).lines()
+    assert re.match(r"axiom: bare, loaded by PVH, 511 MiB of memory, 49\d MiB free", lines[0])
+    assert f"axiom: {n_core} of {n_core} cores" in lines
+
+
+@pytest.mark.parametrize(("kind", "board"), boards(BOARDS))
+@pytest.mark.parametrize("memory_mib", [128, 5120])
+def test_little_and_much_memory(kind: str, board: str, memory_mib: int) -> None:
+    machine = Machine({"test": "memory"}, board=board, memory_mib=memory_mib, accelerator=kind)  # type: ignore[arg-type]
+    lines = done(machine).lines()
+    assert f"{memory_mib - 1} MiB of memory" in lines[0]
+    kept = next(line.split() for line in lines if line.endswith("keep what is written"))
+    start, end = int(kept[6], 16), int(kept[8], 16)
+    assert end - start == int(kept[1]) << 20
+    # Where memory has a hole below 4 GiB, the longer part is above it.
+    if memory_mib == 5120 and board == "q35":
+        assert start >= 4 << 30
+
+
+@pytest.mark.parametrize("kind", ACCELERATORS)
+def test_all_cores_take_part(kind: str) -> None:
+    lines = done(Machine({"test": "cores"}, n_core=2, accelerator=kind)).lines()
+    chunks = [int(line.split()[5]) for line in lines if "chunks" in line]
+    assert len(chunks) == 2, lines
+    assert sum(chunks) == 6400, lines
+
+
+@pytest.mark.parametrize("kind", ACCELERATORS)
+def test_ticks_come(kind: str) -> None:
+    lines = done(Machine({"test": "ticks"}, accelerator=kind)).lines()
+    n, us = next((int(line.split()[1]), int(line.split()[4])) for line in lines if "ticks in" in line)
+    # Never early; how late depends on who else uses this machine.
+    assert (n, us > 300_000) == (20, True), lines
+
+
+def test_the_first_byte_comes_soon() -> None:
+    # The kernel's own clock: firmware and QEMU take longer where others use the machine.
+    lines = done(Machine({"test": "none"})).lines()
+    up = next(int(line.split()[3]) for line in lines if line.startswith("axiom: up after"))
+    assert up < 100_000, lines
+
+
+@pytest.mark.parametrize("kind", ACCELERATORS)
+@pytest.mark.parametrize(
+    ("test", "status", "expected"),
+    [
+        ("null", Status.FAULT, "read at 0x0, where nothing is mapped"),
+        ("wild", Status.FAULT, "read at 0x4000deadb000, where nothing is mapped"),
+        ("not-canonical", Status.FAULT, "general protection fault (vector 13"),
+        ("nub", Status.FAULT, "read at 0x1000000, which its page does not allow"),
+        ("write-code", Status.FAULT, ", which its page does not allow"),
+        ("execute-data", Status.FAULT, "execution at "),
+        ("divide", Status.FAULT, "division error (vector 0"),
+        ("overflow", Status.FAULT, "where nothing is mapped: the stack has overflowed"),
+        ("breakpoint", Status.FAULT, "breakpoint (vector 3"),
+        ("privileged", Status.FAULT, "general protection fault (vector 13"),
+        ("fault-beside", Status.FAULT, "fault on core 1, ring 3: page fault"),
+        ("stuck", Status.WATCHDOG, "the core has not come to a boundary for"),
+        ("allocate", Status.ALLOCATION, "allocation of 100 bytes after initialisation"),
+        ("panic", Status.PANIC, "a panic that was asked for"),
+        ("no-such-test", Status.COMMAND_LINE, "test=no-such-test: there is no such test"),
+    ],
+)
+def test_faults_are_reported(kind: str, test: str, status: Status, expected: str) -> None:
+    ending = run(Machine({"test": test}, accelerator=kind, n_core=2), limit_s=LIMIT_S)
+    assert (ending.status, expected in ending.text) == (status, True), ending
+    assert ending.seconds < 20, ending
+    if status is not Status.COMMAND_LINE:
+        assert re.search(r"at 0x[0-9a-f]+ (axiom_boot::trial::|runtime_main)", ending.text), ending
+
+
+@pytest.mark.parametrize("options", ["kernels=avx1024", "cores=0", "cores=x"])
+def test_wrong_options_are_named(options: str) -> None:
+    name, value = options.split("=")
+    ending = run(Machine({name: value}), limit_s=LIMIT_S)
+    assert ending.status is Status.COMMAND_LINE, ending
+    assert any(line.startswith(f"axiom: {name}=") for line in ending.lines()), ending
+
+
+@pytest.mark.parametrize("table", ["portable", "sse2", "avx2"])
+def test_a_table_can_be_forced(table: str) -> None:
+    assert f"axiom: kernels {table}" in done(Machine({"test": "none", "kernels": table})).lines()
+
+
+@pytest.fixture(scope="module")
+def disk_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("disk") / "disk.img"
+    path.write_bytes(os.urandom(1 << 20) * 24)
+    return path
+
+
+@pytest.mark.parametrize(("kind", "board"), boards(BOARDS))
+@pytest.mark.parametrize("attachment", ["virtio-mmio", "virtio-pci", "nvme"])
+def test_disks_are_read(kind: str, board: str, attachment: str, disk_file: Path) -> None:
+    if (board, attachment) == ("q35", "virtio-mmio"):
+        pytest.skip("q35 has no virtio devices outside of PCI")
+    disk = Disk(disk_file, attachment)  # type: ignore[arg-type]
+    lines = done(Machine({"test": "read"}, board=board, accelerator=kind, disks=[disk])).lines()  # type: ignore[arg-type]
+    expected = sum(sum(disk_file.read_bytes()[at : at + 64]) for at in range(0, 24 << 20, 1 << 20))
+    reads = [line for line in lines if "reads of 1048576 bytes" in line]
+    assert len(reads) == 2, lines
+    assert all(f"sum {expected}, 0 resets, 0 retries" in line for line in reads), lines
+
+
+PROMPT = 'a "b" $c \\ d\'s'
+PROMPT_LINE = r"axiom: prompt a \"b\" $c \\ d\'s"
+
+
+def test_options_are_passed_on() -> None:
+    assert PROMPT_LINE in done(Machine({"test": "none", "prompt": PROMPT})).lines()
+
+
+@pytest.mark.parametrize("firmware", ["BIOS", "UEFI"])
+def test_boots_by_grub(firmware: str, tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    try:
+        grub.write_image(image, {"test": "none", "prompt": PROMPT})
+        # Emulated: where ring 0 is interpreted, firmware takes half a minute, or stops at an instruction.
+        machine = Machine(board="q35", accelerator="tcg", n_core=2, image=image, uefi=firmware == "UEFI")
+        lines = done(machine).lines()
+    except BareError as error:
+        pytest.skip(str(error))
+    assert re.match(r"axiom: bare, loaded by Multiboot2, 5\d\d MiB of memory", lines[0])
+    assert "axiom: 2 of 2 cores" in lines
+    assert PROMPT_LINE in lines
