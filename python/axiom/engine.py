@@ -230,6 +230,7 @@ def open_engine(
     backend: Backend = "native",
     n_seq_max: int | None = None,
     memory: int | None = None,
+    paranoid: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Engine, Capacity]:
     """Load the weights of `model` into an engine, and say how much it was opened for.
@@ -244,11 +245,13 @@ def open_engine(
     engine_class = load_body(backend).engine
     usable = memory_budget(memory).usable_bytes
     if isinstance(model, ImageFile) and backend == "native":
-        return _open_image(model, config, n_ctx, n_seq_max, kv, usable, progress, threads=threads, kernels=kernels)
+        return _open_image(
+            model, config, n_ctx, n_seq_max, kv, usable, progress, threads=threads, kernels=kernels, paranoid=paranoid
+        )
     try:
         capacity = plan_capacity(config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=usable)
     except MemoryBudgetError as error:
-        if backend == "native" and config.weight_bytes > (usable or 0):
+        if backend == "native" and config.weight_bytes + _WORK_BYTES > (usable or 0):
             raise MemoryBudgetError(
                 f"{error}, or pack the model with `axiom pack`: an image runs from the disk"
             ) from None

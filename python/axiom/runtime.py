@@ -67,19 +67,22 @@ class Runtime:
         kv: KVFormat = "f16",
         n_seq_max: int | None = None,
         memory: str | int | None = None,
-        speculate: bool = False,
+        speculate: bool | None = None,
+        paranoid: bool = False,
         on_load: Callable[[int, int], None] | None = None,
     ):
         """Load a model.
 
-        `model` is the path of a GGUF file (of its first part, if split); None loads the small model that comes with the
-        package. `n_ctx` is the number of positions of a sequence; None takes the model's own, or as many as fit in
-        memory. `threads` defaults to what affinity and cgroup quota allow. `backend="reference"` computes the same bits
-        in numpy, slowly. `kernels` forces a kernel table. `kv` is the format of the cache. `n_seq_max` bounds the
-        sequences that run at once; None decides by memory. `memory` is a ceiling on the resident set of the process,
-        such as "2GiB". `speculate` guesses several tokens ahead, from what stood in the text before, and computes them
-        in one pass: the same text in fewer passes (`axiom.speculation`). `on_load(n_done, n_bytes)` is called as
-        weights load.
+        `model` is the path of a GGUF file (of its first part, if split) or of an image that `axiom pack` made; None
+        loads the small model that comes with the package. `n_ctx` is the number of positions of a sequence; None takes
+        the model's own, or as many as fit in memory. `threads` defaults to what affinity and cgroup quota allow.
+        `backend="reference"` computes the same bits in numpy, slowly. `kernels` forces a kernel table. `kv` is the
+        format of the cache. `n_seq_max` bounds the sequences that run at once; None decides by memory. `memory` is a
+        ceiling on the resident set of the process, such as "2GiB"; an image that is larger is streamed from its disk.
+        `speculate` guesses several tokens ahead, from what stood in the text before, and computes them in one pass: the
+        same text in fewer passes (`axiom.speculation`); None does so where weights are streamed. `paranoid` checks a
+        streamed layer's digest each time that it is read, not the first time alone. `on_load(n_done, n_bytes)` is
+        called as weights load.
 
         Raises `ModelFormatError`, `UnsupportedModelError`, `ContextLengthError` or `MemoryBudgetError` where the model
         cannot be run as asked, and `OSError` where it cannot be read.
@@ -105,6 +108,7 @@ class Runtime:
             backend=backend,
             n_seq_max=n_seq_max,
             memory=None if memory is None else parse_memory(memory),
+            paranoid=paranoid,
             progress=on_load,
         )
         self.engine = SharedEngine(engine)
@@ -112,7 +116,8 @@ class Runtime:
         """Positions of one sequence."""
         self.contract = f"{CONTRACT} kv={kv}"
         """Name of the arithmetic, as receipts have it."""
-        self._speculates = speculate
+        # Where weights are streamed a pass costs the same for many tokens as for one.
+        self._speculates = self.is_streamed if speculate is None else speculate
         self._templates: dict[str, ChatTemplate] = {}
         self._digest: str | None = None
 
@@ -129,6 +134,11 @@ class Runtime:
                 f"{self.gguf.path.name}: expected a vocabulary, got none; give prompts as lists of tokens"
             )
         return self._tokenizer
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether some of the weights are read from the disk for every pass, for want of memory."""
+        return bool(self.engine.info().get("bytes_streamed"))
 
     # Generation
 

@@ -27,7 +27,7 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_MODEL_HELP = "GGUF file (the first part, if split). Default: the small model that comes with the package."
+_MODEL_HELP = "GGUF file (the first part, if split) or image. Default: the small model that comes with the package."
 
 
 def model_option(function: F) -> F:
@@ -63,6 +63,7 @@ _RUNTIME: list[Callable[[Any], Any]] = [
     click.option(
         "--kv", type=click.Choice(["f16", "f32"]), default="f16", show_default=True, help="Format of the cache."
     ),
+    click.option("--paranoid", is_flag=True, help="Check a streamed layer's digest each time that it is read."),
     click.option("--kernels", metavar="NAME", help="Force a kernel table, as AXIOM_KERNELS does; see `axiom doctor`."),
     backend_option,
 ]
@@ -113,7 +114,7 @@ def open_runtime(options: dict[str, Any]) -> Runtime:
     """Open a runtime from parsed options, taking them out of `options`, with a progress line while it loads."""
     from axiom.runtime import Runtime
 
-    names = ("n_ctx", "memory", "threads", "kv", "kernels", "backend")
+    names = ("n_ctx", "memory", "paranoid", "threads", "kv", "kernels", "backend")
     with ProgressLine("loading") as progress:
         return Runtime(options.pop("model"), **{name: options.pop(name) for name in names}, on_load=progress)
 

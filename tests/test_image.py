@@ -1,0 +1,233 @@
+"""Images: the same bytes from both bodies, the same logits as the GGUF, in memory or streamed; damage is found."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import blake3 as official
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import axiom
+from axiom.cli import inspect, pack, verify_image
+from axiom.errors import AxiomError, MemoryBudgetError, ModelFormatError
+from axiom.image_file import HEADER_BYTES, ROOT_OFFSET, ImageFile, image_digest
+from axiom.model_config import ModelConfig
+from axiom.reference.image import blake3
+from axiom.telemetry import FIELDS
+from tests.backends import BACKENDS
+
+FORMATS = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"]
+SMALL = {"n_layer": 3, "n_embd": 256, "n_ff": 256, "n_head": 4, "n_head_kv": 2, "n_vocab": 300, "n_ctx": 96}
+TOKENS = [5, 9, 250, 3, 77, 12, 1, 290]
+NATIVE = BACKENDS[1:]
+Packed = Callable[..., tuple[Path, Path]]
+
+
+@pytest.fixture(scope="module")
+def packed(random_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Packed:
+    """`packed(fmt=..., ...)`: a random GGUF, and its image."""
+    folder = tmp_path_factory.mktemp("images")
+    made: dict[Path, Path] = {}
+
+    def get(native: bool = False, **kwargs: Any) -> tuple[Path, Path]:
+        gguf = random_model(**{**SMALL, **kwargs})
+        if gguf not in made:
+            made[gguf] = axiom.pack(gguf, folder / f"{len(made)}.axiom", backend="native" if native else "reference")
+        return gguf, made[gguf]
+
+    return get
+
+
+@pytest.mark.parametrize(
+    "n", [0, 1, 63, 64, 65, 1023, 1024, 1025, 2048, 2049, 3 * 1024, 5 * 1024 + 7, 1 << 16, 100_001]
+)
+def test_blake3_is_blake3(n: int) -> None:
+    data = random.Random(n).randbytes(n)
+    assert blake3(data) == image_digest(data) == official.blake3(data).digest()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=9000))
+def test_blake3_of_anything(data: bytes) -> None:
+    assert blake3(data) == official.blake3(data).digest()
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_image_gives_the_bits_of_its_gguf(backend: str, fmt: str, packed: Packed) -> None:
+    gguf, image = packed(fmt=fmt)
+    with axiom.Runtime(gguf, backend=backend) as plain, axiom.Runtime(image, backend=backend) as from_image:
+        assert (plain.logits(TOKENS) == from_image.logits(TOKENS)).all()
+        assert from_image.tokenizer.encode("Hello there") == plain.tokenizer.encode("Hello there")
+        assert not from_image.is_streamed
+        assert from_image.model_sha256() == plain.model_sha256()
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"arch": "qwen2", "fmt": "Q5_0", "tied": True},
+        {"arch": "qwen3", "fmt": "Q4_K", "head_dim": 64},
+        {"arch": "llama", "fmt": "Q8_0", "rope_freqs": True, "n_vocab": 301},
+    ],
+)
+@pytest.mark.parametrize("backend", NATIVE)
+def test_both_bodies_write_and_read_the_same_image(
+    backend: str, shape: dict[str, Any], packed: Packed, tmp_path: Path
+) -> None:
+    gguf, image = packed(**shape)
+    native = axiom.pack(gguf, tmp_path / "native.axiom", backend="native", threads=2)
+    assert native.read_bytes() == image.read_bytes()
+    with axiom.Runtime(image, backend=backend) as ours, axiom.Runtime(image, backend="reference") as reference:
+        assert (ours.logits(TOKENS) == reference.logits(TOKENS)).all()
+    opened = ImageFile(image)
+    assert ModelConfig.from_gguf(opened) == ModelConfig.from_gguf(axiom.GGUFFile(gguf))
+    for name in axiom.GGUFFile(gguf).tensors:
+        assert (opened.tensor_data(name) == axiom.GGUFFile(gguf).tensor_data(name)).all()
+
+
+@pytest.mark.parametrize("backend", NATIVE)
+def test_streamed_is_in_memory_bit_for_bit(backend: str, packed: Packed) -> None:
+    from axiom._native import Engine
+
+    _, image = packed(fmt="Q4_0", native=True, n_layer=9, n_embd=512, n_ff=1024, n_vocab=2000)
+    opened = ImageFile(image)
+    layer, head = opened.extents[1].n_bytes, opened.extents[-1].n_bytes
+    whole = Engine.from_image(image, n_ctx=96, n_seq_max=2, threads=2)
+    expected = whole.forward([whole.seq_new()], [TOKENS], "all")
+    n_pinned = set()
+    for n_more in range(9):
+        budget = head + (2 + n_more) * layer + (9 << 20)
+        engine = Engine.from_image(image, n_ctx=96, n_seq_max=2, threads=2, budget=budget, paranoid=n_more % 2 == 1)
+        seq = engine.seq_new()
+        info = engine.info()
+        n_pinned.add(info["n_layer_pinned"])
+        assert info["bytes_weights"] + info["bytes_kv_reserved"] + info["bytes_activations"] <= budget
+        rows = [engine.forward([seq], [[token]], "all") for token in TOKENS]
+        assert (np.concatenate(rows) == expected).all()
+        if info["bytes_streamed"]:
+            told = engine.telemetry()
+            assert told["bytes_read"] >= len(TOKENS) * info["bytes_streamed"]
+            assert told["n_retry"] == 0
+        engine.close()
+    assert len(n_pinned) > 4
+
+
+@pytest.mark.parametrize("backend", NATIVE)
+def test_a_runtime_streams_what_is_larger_than_its_memory(backend: str, packed: Packed) -> None:
+    gguf, image = packed(fmt="F32", native=True, n_layer=8, n_embd=512, n_ff=1536, n_head=8, n_vocab=1000)
+    with axiom.Runtime(gguf, backend=backend, n_ctx=96) as plain:
+        expected = plain.generate([7, 8] * 6, max_tokens=40, seed=3, temperature=0.0, ignore_eos=True, receipt=True)
+    taken = axiom.hardware.resident_bytes() or 0
+    memory = taken + image.stat().st_size // 2 + (60 << 20)
+    with axiom.Runtime(image, backend=backend, memory=memory, n_ctx=96) as streamed:
+        assert streamed.is_streamed
+        assert streamed.telemetry["info"]["direct_io"] in (True, False)
+        got = streamed.generate([7, 8] * 6, max_tokens=40, seed=3, temperature=0.0, ignore_eos=True, receipt=True)
+        records, _ = streamed.engine.take_records()
+    assert (got.tokens, got.text, got.receipt.links) == (expected.tokens, expected.text, expected.receipt.links)
+    assert got.timings.tokens_per_pass >= 1.0
+    assert records[:, FIELDS.index("bytes_read")].any()
+    with pytest.raises(MemoryBudgetError, match=r"needs .* at least, but .* usable; use a smaller n_ctx, or memory="):
+        axiom.Runtime(image, backend=backend, memory=taken + (50 << 20), n_ctx=96)
+    with pytest.raises(MemoryBudgetError, match="axiom pack"):
+        axiom.Runtime(gguf, backend=backend, memory=memory, n_ctx=96)
+
+
+def refusal(path: Path, backend: str) -> str | None:
+    """What keeps an image from being opened and computed from, or None."""
+    try:
+        with axiom.Runtime(path, backend=backend) as runtime:
+            runtime.logits(TOKENS[:2])
+    except (AxiomError, ValueError) as error:
+        return str(error)
+    return None
+
+
+def is_refused(path: Path, backend: str) -> bool:
+    """Whether an image is refused, with one clear line that says what to do."""
+    said = refusal(path, backend)
+    return said is not None and "\n" not in said and any(word in said for word in ("again", "give the path", "update"))
+
+
+@pytest.mark.parametrize("backend", NATIVE)
+def test_every_truncated_image_is_refused(backend: str, packed: Packed, tmp_path: Path) -> None:
+    _, image = packed(fmt="Q4_0", n_layer=1)
+    whole = image.read_bytes()
+    path = tmp_path / "cut.axiom"
+    choose = random.Random(1)
+    lengths = [0, 1, 7, 8, 4095, 4096, len(whole) - 1, *(choose.randrange(len(whole)) for _ in range(993))]
+    for length in lengths:
+        path.write_bytes(whole[:length])
+        assert is_refused(path, backend), f"{length} of {len(whole)} bytes"
+    path.write_bytes(whole + b"\0")
+    assert is_refused(path, backend), "a byte too many"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_flipped_bit_anywhere_is_found(backend: str, packed: Packed, tmp_path: Path) -> None:
+    _, image = packed(fmt="Q4_0", n_layer=2)
+    whole = image.read_bytes()
+    opened = ImageFile(image)
+    path = tmp_path / "flipped.axiom"
+    choose = random.Random(2)
+    head_end = opened.extents[0].offset
+    places = [0, 8, 16, 24, 32, 96, 104, 168, ROOT_OFFSET, HEADER_BYTES, head_end - 1]
+    places += [choose.randrange(head_end) for _ in range(40)]
+    for at in opened.extents:
+        places += [at.offset, at.offset + at.n_bytes - 1, *(at.offset + choose.randrange(at.n_bytes) for _ in range(5))]
+    for place in places:
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << choose.randrange(8)
+        path.write_bytes(damaged)
+        assert is_refused(path, backend), f"byte {place}"
+        result = CliRunner().invoke(verify_image.command, [str(path)])
+        assert result.exit_code == 1, f"byte {place}"
+
+
+def test_an_image_of_a_later_version_says_so(packed: Packed, tmp_path: Path) -> None:
+    whole = bytearray(packed(fmt="Q4_0", n_layer=1)[1].read_bytes())
+    whole[8] = 2
+    path = tmp_path / "later.axiom"
+    path.write_bytes(whole)
+    with pytest.raises(ModelFormatError, match="version: expected 1, which this program reads, got 2; update"):
+        ImageFile(path)
+
+
+def test_the_command_line_packs_and_verifies(packed: Packed, tmp_path: Path) -> None:
+    gguf, image = packed(fmt="Q4_0")
+    made = tmp_path / "made.axiom"
+    backend = "native" if any("native" in str(b) for b in BACKENDS[1:]) else "reference"
+    result = CliRunner().invoke(pack.command, [str(gguf), str(made), "--backend", backend], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert made.read_bytes() == image.read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["made.axiom"]
+    result = CliRunner().invoke(verify_image.command, [str(made), "--json"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert '"whole": true' in result.output
+    result = CliRunner().invoke(inspect.command, [str(made), "--json"], catch_exceptions=False)
+    assert result.exit_code == 0
+
+
+def test_packing_leaves_nothing_behind_when_it_fails(
+    packed: Packed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gguf, _ = packed(fmt="Q4_0")
+    target = tmp_path / "made.axiom"
+    target.write_bytes(b"what was there")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("axiom.image_writer.os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        axiom.pack(gguf, target, backend="reference")
+    assert [path.name for path in tmp_path.iterdir()] == ["made.axiom"]
+    assert target.read_bytes() == b"what was there"
