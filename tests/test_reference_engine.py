@@ -268,8 +268,8 @@ def test_telemetry_and_close(engine: Engine) -> None:
     assert (told["n_pass"], told["n_token"], len(told["layers"])) == (1, 3, 2)
     assert set(told["layers"][0]) == {*FIELDS[4:10], "layer_us"}
     assert all(times["stream_us"] == 0 < times["rms_us"] < times["layer_us"] for times in told["layers"])
-    in_parts = told["output_us"] + sum(sum(times.values()) for times in told["layers"])
-    assert in_parts == pytest.approx(told["pass_us"], abs=10)
+    in_parts = told["output_us"] + sum(times["layer_us"] for times in told["layers"])
+    assert 0 < in_parts <= told["pass_us"] + 10  # the embedding is in no part; parts are rounded
     engine.close()
     engine.close()
     with pytest.raises(ValueError, match="closed"):

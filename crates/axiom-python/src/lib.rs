@@ -14,6 +14,7 @@ mod signals;
 mod stop_flag;
 mod testing_float64;
 mod testing_kernels;
+mod testing_machines;
 mod testing_pretokenize;
 mod tokenizer;
 
@@ -43,6 +44,8 @@ mod _native {
         use crate::testing_float64::float64;
         #[pymodule_export]
         use crate::testing_kernels::kernels;
+        #[pymodule_export]
+        use crate::testing_machines::machines;
         #[pymodule_export]
         use crate::testing_pretokenize::pretokenize;
     }

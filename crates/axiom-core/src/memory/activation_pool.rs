@@ -80,6 +80,11 @@ impl ActivationPool {
         Ok(())
     }
 
+    /// The live positions.
+    pub fn live(&self) -> core::ops::Range<usize> {
+        self.first..self.end
+    }
+
     /// Where positions lie.
     pub fn slots(&self) -> ActivationSlots {
         self.slots

@@ -1,0 +1,163 @@
+"""The state machines of the core against their twins: the same random programs, every answer and state compared."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from axiom.reference.memory import ActivationPool, WeightPool
+from axiom.reference.schedule import LayerLock
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("axiom._native") is None, reason="the extension is not built; `make test` builds it"
+)
+
+Step = tuple[str, int, int]
+Answers = list[tuple[str, str]]
+PROGRAMS = settings(max_examples=2000, deadline=None)
+
+
+def native(machine: str) -> Callable[..., Answers]:
+    from axiom._native import testing
+
+    run: Callable[..., Answers] = getattr(testing.machines, machine)
+    return run
+
+
+def said(call: Callable[[], Any]) -> str:
+    """What a request is answered, an error in its own words."""
+    try:
+        answer = call()
+    except RuntimeError as error:
+        return str(error)
+    return "done" if answer is None else str(answer)
+
+
+def weight_pool(n_slot: int, program: list[Step]) -> Answers:
+    pool = WeightPool(n_slot)
+    answers = []
+    for request, slot, extent in program:
+        if request == "slot_of":
+            found = pool.slot_of(extent)
+            answer = "none" if found is None else str(found)
+        elif request == "start":
+            answer = said(lambda slot=slot, extent=extent: pool.start(slot, extent))
+        else:
+            answer = said(lambda request=request, slot=slot: getattr(pool, request)(slot))
+        states = [" ".join(str(part) for part in pool.state(i) if part is not None) for i in range(n_slot)]
+        answers.append((answer, ", ".join(states)))
+    return answers
+
+
+SLOT_REQUESTS = ["start", "finish", "fail", "begin", "end", "unload", "pin", "slot_of"]
+
+
+@PROGRAMS
+@given(
+    st.integers(1, 4).flatmap(
+        lambda n_slot: st.tuples(
+            st.just(n_slot),
+            st.lists(
+                st.tuples(st.sampled_from(SLOT_REQUESTS), st.integers(0, n_slot - 1), st.integers(0, 5)), max_size=40
+            ),
+        )
+    )
+)
+def test_weight_pool(drawn: tuple[int, list[Step]]) -> None:
+    n_slot, program = drawn
+    assert native("weight_pool")(n_slot, program) == weight_pool(n_slot, program)
+
+
+def test_a_slot_goes_all_the_way_round() -> None:
+    requests = ["start", "finish", "begin", "end", "start", "fail", "start", "finish", "pin", "begin", "end", "unload"]
+    answers = weight_pool(1, [(request, 0, 7) for request in requests])
+    states = ["Streaming 7", "Resident 7", "Computing 7", "Unloaded", "Streaming 7", "Unloaded", "Streaming 7"]
+    states += ["Resident 7", "Resident 7", "Computing 7", "Resident 7", "Resident 7"]
+    assert [state for _, state in answers] == states
+    assert answers[-1][0].startswith("weight slot 0 is Resident, pinned and cannot unload")
+
+
+def activation_pool(program: list[Step]) -> Answers:
+    pool = ActivationPool()
+    answers = []
+    for request, position, _ in program:
+        answer = said(lambda request=request, position=position: getattr(pool, request)(position))
+        answers.append((answer, f"{pool.first} ... {pool.end_}"))
+    return answers
+
+
+@PROGRAMS
+@given(st.lists(st.tuples(st.sampled_from(["begin", "end"]), st.integers(0, 6), st.just(0)), max_size=40))
+def test_activation_pool(program: list[Step]) -> None:
+    assert native("activation_pool")(program) == activation_pool(program)
+
+
+@PROGRAMS
+@given(st.lists(st.sampled_from(["begin", "end", "again"]), max_size=60))
+def test_activation_pool_in_step(moves: list[str]) -> None:
+    """Programs that mostly do what is allowed, so that positions far from 0 are reached."""
+    program, first, end = [], 0, 0
+    for move in moves:
+        if move == "again":
+            program.append(("begin", 0, 0))
+            first, end = 0, 1
+        elif move == "begin":
+            program.append(("begin", end, 0))
+            end += end - first < 3
+        else:
+            program.append(("end", first, 0))
+            first += first < end
+    assert native("activation_pool")(program) == activation_pool(program)
+
+
+def layer_lock(program: list[Step]) -> Answers:
+    lock = LayerLock()
+    answers = []
+    for request, number, now_us in program:
+        if request == "acquire":
+            answer = said(lambda layer=number, now_us=now_us: lock.acquire(layer, now_us))
+        elif request == "release":
+            answer = said(lambda layer=number: lock.release(layer))
+        elif request == "abandon":
+            answer = said(lock.abandon)
+        elif request == "tick":
+            answer = said(lambda now_us=now_us: lock.tick(now_us))
+        elif request == "yield":
+            answer = " ".join(map(str, lock.yield_at_layer_boundary(now_us)))
+        else:
+            found = lock.stuck(now_us, number)
+            answer = "none" if found is None else " ".join(map(str, found))
+        held = "none" if lock.held is None else str(lock.held)
+        answers.append((answer, f"{held} {lock.n_deferred_ever} {lock.longest_deferral_us}"))
+    return answers
+
+
+@PROGRAMS
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["acquire", "release", "abandon", "tick", "tick", "yield", "stuck"]),
+            st.integers(0, 3),
+            st.integers(0, 50),
+        ),
+        max_size=40,
+    )
+)
+def test_layer_lock(steps: list[Step]) -> None:
+    # Time never goes back.
+    program, now_us = [], 0
+    for request, number, later_us in steps:
+        now_us += later_us
+        program.append((request, number, now_us))
+    assert native("layer_lock")(program) == layer_lock(program)
+
+
+def test_ticks_inside_a_layer_wait_for_its_boundary() -> None:
+    program = [("acquire", 4, 100), ("tick", 0, 110), ("tick", 0, 150), ("yield", 0, 160), ("release", 4, 170)]
+    program += [("tick", 0, 175), ("yield", 0, 180), ("yield", 0, 190)]
+    assert [answer for answer, _ in layer_lock(program)] == ["done"] * 3 + ["0 0 0", "done", "done", "3 2 70", "0 0 0"]
