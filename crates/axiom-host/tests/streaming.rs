@@ -63,8 +63,9 @@ fn streamed_is_resident_at_every_budget() {
                 Err(Error::Budget { floor, budget }) if floor > budget => continue,
                 Err(error) => panic!("{error}"),
             };
-            assert!(model.engine.bytes().weights <= budget + 16 * 8192, "the plan keeps its budget");
             let plan = model.engine.store().plan().clone();
+            assert!(plan.bytes(&packed.layout) <= budget, "the plan keeps its budget");
+            assert!(model.engine.bytes().weights <= budget + 16 * 8192, "and so does what is held");
             let before = model.engine.store().counts().bytes_read as usize;
             let n_pass = 2 + 6;
             assert!(run(&mut model, 500).unwrap() == expected, "budget {budget} of {whole}, tied {tied}");
@@ -83,7 +84,7 @@ fn streamed_is_resident_at_every_budget() {
 #[test]
 fn a_budget_below_the_floor_is_refused_with_both_numbers() {
     let (_, _, packed) = model("floor", false);
-    let floor = packed.layout.extents[8] + 2 * packed.layout.extents[1];
+    let floor = MemoryPlan::smallest(&packed.layout).bytes(&packed.layout);
     assert_eq!(MemoryPlan::fit(&packed.layout, floor - 1), Err(Error::Budget { floor, budget: floor - 1 }));
     assert!(MemoryPlan::fit(&packed.layout, floor).is_ok());
 }
@@ -91,7 +92,7 @@ fn a_budget_below_the_floor_is_refused_with_both_numbers() {
 #[test]
 fn every_damaged_extent_is_found_when_it_is_first_loaded() {
     let (config, _, packed) = model("damaged", false);
-    let floor = packed.layout.extents[8] + 2 * packed.layout.extents[1];
+    let floor = MemoryPlan::smallest(&packed.layout).bytes(&packed.layout);
     let good = std::fs::read(&packed.path).unwrap();
     for (extent, at) in packed.extents.iter().enumerate().skip(1) {
         let mut bad = good.clone();
@@ -113,7 +114,7 @@ fn every_damaged_extent_is_found_when_it_is_first_loaded() {
 fn cancelled_passes_change_nothing() {
     let (config, tensors, packed) = model("cancelled", false);
     let expected = run(&mut load(&config, &tensors, usable()[0], 1, KVFormat::F16), 40).unwrap();
-    let floor = packed.layout.extents[8] + 2 * packed.layout.extents[1];
+    let floor = MemoryPlan::smallest(&packed.layout).bytes(&packed.layout);
     let mut model = packed.open(&config, packed.image(), floor, 2, OPTIONS).unwrap();
     let seq = model.engine.sequences().open().unwrap();
     for n in 0..60 {
@@ -166,7 +167,7 @@ const BROKEN: IoFault = IoFault { what: "input/output error", code: 5 };
 fn faults_are_retried_once_then_one_error_and_the_next_pass_goes_on() {
     let (config, tensors, packed) = model("faults", false);
     let expected = run(&mut load(&config, &tensors, usable()[0], 1, KVFormat::F16), 20).unwrap();
-    let floor = packed.layout.extents[8] + 2 * packed.layout.extents[1];
+    let floor = MemoryPlan::smallest(&packed.layout).bytes(&packed.layout);
     let open = |fault| {
         let image = packed.image();
         let faulty = Faulty { disk: image.device, n_answer: AtomicUsize::new(0), fault };

@@ -39,38 +39,39 @@ impl MemoryPlan {
         if layout.bytes() <= budget {
             return Ok(MemoryPlan::resident(layout));
         }
-        let n_layer = layout.layers.len();
-        let layers = 1..1 + n_layer;
-        let bytes_landing = layout.extents[layers.clone()].iter().copied().max().unwrap_or(0);
-        let n_landing = N_LANDING.min(n_layer);
-        let mut is_pinned = vec![false; layout.extents.len()];
-        is_pinned[layout.output_extent()] = true;
-        is_pinned[ModelLayout::EMBEDDING] = layout.output.head.is_none();
-        let rows = if is_pinned[ModelLayout::EMBEDDING] { 0 } else { layout.bytes_embedding_rows() };
-        let pinned = |is_pinned: &[bool]| -> usize {
-            layout.extents.iter().zip(is_pinned).filter(|(_, pinned)| **pinned).map(|(bytes, _)| bytes).sum()
-        };
-        let budget = budget.saturating_sub(rows);
-        let floor = pinned(&is_pinned) + n_landing * bytes_landing;
+        let mut plan = MemoryPlan::smallest(layout);
+        let floor = plan.bytes(layout);
         if floor > budget {
-            return Err(Error::Budget { floor: floor + rows, budget: budget + rows });
+            return Err(Error::Budget { floor, budget });
         }
         // As many layers as fit, evenly spread; fewer, should an uneven model make the spread ones larger than the first.
+        let n_layer = layout.layers.len();
         for n_pinned in (0..n_layer).rev() {
             for i in 0..n_layer {
-                is_pinned[1 + i] = (i + 1) * n_pinned / n_layer > i * n_pinned / n_layer;
+                plan.is_pinned[1 + i] = (i + 1) * n_pinned / n_layer > i * n_pinned / n_layer;
             }
-            if pinned(&is_pinned) + n_landing * bytes_landing <= budget {
+            if plan.bytes(layout) <= budget {
                 break;
             }
         }
-        Ok(MemoryPlan { is_pinned, n_landing, bytes_landing })
+        Ok(plan)
     }
 
-    /// Bytes of the slots.
+    /// The head and the landing slots alone, and the embedding where it is the head's.
+    pub fn smallest(layout: &ModelLayout) -> MemoryPlan {
+        let layers = &layout.extents[1..1 + layout.layers.len()];
+        let mut is_pinned = vec![false; layout.extents.len()];
+        is_pinned[layout.output_extent()] = true;
+        is_pinned[ModelLayout::EMBEDDING] = layout.output.head.is_none();
+        let bytes_landing = layers.iter().copied().max().unwrap_or(0);
+        MemoryPlan { is_pinned, n_landing: N_LANDING.min(layers.len()), bytes_landing }
+    }
+
+    /// Bytes of what is pinned, of the landing slots, and of the rows of an embedding that is not pinned.
     pub fn bytes(&self, layout: &ModelLayout) -> usize {
         let pinned = layout.extents.iter().zip(&self.is_pinned).filter(|(_, pinned)| **pinned);
-        pinned.map(|(bytes, _)| bytes).sum::<usize>() + self.n_landing * self.bytes_landing
+        let rows = if self.is_pinned[ModelLayout::EMBEDDING] { 0 } else { layout.bytes_embedding_rows() };
+        pinned.map(|(bytes, _)| bytes).sum::<usize>() + self.n_landing * self.bytes_landing + rows
     }
 
     /// Bytes that every pass reads.
