@@ -16,6 +16,7 @@ mod testing_float64;
 mod testing_kernels;
 mod testing_machines;
 mod testing_pretokenize;
+mod testing_product;
 mod tokenizer;
 
 #[pymodule]
@@ -48,5 +49,7 @@ mod _native {
         use crate::testing_machines::machines;
         #[pymodule_export]
         use crate::testing_pretokenize::pretokenize;
+        #[pymodule_export]
+        use crate::testing_product::Product;
     }
 }

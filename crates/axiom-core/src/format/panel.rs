@@ -13,8 +13,9 @@ use core::mem::MaybeUninit;
 
 /// Blocks of 32 columns in a whole chunk.
 pub const CHUNK_BLOCKS: usize = 8;
-/// How far ahead of the block in work a product asks for its weights, in bytes.
-const PREFETCH: usize = 3072;
+/// How far ahead of the block in work a product asks for its weights, in bytes; and where the scales of 256 columns share
+/// bits, so that a block takes longer.
+const PREFETCH: [usize; 2] = [2048, 3072];
 
 /// A format whose panels hold integer codes.
 pub trait Quantized {
@@ -76,13 +77,15 @@ pub unsafe fn multiply<S: Simd, Q: Quantized>(
     }
 }
 
-/// Asks for a block's share of the bytes, scales and codes, that come `PREFETCH` bytes later.
+/// Asks for a block's share of the bytes, scales and codes, that come some way later.
 #[inline(always)]
 unsafe fn prefetch<S: Simd, Q: Quantized>(chunk: *const u8, i: usize) {
     let share = Q::meta_bytes(CHUNK_BLOCKS) / CHUNK_BLOCKS + Q::Codes::BYTES;
+    let is_shared = Q::meta_bytes(1) == Q::meta_bytes(CHUNK_BLOCKS);
+    let ahead = PREFETCH[usize::from(is_shared)];
     for line in (0..share).step_by(64) {
         // SAFETY: a hint may point anywhere.
-        unsafe { S::prefetch(chunk.wrapping_add(PREFETCH + i * share + line)) };
+        unsafe { S::prefetch(chunk.wrapping_add(ahead + i * share + line)) };
     }
 }
 
@@ -262,7 +265,7 @@ unsafe fn multiply_plain_rows<S: Simd, P: Plain, const T: usize>(
             for k in b * BLOCK..(b + 1) * BLOCK {
                 let column = panel.add(k * LANES * P::BYTES);
                 if T == 1 {
-                    S::prefetch(column.wrapping_add(PREFETCH));
+                    S::prefetch(column.wrapping_add(PREFETCH[0]));
                 }
                 let w = P::load::<S>(column);
                 for t in 0..T {
