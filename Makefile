@@ -19,7 +19,7 @@ TESTED_KERNEL := $(KERNEL)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run kernel test-avx512 test test-neon test-peers lint bench wheel clean
+.PHONY: help run kernel boot test-avx512 test test-neon test-peers lint bench wheel clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -29,6 +29,10 @@ run: $(VENV)/.built ## Tell a story with the model in the package; PROMPT="..." 
 	@$(VENV)/bin/axiom run "$(PROMPT)"
 
 kernel: $(KERNEL) ## Build the bare kernel
+
+boot: $(VENV)/.built $(KERNEL) ## Boot the bare kernel with the default model in QEMU; PROMPT="..." as for run
+	@sh tools/set_up.sh bare
+	@$(PYTHON) tools/boot.py prompt="$(PROMPT)"
 
 test: $(VENV)/.test $(TESTED_KERNEL) ## Run all tests of both languages; PYTEST_ARGS="-k name" for some
 	@sh tools/set_up.sh bare

@@ -17,8 +17,12 @@ pub enum Status {
     CommandLine = 0x11,
     /// Too little memory, or none that can be used.
     Memory = 0x12,
+    /// No image, or a damaged one.
+    Image = 0x13,
     /// A device that failed or did not answer.
     Device = 0x14,
+    /// The engine refused the model or what it was to do.
+    Model = 0x15,
     /// A test failed.
     Test = 0x16,
     /// The loader's tables, the processor or the firmware.

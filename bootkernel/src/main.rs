@@ -22,6 +22,8 @@ mod nub;
 mod ports;
 mod spin;
 mod start;
+mod storage;
+mod story;
 mod symbols;
 mod trial;
 mod watchdog;

@@ -65,6 +65,20 @@ pub fn take_for_heap(n_byte: u64) -> Option<Range> {
     Some(range)
 }
 
+/// Memory for good: zeroed, mapped, at a multiple of a large page.
+pub fn take(n_byte: u64) -> Option<Range> {
+    let range = take_unmapped(n_byte)?;
+    map_memory(range);
+    zero(range);
+    Some(range)
+}
+
+/// Fills mapped memory with zeros.
+pub fn zero(range: Range) {
+    // SAFETY: mapped, and the caller's alone.
+    unsafe { core::ptr::write_bytes(range.start as *mut u8, 0, range.bytes() as usize) };
+}
+
 /// Memory for good, as it is, to be mapped by the caller.
 pub fn take_unmapped(n_byte: u64) -> Option<Range> {
     let n_byte = n_byte.checked_next_multiple_of(Page::Large.bytes())?;

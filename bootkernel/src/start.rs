@@ -64,6 +64,16 @@ extern "C" fn runtime_main(magic: u32, address: u32) -> ! {
     let disks = crate::devices::find_disks(&info, tables.as_ref());
     if let Some(test) = info.command_line.value("test") {
         crate::trial::run(test, kernels, n_core, disks);
+        exit(Status::Done);
+    }
+    match crate::storage::find(info.modules(), disks) {
+        Ok(source) => crate::story::tell(source, &info.command_line, kernels, n_core),
+        Err(looked_at) => {
+            line!(
+                "axiom: no model: looked at {looked_at}and found no image; give one made with `axiom pack` as a module or a disk"
+            );
+            exit(Status::Image);
+        }
     }
     exit(Status::Done)
 }

@@ -2,14 +2,10 @@
 
 .section .nub.data, "aw"
 .balign 8
-# In the order of `nub::Service`.
+# In the order of `nub::Service`; N_SERVICE of them.
 services:
     .quad service_in, service_out, service_write, service_cpuid, service_read_msr, service_write_msr
     .quad service_map, service_interrupts, service_wait, service_start_core, service_set_eoi
-services_end:
-.if services_end - services != 8 * N_SERVICE
-    .error "N_SERVICE is not the number of services"
-.endif
 
 .section .nub.text, "ax"
 .code64

@@ -1,0 +1,93 @@
+"""The bare machine tells the same story as the native body: the same text, and the same receipt to its last digest."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import axiom
+from axiom.bare.kernel import BareError, Status, kernel_file
+from axiom.bare.qemu import Disk, Ending, Machine, accelerator, find_qemu, run
+from axiom.image_writer import pack
+
+try:
+    find_qemu()
+    kernel_file()
+except BareError as error:
+    pytest.skip(str(error), allow_module_level=True)
+
+ACCELERATORS = ["tcg"] if accelerator() == "tcg" else ["tcg", "kvm"]
+MODEL = Path(axiom.__file__).parent / "models" / "storyteller.gguf"
+PROMPT = "Once upon a time"
+LIMIT_S = 240.0
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("image") / "model.axiom"
+    pack(MODEL, path)
+    return path
+
+
+@cache
+def native(prompt: str, n_token: int, **sampling: Any) -> tuple[str, str]:
+    with axiom.Runtime(MODEL) as runtime:
+        completion = runtime.generate(prompt, max_tokens=n_token, receipt=True, **sampling)
+    assert completion.receipt is not None
+    return completion.text, completion.receipt.links[-1]
+
+
+def story(ending: Ending) -> tuple[str, str]:
+    assert ending.status is Status.DONE, ending
+    text = ending.text.replace("\r", "").partition("axiom: text follows\n")[2].partition("\naxiom: end of text")[0]
+    receipt = re.search(r"axiom: receipt ([0-9a-f]{64}) after", ending.text)
+    assert receipt is not None, ending
+    assert ", 0 after" in ending.text, "allocations after initialisation"
+    return text, receipt[1]
+
+
+@pytest.mark.parametrize("kind", ACCELERATORS)
+@pytest.mark.parametrize("n_core", [1, 2])
+def test_the_same_story_from_a_module(kind: str, n_core: int, image: Path) -> None:
+    options = {"prompt": PROMPT, "tokens": "40", "seed": "7", "temperature": "0.8", "top_k": "20"}
+    ending = run(Machine(options, module=image, accelerator=kind, n_core=n_core, memory_mib=128), limit_s=LIMIT_S)
+    assert story(ending) == native(PROMPT, 40, seed=7, temperature=0.8, top_k=20)
+
+
+@pytest.mark.parametrize("kind", ACCELERATORS)
+@pytest.mark.parametrize("attachment", ["virtio-mmio", "virtio-pci", "nvme"])
+@pytest.mark.parametrize("memory_mib", ["", "2"])
+def test_the_same_story_from_a_disk(kind: str, attachment: str, memory_mib: str, image: Path) -> None:
+    # With 2 MiB for a model of 1 MiB and what goes with it, layers are read again in every pass.
+    options = {"prompt": PROMPT, "tokens": "20", "temperature": "0", "telemetry": "tokens"}
+    if memory_mib:
+        options["memory_mib"] = memory_mib
+    machine = Machine(options, disks=[Disk(image, attachment)], accelerator=kind)  # type: ignore[arg-type]
+    assert story(run(machine, limit_s=LIMIT_S)) == native(PROMPT, 20, temperature=0.0)
+
+
+@pytest.mark.parametrize("table", ["portable", "sse2", "avx2"])
+def test_every_table_tells_the_same(table: str, image: Path) -> None:
+    options = {"prompt": PROMPT, "tokens": "8", "temperature": "0", "kernels": table, "telemetry": "none"}
+    ending = run(Machine(options, module=image), limit_s=LIMIT_S)
+    assert story(ending) == native(PROMPT, 8, temperature=0.0)
+
+
+def test_a_damaged_image_is_refused(image: Path, tmp_path: Path) -> None:
+    content = bytearray(image.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged = tmp_path / "damaged.axiom"
+    damaged.write_bytes(content)
+    ending = run(Machine({"prompt": PROMPT, "tokens": "8"}, module=damaged), limit_s=LIMIT_S)
+    assert ending.status is Status.IMAGE, ending
+    assert "axiom: token" not in ending.text
+
+
+def test_without_an_image_it_says_what_it_looked_at() -> None:
+    ending = run(Machine({"prompt": PROMPT}), limit_s=LIMIT_S)
+    assert ending.status is Status.IMAGE, ending
+    assert "axiom: no model: looked at " in ending.text
