@@ -322,7 +322,7 @@ def test_opening_an_engine_checks_its_arguments(write: Callable[..., Path]) -> N
 
 
 def test_vectors_in_16_bits_are_widened(tmp_path: Path) -> None:
-    from axiom.engine import _engine_tensor
+    from axiom.engine import engine_tensor
     from axiom.gguf_types import TensorFormat
     from axiom.model_config import TensorSpec
 
@@ -336,8 +336,8 @@ def test_vectors_in_16_bits_are_widened(tmp_path: Path) -> None:
 
     for name, format_ in (("f16", TensorFormat.F16), ("bf16", TensorFormat.BF16), ("f32", TensorFormat.F32)):
         spec = TensorSpec(name, format_, 1, 4, is_vector=True)
-        assert _engine_tensor(File(), spec)[:4] == (name, "F32", 1, 4)  # type: ignore[arg-type]
-        assert np.array_equal(_engine_tensor(File(), spec)[4].view("<f4"), values)  # type: ignore[arg-type]
+        assert engine_tensor(File(), spec)[:4] == (name, "F32", 1, 4)  # type: ignore[arg-type]
+        assert np.array_equal(engine_tensor(File(), spec)[4].view("<f4"), values)  # type: ignore[arg-type]
 
 
 # Hardware

@@ -17,6 +17,9 @@ Part = Literal["rms_us", "attn_us", "ffn_proj_us", "ffn_act_us", "ffn_down_us"]
 # Records that are kept until they are taken.
 _CAPACITY = 4096
 
+# What the native body counts beside these. Weights are resident here: nothing is read, and nothing deferred.
+_STREAMING = ("bytes_read", "n_request", "n_retry", "n_stall", "n_deferred", "longest_deferral_us")
+
 
 @dataclass
 class LayerTimes:
@@ -55,6 +58,7 @@ class Telemetry:
             "pass_us": round(self.pass_us),
             "output_us": round(self.output_us),
             "layers": [times.rounded() for times in self.layers],
+            **dict.fromkeys(_STREAMING, 0),
         }
 
     def push(self, record: list[int]) -> None:
@@ -108,7 +112,6 @@ class LayerClock:
         self.telemetry.pass_us += (self.last - self.started) * 1e6
 
     def _push(self, layer_idx: int, begun: float, times: list[int]) -> None:
-        # Weights are resident here: nothing was loaded, and nothing deferred.
         start_us = round(begun * 1e6)
         self.telemetry.push([self.telemetry.n_pass, layer_idx, self.n_token, start_us, *times, 0, 0, 0, 0])
 
