@@ -83,7 +83,7 @@ fn wish(options: &CommandLine) -> Wish<'_> {
             Some("f32") => KVFormat::F32,
             Some(other) => fail(Status::CommandLine, format_args!("kv={other}: expected f16 or f32")),
         },
-        budget: number::<usize>(options, "memory_mib").map(|mib| mib << 20),
+        budget: number::<usize>(options, "memory_kib").map(|kib| kib << 10),
         is_paranoid: options.value("paranoid") == Some(b"1"),
         telemetry: match word("telemetry") {
             None | Some("layers") => Detail::Layers,
