@@ -18,6 +18,7 @@ mod heap;
 mod intrinsics;
 mod machine;
 mod memory;
+mod model;
 mod nub;
 mod ports;
 mod spin;

@@ -2,22 +2,18 @@
 //! and how long it took is printed.
 
 use crate::exit::{Status, exit};
-use crate::machine::Machine;
-use crate::memory::{self};
-use crate::storage::{Source, read_start};
+use crate::model::{Settings, open, read_head, status_of};
+use crate::storage::Source;
 use crate::watchdog;
 use crate::{clock, console, heap, line};
-use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use axiom_core::arithmetic::CONTRACT;
 use axiom_core::error::Error;
-use axiom_core::image::{self, HEADER, Image};
 use axiom_core::kernels::Kernels;
 use axiom_core::memory::{KVFormat, ROWS_PER_WAVE};
-use axiom_core::model::{MemoryPlan, WeightImage};
 use axiom_core::receipt::ReceiptChain;
-use axiom_core::runtime::{Append, Engine, Options, WeightSource};
+use axiom_core::runtime::{Append, Engine, Options};
 use axiom_core::sample::{Parameters, Sampler};
 use axiom_core::text::special::ROLES;
 use axiom_core::text::vocab::{KEY_MERGES, KEY_SCORES, KEY_TOKENS, KEY_TYPES, Strings};
@@ -26,11 +22,7 @@ use bare::boot::CommandLine;
 use bare::metadata::Metadata;
 use core::cell::Cell;
 use core::fmt::Display;
-use core::ptr::NonNull;
 use core::str::FromStr;
-
-/// Bytes of a read while streaming.
-const BYTES_REQUEST: usize = 2 << 20;
 
 /// What no layer has been timed for yet may take this long.
 const FIRST_LIMIT_US: u64 = 60_000_000;
@@ -136,9 +128,7 @@ fn tokenizer(metadata: Metadata<'_>) -> Result<Tokenizer, Error> {
 pub fn tell(source: Source, options: &CommandLine, kernels: &'static Kernels, n_core: usize) {
     let wish = wish(options);
     let opened_us = clock::now_us();
-    let head = read_head(&source);
-    let image = Image::parse(head, stated_bytes(head))
-        .unwrap_or_else(|error| fail(Status::Image, format_args!("{}: {error}", source.name)));
+    let image = read_head(&source).unwrap_or_else(|trouble| fail(trouble.status, trouble.what));
     let metadata = Metadata::new(image.metadata());
     let parameters = sampling(options, metadata);
     let tokenizer = tokenizer(metadata).unwrap_or_else(|error| fail(Status::Model, error));
@@ -155,8 +145,13 @@ pub fn tell(source: Source, options: &CommandLine, kernels: &'static Kernels, n_
         );
     }
 
-    let settings = Options { n_ctx, n_seq_max: 1, rows_per_pass: ROWS_PER_WAVE, kv: wish.kv };
-    let mut engine = open(&source.name, source.device, &image, settings, &wish, kernels, n_core);
+    let settings = Settings {
+        options: Options { n_ctx, n_seq_max: 1, rows_per_pass: ROWS_PER_WAVE, kv: wish.kv },
+        budget: wish.budget,
+        is_paranoid: wish.is_paranoid,
+    };
+    let mut engine = open(source.device, &image, &settings, kernels, n_core, &mut |_, _| true)
+        .unwrap_or_else(|error| fail(status_of(&error), format_args!("{}: {error}", source.name)));
     let bytes = engine.bytes();
     line!(
         "axiom: {}: {} MiB of weights, {} KiB of cache, {} KiB of activations; {} of {} layers stay in memory; {} ms",
@@ -235,77 +230,11 @@ pub fn tell(source: Source, options: &CommandLine, kernels: &'static Kernels, n_
     line!("axiom: receipt {} after {n_new} tokens", Hex(&telling.chain.digest()));
 }
 
-/// The head of the image: its length is in the header, which is read first.
-fn read_head(source: &Source) -> &'static [u8] {
-    let failed = |fault| fail(Status::Device, format_args!("{}: {fault}", source.name));
-    if source.bytes < HEADER as u64 {
-        fail(Status::Image, format_args!("{}: {} bytes are no image", source.name, source.bytes));
-    }
-    let header = read_start(&*source.device, HEADER).unwrap_or_else(failed);
-    let stated = stated_bytes(header);
-    if stated > source.bytes {
-        let got = source.bytes;
-        fail(Status::Image, format_args!("{}: cut off: the image has {stated} bytes, here are {got}", source.name));
-    }
-    let n = image::head_bytes(header, stated)
-        .unwrap_or_else(|error| fail(Status::Image, format_args!("{}: {error}", source.name)));
-    // The device reads whole blocks, of which the image is made too.
-    read_start(&*source.device, n).unwrap_or_else(failed)
-}
-
-/// The length of the file, as its header has it: a disk is longer.
-fn stated_bytes(header: &[u8]) -> u64 {
-    bare::words::u64(header, 16).unwrap_or(0)
-}
-
 /// Positions that the model was trained for.
 fn context_length(metadata: Metadata<'_>) -> usize {
     let architecture = metadata.text("general.architecture").unwrap_or_default();
     let key = alloc::format!("{architecture}.context_length");
     metadata.integer(&key).and_then(|n| usize::try_from(n).ok()).unwrap_or(512)
-}
-
-fn open(
-    name: &str,
-    device: Box<dyn axiom_core::platform::BlockDevice>,
-    image: &Image<'_>,
-    settings: Options,
-    wish: &Wish<'_>,
-    kernels: &'static Kernels,
-    n_core: usize,
-) -> Engine {
-    // What the heap may still need, and no more, is left.
-    const FOR_THE_HEAP: usize = 4 << 20;
-    let free = (memory::free().bytes() as usize).saturating_sub(FOR_THE_HEAP);
-    let budget = wish.budget.map_or(free, |budget| budget.min(free));
-    let plan = Engine::bytes_besides_weights(&image.config, &settings, n_core)
-        .and_then(|besides| MemoryPlan::fit(&image.layout, budget.saturating_sub(besides)))
-        .unwrap_or_else(|error| fail(Status::Memory, format_args!("{name}: {error}")));
-    let weights = WeightImage {
-        device,
-        extents: image.extents.clone(),
-        digest: image::digest,
-        is_paranoid: wish.is_paranoid,
-        bytes_request: BYTES_REQUEST,
-    };
-    let source = WeightSource::Image { layout: &image.layout, plan, image: weights };
-    let region = |n: usize| {
-        let range = memory::take(n as u64).ok_or(Error::Region { len: budget, used: 0, n, bytes_each: 1 })?;
-        NonNull::new(range.start as *mut u8).ok_or(Error::Region { len: 0, used: 0, n, bytes_each: 1 })
-    };
-    let machine = Box::new(Machine::new(n_core));
-    // SAFETY: the memory is zeroed, at a multiple of a large page, and never given back; the table was chosen for this
-    // processor.
-    unsafe { Engine::new(image.config.clone(), source, settings, kernels, machine, region, &mut |_, _| true) }
-        .unwrap_or_else(|error| {
-            let status = match error {
-                Error::Read { .. } => Status::Device,
-                Error::Damaged { .. } => Status::Image,
-                Error::Region { .. } | Error::Budget { .. } => Status::Memory,
-                _ => Status::Model,
-            };
-            fail(status, format_args!("{name}: {error}"))
-        })
 }
 
 /// A text in the making. All its memory is there before it begins.
@@ -385,14 +314,9 @@ impl Telling {
         });
         let append = Append { seq, tokens: &self.history[pending..], n_logit: 1 };
         if let Err(error) = engine.forward(&[append], &mut self.logits, &boundary) {
-            let status = match error {
-                Error::Read { .. } => Status::Device,
-                Error::Damaged { .. } => Status::Image,
-                _ => Status::Model,
-            };
             watchdog::stop();
             heap::unseal();
-            fail(status, error);
+            fail(status_of(&error), error);
         }
         watchdog::disarm();
     }
