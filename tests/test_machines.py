@@ -1,41 +1,21 @@
-"""The state machines of the core against their twins: the same random programs, every answer and state compared."""
+"""The pools and the lock of the core against their twins: the same random programs, every answer and state compared."""
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import cast
 
-import pytest
-from hypothesis import given, settings
+import numpy as np
+from hypothesis import given
 from hypothesis import strategies as st
 
-from axiom.reference.memory import ActivationPool, WeightPool
+from axiom.model_config import ModelConfig
+from axiom.reference.memory import ActivationPool, KVCachePool, WeightPool
 from axiom.reference.schedule import LayerLock
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("axiom._native") is None, reason="the extension is not built; `make test` builds it"
-)
+from .machines import PROGRAMS, Answers, Step, native, needs_extension, said, slot_states
 
-Step = tuple[str, int, int]
-Answers = list[tuple[str, str]]
-PROGRAMS = settings(max_examples=2000, deadline=None)
-
-
-def native(machine: str) -> Callable[..., Answers]:
-    from axiom._native import testing
-
-    run: Callable[..., Answers] = getattr(testing.machines, machine)
-    return run
-
-
-def said(call: Callable[[], Any]) -> str:
-    """What a request is answered, an error in its own words."""
-    try:
-        answer = call()
-    except RuntimeError as error:
-        return str(error)
-    return "done" if answer is None else str(answer)
+pytestmark = needs_extension
 
 
 def weight_pool(n_slot: int, program: list[Step]) -> Answers:
@@ -49,8 +29,7 @@ def weight_pool(n_slot: int, program: list[Step]) -> Answers:
             answer = said(lambda slot=slot, extent=extent: pool.start(slot, extent))
         else:
             answer = said(lambda request=request, slot=slot: getattr(pool, request)(slot))
-        states = [" ".join(str(part) for part in pool.state(i) if part is not None) for i in range(n_slot)]
-        answers.append((answer, ", ".join(states)))
+        answers.append((answer, slot_states(pool)))
     return answers
 
 
@@ -70,7 +49,7 @@ SLOT_REQUESTS = ["start", "finish", "fail", "begin", "end", "unload", "pin", "sl
 )
 def test_weight_pool(drawn: tuple[int, list[Step]]) -> None:
     n_slot, program = drawn
-    assert native("weight_pool")(n_slot, program) == weight_pool(n_slot, program)
+    assert native("weight_pool", [n_slot], program) == weight_pool(n_slot, program)
 
 
 def test_a_slot_goes_all_the_way_round() -> None:
@@ -94,7 +73,7 @@ def activation_pool(program: list[Step]) -> Answers:
 @PROGRAMS
 @given(st.lists(st.tuples(st.sampled_from(["begin", "end"]), st.integers(0, 6), st.just(0)), max_size=40))
 def test_activation_pool(program: list[Step]) -> None:
-    assert native("activation_pool")(program) == activation_pool(program)
+    assert native("activation_pool", [], program) == activation_pool(program)
 
 
 @PROGRAMS
@@ -112,7 +91,7 @@ def test_activation_pool_in_step(moves: list[str]) -> None:
         else:
             program.append(("end", first, 0))
             first += first < end
-    assert native("activation_pool")(program) == activation_pool(program)
+    assert native("activation_pool", [], program) == activation_pool(program)
 
 
 def layer_lock(program: list[Step]) -> Answers:
@@ -154,10 +133,70 @@ def test_layer_lock(steps: list[Step]) -> None:
     for request, number, later_us in steps:
         now_us += later_us
         program.append((request, number, now_us))
-    assert native("layer_lock")(program) == layer_lock(program)
+    assert native("layer_lock", [], program) == layer_lock(program)
 
 
 def test_ticks_inside_a_layer_wait_for_its_boundary() -> None:
     program = [("acquire", 4, 100), ("tick", 0, 110), ("tick", 0, 150), ("yield", 0, 160), ("release", 4, 170)]
     program += [("tick", 0, 175), ("yield", 0, 180), ("yield", 0, 190)]
     assert [answer for answer, _ in layer_lock(program)] == ["done"] * 3 + ["0 0 0", "done", "done", "3 2 70", "0 0 0"]
+
+
+def kv_cache_pool(n_ctx: int, n_seq_max: int, program: list[Step]) -> Answers:
+    config = cast(ModelConfig, SimpleNamespace(n_layer=1, n_head_kv=1, head_dim=1))
+    pool = KVCachePool(config, n_ctx, n_seq_max, "f32")
+    n_written = 0
+
+    def append(seq: int, n: int) -> None:
+        nonlocal n_written
+        pool.reserve(seq, n)
+        numbers = np.arange(n_written + 1, n_written + n + 1, dtype=np.float32)[:, None, None]
+        n_written += n
+        pool.write(seq, 0, numbers, -numbers)
+
+    def run(request: str, seq: int, n: int) -> int | None:
+        if request in ("append", "abandon"):
+            append(seq, n)
+            return pool.commit(seq, n) if request == "append" else pool.abandon(seq)
+        if request == "open":
+            return pool.open()
+        if request == "rewind":
+            return pool.rewind(seq, n)
+        result: int | None = getattr(pool, request)(seq)
+        return result
+
+    answers = []
+    for request, seq, n in program:
+        answer = said(lambda request=request, seq=seq, n=n: run(request, seq, n))
+        state = []
+        for open_seq in sorted(pool.sequences):
+            length = pool.length(open_seq)
+            tiles = [np.concatenate([k[0, :, 0], v[0, :, 0]]) for k, v in pool.tiles(open_seq, 0)]
+            read = np.array(tiles, np.int64).reshape(-1, 2, 128).transpose(1, 0, 2).reshape(2, -1)[:, :length]
+            total = int((read[0] * np.arange(1, length + 1)).sum() - read[1].sum())
+            state.append(f"{open_seq}: {length} {total}")
+        answers.append((answer, f"{pool.n_bytes // pool.n_bytes_per_slab} slabs, {', '.join(state)}"))
+    return answers
+
+
+@PROGRAMS
+@given(
+    st.integers(1, 700),
+    st.integers(1, 3),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["open", "append", "append", "append", "fork", "abandon", "rewind", "length", "close"]),
+            st.integers(0, 3),
+            st.one_of(st.integers(0, 3), st.sampled_from([127, 128, 129]), st.integers(0, 300)),
+        ),
+        max_size=25,
+    ),
+)
+def test_kv_cache_pool(n_ctx: int, n_seq_max: int, program: list[Step]) -> None:
+    program = [("open", 0, 0), *program]
+    assert native("kv_cache_pool", [n_ctx, n_seq_max], program) == kv_cache_pool(n_ctx, n_seq_max, program)
+
+
+def test_a_shared_slab_is_copied_by_the_first_to_write() -> None:
+    program = [("open", 0, 0), ("append", 0, 130), ("fork", 0, 0), ("append", 1, 1), ("append", 0, 1), ("close", 0, 0)]
+    assert [state.split()[0] for _, state in kv_cache_pool(256, 2, program)] == ["0", "2", "2", "3", "3", "2"]

@@ -46,7 +46,7 @@ mod _native {
         #[pymodule_export]
         use crate::testing_kernels::kernels;
         #[pymodule_export]
-        use crate::testing_machines::machines;
+        use crate::testing_machines::run_machine;
         #[pymodule_export]
         use crate::testing_pretokenize::pretokenize;
         #[pymodule_export]

@@ -6,9 +6,11 @@ use crate::arithmetic::half::f16_to_f32;
 use crate::format::Format;
 use crate::format::pack::pack_panel;
 use crate::kernels::{CpuFeatures, Kernels};
+use crate::memory::TensorRegion;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 /// The table that states what all others must give.
@@ -47,6 +49,29 @@ pub fn assert_same(got: &[f32], expected: &[f32], what: impl FnOnce() -> String)
             expected[i],
             expected[i].to_bits()
         );
+    }
+}
+
+/// Zeroed memory that a region can be carved from.
+pub struct Memory(Vec<Line>);
+
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line {
+    _bytes: [u8; 64],
+}
+
+impl Memory {
+    /// Room for `bytes`.
+    pub fn new(bytes: usize) -> Memory {
+        Memory(vec![Line { _bytes: [0; 64] }; bytes.div_ceil(64).max(1)])
+    }
+
+    /// The region of all of it. What is carved must not outlive the memory, nor be carved twice.
+    pub fn region(&mut self) -> TensorRegion {
+        let base = NonNull::from(&mut self.0[0]).cast();
+        // SAFETY: aligned as its lines are, zeroed, and the caller's alone.
+        unsafe { TensorRegion::new(base, self.0.len() * size_of::<Line>()) }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::format::Format;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// Extents begin and end at multiples of this: what disks read and pages hold.
 pub const EXTENT_ALIGN: usize = 4096;
@@ -227,6 +228,11 @@ impl ModelLayout {
     /// The extent of a layer.
     pub const fn layer_extent(layer: usize) -> usize {
         layer + 1
+    }
+
+    /// The extents of all layers.
+    pub fn layer_extents(&self) -> Range<usize> {
+        1..self.output_extent()
     }
 
     /// The extent of the output.

@@ -45,7 +45,7 @@ impl MemoryPlan {
             return Err(Error::Budget { floor, budget });
         }
         // As many layers as fit, evenly spread; fewer, should an uneven model make the spread ones larger than the first.
-        let n_layer = layout.layers.len();
+        let n_layer = layout.layer_extents().len();
         for n_pinned in (0..n_layer).rev() {
             for i in 0..n_layer {
                 plan.is_pinned[1 + i] = (i + 1) * n_pinned / n_layer > i * n_pinned / n_layer;
@@ -59,7 +59,7 @@ impl MemoryPlan {
 
     /// The head and the landing slots alone, and the embedding where it is the head's.
     pub fn smallest(layout: &ModelLayout) -> MemoryPlan {
-        let layers = &layout.extents[1..1 + layout.layers.len()];
+        let layers = &layout.extents[layout.layer_extents()];
         let mut is_pinned = vec![false; layout.extents.len()];
         is_pinned[layout.output_extent()] = true;
         is_pinned[ModelLayout::EMBEDDING] = layout.output.head.is_none();
@@ -76,7 +76,6 @@ impl MemoryPlan {
 
     /// Bytes that every pass reads.
     pub fn bytes_streamed(&self, layout: &ModelLayout) -> usize {
-        let layers = 1..1 + layout.layers.len();
-        layers.filter(|&extent| !self.is_pinned[extent]).map(|extent| layout.extents[extent]).sum()
+        layout.layer_extents().filter(|&extent| !self.is_pinned[extent]).map(|extent| layout.extents[extent]).sum()
     }
 }

@@ -1,0 +1,186 @@
+"""The planner and the streamer of the core against their twins, over a disk that fails as each program says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from axiom.errors import MemoryBudgetError
+from axiom.reference.memory import WeightPool
+from axiom.reference.model.plan import MemoryPlan
+from axiom.reference.stream import Completion, StreamedExtent, Streamer
+
+from .machines import PROGRAMS, Answers, Step, native, needs_extension, said, slot_states
+
+pytestmark = needs_extension
+
+
+@PROGRAMS
+@given(
+    st.integers(1, 5000),
+    st.booleans(),
+    st.lists(st.integers(0, 50), min_size=3, max_size=12),
+    st.lists(st.integers(0, 700), max_size=8),
+)
+def test_memory_plan(n_col: int, is_tied: bool, pages: list[int], budgets: list[int]) -> None:
+    extents, budgets = [4096 * n for n in pages], [4096 * n for n in budgets]
+    program = [("extent", n, 0) for n in extents] + [("fit", n, 0) for n in budgets]
+    expected = []
+    for budget in budgets:
+        try:
+            plan = MemoryPlan.fit(extents, 64 * (-(-n_col // 32) * 32), is_tied, budget)
+        except MemoryBudgetError as error:
+            expected.append(str(error))
+            continue
+        assert plan.n_bytes <= budget
+        pinned = "".join("p" if is_pinned else "-" for is_pinned in plan.is_pinned)
+        sizes = f"{plan.n_landing} of {plan.bytes_landing} {plan.n_bytes} {plan.bytes_streamed}"
+        expected.append(f"{pinned} {sizes}")
+    answers = native("memory_plan", [n_col, int(is_tied)], program)
+    assert [answer for answer, _ in answers[len(extents) :]] == expected
+
+
+BLOCK = 8
+
+
+class ScriptedDisk:
+    """A disk that does with each request what a program says (`conformance/machines/disk.rs`)."""
+
+    align = BLOCK
+
+    def __init__(self, n_request_max: int, blocks_request_max: int) -> None:
+        self.n_request_max, self.bytes_request_max = n_request_max, blocks_request_max * BLOCK
+        self.pending: list[tuple[int, int, int]] = []
+        self.answers: list[Completion] = []
+        self.script: list[tuple[int, int]] = []
+        self.n_silent = self.now_us = 0
+
+    def submit(self, tag: int, offset: int, n_bytes: int) -> bool:
+        is_room = len(self.pending) < self.n_request_max
+        if is_room:
+            self.pending.append((tag, offset, n_bytes))
+        return is_room
+
+    def poll(self) -> Completion | None:
+        return self.answers.pop(0) if self.answers else None
+
+    def wait(self) -> None:
+        is_silent = self.n_silent > 0 or not self.pending
+        self.now_us += 1_000_000 if is_silent else 1000
+        if is_silent:
+            self.n_silent = max(0, self.n_silent - 1)
+            return
+        self.answer(*(self.script.pop(0) if self.script else (0, 0)))
+
+    def answer(self, which: int, kind: int) -> None:
+        if kind == 6:
+            self.n_silent = 40
+        if not self.pending or kind >= 6:
+            return
+        tag, _, n_bytes = self.pending[which % len(self.pending)]
+        if kind == 5:
+            self.answers.append(Completion(tag ^ 0x8000_0000, n_bytes))
+            return
+        del self.pending[which % len(self.pending)]
+        results: list[int | str] = [n_bytes, n_bytes // 2, 0, "input/output error (code 5)", n_bytes + 1]
+        self.answers.append(Completion(tag, results[kind]))
+
+
+def on_disk(offset: int, n_bytes: int) -> int:
+    """The fingerprint of what the disk has there."""
+    at = np.arange(offset, offset + n_bytes, dtype=np.int64)
+    return int((((at * 167 + (at >> 8) * 13) & 0xFF) * np.arange(1, n_bytes + 1)).sum())
+
+
+def streamer(sizes: list[int], program: list[Step]) -> Answers:
+    n_extent, n_landing, n_request_max, blocks_request_max = sizes
+    disk = ScriptedDisk(n_request_max, blocks_request_max)
+    pool = WeightPool(1 + n_landing)
+    order = [StreamedExtent(2 * i, 2 * i * 1024, (2 * i + 1) * BLOCK) for i in range(1, n_extent + 1)]
+    try:
+        scan = Streamer(order, range(1, 1 + n_landing), pool, disk)
+    except RuntimeError as error:
+        return [(str(error), "")]
+
+    def begin(extent: int) -> str:
+        slot, (start_us, end_us, n_bytes), is_first = scan.begin(extent)
+        what = on_disk(extent * 1024, (extent + 1) * BLOCK)
+        first = str(is_first).lower()
+        return f"slot {slot}, {what}, {start_us} ... {end_us} us, {n_bytes} bytes, first: {first}"
+
+    def fetch(extent: int, n_block: int) -> int:
+        scan.fetch(extent, [(extent * 1024 + i * BLOCK, BLOCK) for i in range(n_block)])
+        return on_disk(extent * 1024, n_block * BLOCK)
+
+    requests: dict[str, Callable[[int, int], Any]] = {
+        "begin": lambda extent, _: begin(extent),
+        "end": lambda slot, _: scan.end(slot),
+        "pump": lambda *_: scan.pump(),
+        "fetch": fetch,
+        "distrust": lambda extent, _: scan.distrust(extent),
+        "plan": lambda which, kind: disk.script.append((which, kind)),
+        "answer": lambda which, kind: disk.answer(which, kind),
+    }
+    answers = []
+    for request, first, second in program:
+        answer = said(lambda request=request, first=first, second=second: requests[request](first, second))
+        counts = " ".join(map(str, asdict(scan.counts).values()))
+        asked = " ".join(f"{offset}+{n_bytes}" for _, offset, n_bytes in disk.pending)
+        answers.append((answer, f"{slot_states(pool)}; {counts}; {asked}"))
+    return answers
+
+
+# What disks do: whole answers for the most part, short ones, none, errors. What no disk should do ends a program soon,
+# so it is in some programs only.
+KINDS = st.sampled_from([0] * 9 + [1, 1, 1, 2, 3, 3])
+BROKEN_KINDS = st.sampled_from([0, 0, 0, 1, 2, 3, 4, 5, 6])
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> tuple[list[int], list[Step]]:
+    n_extent = draw(st.integers(1, 5))
+    n_landing = draw(st.integers(min(2, n_extent), 4) if draw(st.integers(0, 9)) else st.integers(1, 2))
+    sizes = [n_extent, n_landing, draw(st.integers(1, 6)), draw(st.integers(1, 4))]
+    kinds = KINDS if draw(st.integers(0, 4)) else BROKEN_KINDS
+    program: list[Step] = []
+    turn = 0
+    for move in draw(st.lists(st.sampled_from(["turn"] * 6 + ["disk"] * 5 + ["jump", "any", "fetch"]), max_size=30)):
+        if move == "disk":
+            request = draw(st.sampled_from(["plan", "plan", "answer"]))
+            program.append((request, draw(st.integers(0, 5)), draw(kinds)))
+        elif move == "turn":
+            # A layer of a pass after the other, as the engine does it; any landing slot may be the one.
+            program.append(("begin", 2 * (turn % n_extent + 1), 0))
+            program += [("end", slot, 0) for slot in draw(st.permutations(range(1, 1 + n_landing)))[:2]]
+            turn += 1
+        elif move == "jump":
+            turn = draw(st.integers(0, n_extent - 1))
+        elif move == "fetch":
+            program.append(("fetch", draw(st.integers(0, 3)), draw(st.integers(0, 9))))
+        else:
+            request = draw(st.sampled_from(["begin", "pump", "distrust"]))
+            program.append((request, draw(st.integers(0, 2 * n_extent + 2)), 0))
+    return sizes, program
+
+
+@PROGRAMS
+@given(streams())
+def test_streamer(drawn: tuple[list[int], list[Step]]) -> None:
+    sizes, program = drawn
+    assert native("streamer", sizes, program) == streamer(sizes, program)
+
+
+def test_the_next_layer_loads_while_one_computes() -> None:
+    answers = streamer(
+        [3, 2, 8, 8], [("begin", 2, 0), ("answer", 0, 0), ("pump", 0, 0), ("end", 1, 0), ("begin", 4, 0)]
+    )
+    states = [state.split(";")[0] for _, state in answers]
+    assert states[0] == "Unloaded, Computing 2, Streaming 4"
+    assert states[2] == "Unloaded, Computing 2, Resident 4"
+    assert states[3] == "Unloaded, Streaming 6, Resident 4"
+    assert answers[4][1].split(";")[1].split()[-1] == "1", "only the first layer was waited for"
