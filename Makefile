@@ -32,7 +32,7 @@ kernel: $(KERNEL) ## Build the bare kernel
 
 boot: $(VENV)/.built $(KERNEL) ## Boot the bare kernel with the default model in QEMU; PROMPT="..." as for run
 	@sh tools/set_up.sh bare
-	@$(PYTHON) tools/boot.py prompt="$(PROMPT)"
+	@$(VENV)/bin/axiom boot --prompt "$(PROMPT)"
 
 test: $(VENV)/.test $(TESTED_KERNEL) ## Run all tests of both languages; PYTEST_ARGS="-k name" for some
 	@sh tools/set_up.sh bare
@@ -63,7 +63,7 @@ bench: wheel ## Time axiom and llama.cpp in alternation, beside this machine's r
 	@$(PYTHON) tests/peers/environment.py --axiom dist
 	@.venv-peers/bin/python -m benches
 
-wheel: $(VENV)/.built ## Build the wheel that users install, into dist/
+wheel: $(VENV)/.built $(TESTED_KERNEL) ## Build the wheel that users install, into dist/
 	@rm -rf dist
 	@$(VENV)/bin/maturin build --release --quiet --out dist
 

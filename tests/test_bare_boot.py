@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from axiom.bare import grub
+from axiom.bare import disk_image
 from axiom.bare.kernel import BareError, Status, kernel_file
 from axiom.bare.qemu import Disk, Ending, Machine, accelerator, find_qemu, run
 
@@ -156,7 +156,7 @@ def test_options_are_passed_on() -> None:
 def test_boots_by_grub(firmware: str, tmp_path: Path) -> None:
     image = tmp_path / "image"
     try:
-        grub.write_image(image, {"test": "none", "prompt": PROMPT})
+        disk_image.write(image, {"test": "none", "prompt": PROMPT})
         # Emulated: where ring 0 is interpreted, firmware takes half a minute, or stops at an instruction.
         machine = Machine(board="q35", accelerator="tcg", n_core=2, image=image, uefi=firmware == "UEFI")
         lines = done(machine).lines()

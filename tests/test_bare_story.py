@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import axiom
 from axiom.bare.kernel import BareError, Status, kernel_file
-from axiom.bare.qemu import Disk, Ending, Machine, accelerator, find_qemu, run
+from axiom.bare.qemu import Disk, Machine, accelerator, find_qemu, run
 from axiom.image_writer import pack
+from tests.bare_stories import MODEL, PROMPT, native, story
 
 try:
     find_qemu()
@@ -21,8 +18,6 @@ except BareError as error:
     pytest.skip(str(error), allow_module_level=True)
 
 ACCELERATORS = ["tcg"] if accelerator() == "tcg" else ["tcg", "kvm"]
-MODEL = Path(axiom.__file__).parent / "models" / "storyteller.gguf"
-PROMPT = "Once upon a time"
 LIMIT_S = 240.0
 
 
@@ -31,23 +26,6 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("image") / "model.axiom"
     pack(MODEL, path)
     return path
-
-
-@cache
-def native(prompt: str, n_token: int, **sampling: Any) -> tuple[str, str]:
-    with axiom.Runtime(MODEL) as runtime:
-        completion = runtime.generate(prompt, max_tokens=n_token, receipt=True, **sampling)
-    assert completion.receipt is not None
-    return completion.text, completion.receipt.links[-1]
-
-
-def story(ending: Ending) -> tuple[str, str]:
-    assert ending.status is Status.DONE, ending
-    text = ending.text.replace("\r", "").partition("axiom: text follows\n")[2].partition("\naxiom: end of text")[0]
-    receipt = re.search(r"axiom: receipt ([0-9a-f]{64}) after", ending.text)
-    assert receipt is not None, ending
-    assert ", 0 after" in ending.text, "allocations after initialisation"
-    return text, receipt[1]
 
 
 @pytest.mark.parametrize("kind", ACCELERATORS)

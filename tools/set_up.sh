@@ -49,11 +49,11 @@ want_system() {
 want_bare() {
     command -v qemu-system-x86_64 >/dev/null || want_system qemu-system-x86 QEMU
     [ -d /usr/share/OVMF ] || want_system ovmf "UEFI firmware for QEMU"
-    command -v grub-mkrescue >/dev/null || want_system grub-common grub-mkrescue
+    command -v grub-mkimage >/dev/null || want_system grub-common grub-mkimage
     [ -d /usr/lib/grub/i386-pc ] || want_system grub-pc-bin "GRUB for BIOS"
     [ -d /usr/lib/grub/x86_64-efi ] || want_system grub-efi-amd64-bin "GRUB for UEFI"
-    command -v xorriso >/dev/null || want_system xorriso xorriso
     command -v mformat >/dev/null || want_system mtools mtools
+    command -v objdump >/dev/null || want_system binutils objdump
 }
 
 make_environment() {

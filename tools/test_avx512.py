@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from axiom.bare import bochs, grub
+from axiom.bare import bochs, disk_image
 from axiom.bare.kernel import BareError, Status
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,7 +37,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         image = Path(folder) / "avx512.img"
         try:
-            grub.write_image(image, {"test": "conformance", "kernels": "avx512", "exit": "bochs"})
+            disk_image.write(image, {"test": "conformance", "kernels": "avx512", "exit": "bochs"})
             print("this processor has no AVX-512: emulating one that has, in Bochs", flush=True)
             ending = bochs.run(image, limit_s=LIMIT_S)
         except BareError as error:

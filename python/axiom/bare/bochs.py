@@ -23,9 +23,9 @@ cpu: model={processor}, count=1, ips=200000000, reset_on_triple_fault=0
 megs: {memory_mib}
 romimage: file={firmware}/BIOS-bochs-latest, options=fastboot
 vgaromimage: file={firmware}/VGABIOS-lgpl-latest
-boot: cdrom
+boot: disk
 ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
-ata0-master: type=cdrom, path={image}, status=inserted
+ata0-master: type=disk, mode=flat, path={image}, cylinders=0
 com1: enabled=1, mode=file, dev={serial}
 log: {log}
 panic: action=fatal

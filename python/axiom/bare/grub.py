@@ -1,43 +1,103 @@
-"""Images that boot by themselves: GRUB, the kernel and what goes with it, in one file for disc, disk and USB stick.
+"""GRUB, as it lies on a disk that boots: for BIOS, for UEFI, and what both are told.
 
-GRUB is the system's own; it is not part of this package.
+It is the system's own; it is not part of this package.
 """
 
 from __future__ import annotations
 
 import shutil
+import struct
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from axiom.bare.kernel import BareError, kernel_file
+from axiom.bare.gpt import BYTES_SECTOR
+from axiom.bare.kernel import BareError
 
-__all__ = ["write_image"]
+__all__ = ["FOLDER", "bios_parts", "configuration", "missing", "require", "uefi_program"]
 
-# What a menu that boots one kernel needs; all modules would make the image four times as large.
-MODULES = "multiboot2 serial normal iso9660 part_gpt part_msdos fat search configfile terminal boot"
+FOLDER = "/boot/grub"
+"""Where GRUB looks for its configuration, on the partition of UEFI."""
 
-NEEDED = {
-    "grub-mkrescue": "grub-common",
-    "xorriso": "xorriso",
-    "mformat": "mtools",
-}
+# Everything that a menu and a kernel need is inside of the two programs; nothing else is read.
+MODULES = "part_gpt fat normal configfile multiboot2 serial terminal regexp echo sleep boot reboot halt"
 
-FIRMWARE = {
-    "BIOS": (Path("/usr/lib/grub/i386-pc"), "grub-pc-bin"),
-    "UEFI": (Path("/usr/lib/grub/x86_64-efi"), "grub-efi-amd64-bin"),
-}
+_COMMANDS = {"grub-mkimage": "grub-common", "mformat": "mtools", "mmd": "mtools", "mcopy": "mtools"}
+_BIOS = (Path("/usr/lib/grub/i386-pc"), "grub-pc-bin")
+_UEFI = (Path("/usr/lib/grub/x86_64-efi"), "grub-efi-amd64-bin")
+
+# Offsets in GRUB's boot.img (`include/grub/i386/pc/boot.h` there): the sector that it reads next, and a jump over a
+# test of the drive number that is only right for floppies.
+_NEXT_SECTOR = 0x5C
+_DRIVE_CHECK = 0x66
+# The first sector of core.img loads the rest: an entry at its end says from where, how many sectors, to which segment.
+_LIST = struct.Struct("<QHH")
+_LIST_OFFSET = BYTES_SECTOR - _LIST.size
+_SEGMENT = 0x820
 
 
-def missing(*, bios: bool = True, uefi: bool = True) -> list[str]:
+def missing() -> list[str]:
     """The Debian packages that are not there and would be needed."""
-    packages = [package for command, package in NEEDED.items() if shutil.which(command) is None]
-    for name, wanted in (("BIOS", bios), ("UEFI", uefi)):
-        folder, package = FIRMWARE[name]
-        if wanted and not folder.is_dir():
-            packages.append(package)
-    return packages
+    packages = {package: None for command, package in _COMMANDS.items() if shutil.which(command) is None}
+    packages.update({package: None for folder, package in (_BIOS, _UEFI) if not folder.is_dir()})
+    return list(packages)
+
+
+def require() -> None:
+    """Check that everything is there.
+
+    Raises:
+        BareError: If a package is missing; it says which.
+    """
+    if packages := missing():
+        names = " ".join(packages)
+        raise BareError(
+            f"a disk image that boots cannot be made without {names} (on Debian and Ubuntu: apt-get install {names})"
+        )
+
+
+def _mkimage(output: Path, kind: str, modules: str, partition: int) -> None:
+    # The disk that firmware started from, and on it the partition of UEFI.
+    arguments = ["--format", kind, "--output", str(output), "--prefix", f"(,gpt{partition}){FOLDER}"]
+    run(["grub-mkimage", *arguments, *modules.split()])
+
+
+def run(command: list[str], environment: Mapping[str, str] | None = None) -> None:
+    """Run one of the system's programs.
+
+    Raises:
+        BareError: If it fails; it quotes what the program said last.
+    """
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if result.returncode != 0:
+        said = result.stderr.strip().splitlines()[-1:] or ["nothing"]
+        raise BareError(f"{command[0]} failed with {result.returncode}, and said: {said[0]}")
+
+
+def bios_parts(folder: Path, first: int, partition: int) -> tuple[bytes, bytes]:
+    """The boot sector's code, and what it loads.
+
+    Args:
+        folder: For GRUB's own files.
+        first: The sector from which on the second part will lie.
+        partition: The number of the partition with the configuration.
+    """
+    output = folder / "core.img"
+    _mkimage(output, "i386-pc", f"biosdisk {MODULES}", partition)
+    core = bytearray(output.read_bytes())
+    core += bytes(-len(core) % BYTES_SECTOR)
+    _LIST.pack_into(core, _LIST_OFFSET, first + 1, len(core) // BYTES_SECTOR - 1, _SEGMENT)
+    sector = bytearray((_BIOS[0] / "boot.img").read_bytes())
+    struct.pack_into("<Q", sector, _NEXT_SECTOR, first)
+    sector[_DRIVE_CHECK : _DRIVE_CHECK + 2] = b"\x90\x90"
+    return bytes(sector[:440]), bytes(core)
+
+
+def uefi_program(folder: Path, partition: int) -> Path:
+    """The program for UEFI; the argument as for `bios_parts`."""
+    output = folder / "BOOTX64.EFI"
+    _mkimage(output, "x86_64-efi", MODULES, partition)
+    return output
 
 
 def _word(name: str, value: str) -> str:
@@ -45,44 +105,28 @@ def _word(name: str, value: str) -> str:
     return "'" + f"{name}={value}".replace("'", "'\\''") + "'"
 
 
-def write_image(path: Path, options: Mapping[str, str], *, modules: Mapping[str, Path] | None = None) -> None:
-    """Write an image that starts the kernel with options, under BIOS and UEFI.
+def configuration(options: Mapping[str, str], module: str | None, *, is_loaded: bool, menu_s: int) -> str:
+    """What GRUB does: start the kernel with options, with the model in memory or without.
 
     Args:
-        path: Where to; a file there is replaced.
         options: For the kernel's command line.
-        modules: Files that GRUB loads beside the kernel, by their names in the image.
-
-    Raises:
-        BareError: If a package is missing, or GRUB fails.
+        module: Sectors of the disk that are loaded as a module, such as "gpt3)0+2048"; None if there is no model.
+        is_loaded: Whether that is what happens when nobody chooses.
+        menu_s: How long somebody may choose.
     """
-    if packages := missing():
-        names = " ".join(packages)
-        raise BareError(
-            f"a bootable image cannot be made without {names} (on Debian and Ubuntu: apt-get install {names})"
-        )
-    with tempfile.TemporaryDirectory(dir=path.resolve().parent) as folder:
-        boot = Path(folder) / "image" / "boot"
-        (boot / "grub").mkdir(parents=True)
-        shutil.copyfile(kernel_file(), boot / "axiom")
-        words = " ".join(_word(name, value) for name, value in options.items())
-        lines = [
-            "serial --unit=0 --speed=115200",
-            "terminal_output serial console",
-            f"multiboot2 /boot/axiom {words}",
-        ]
-        for name, source in (modules or {}).items():
-            # A link where that goes: models are large.
-            try:
-                (boot / name).hardlink_to(source)
-            except OSError:
-                shutil.copyfile(source, boot / name)
-            lines.append(f"module2 /boot/{name}")
-        (boot / "grub" / "grub.cfg").write_text("\n".join([*lines, "boot", ""]))
-        made = Path(folder) / "made"
-        command = ["grub-mkrescue", "-o", str(made), str(boot.parent), f"--install-modules={MODULES}"]
-        command += ["--locales=", "--fonts=", "--themes="]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode != 0:
-            raise BareError(f"grub-mkrescue failed: {result.stderr.strip().splitlines()[-1:]}")
-        made.replace(path)
+    kernel = " ".join(["  multiboot2 /boot/axiom", *(_word(name, value) for name, value in options.items())])
+    loaded = ['menuentry "Axiom: the model is loaded now, by the firmware" {', kernel]
+    loaded += [f'  module2 "($disk,{module}"', "}"] if module else ["}"]
+    read = ['menuentry "Axiom: the model is read from its disk, by the kernel (NVMe, virtio)" {', kernel, "}"]
+    lines = [
+        "# What Axiom starts with: the words after /boot/axiom are the kernel's options (docs/bare.md).",
+        "serial --unit=0 --speed=115200",
+        "terminal_input serial console",
+        "terminal_output serial console",
+        "regexp --set=1:disk '^([^,]*)' $root",
+        f"set timeout={menu_s}",
+        f"set default={0 if is_loaded or module is None else 1}",
+        *loaded,
+        *(read if module else []),
+    ]
+    return "\n".join([*lines, ""])

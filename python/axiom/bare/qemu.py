@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import shutil
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,17 +17,35 @@ from typing import Literal
 
 from axiom.bare.kernel import BareError, Status, kernel_file
 
-__all__ = ["Disk", "Ending", "Machine", "accelerator", "find_qemu", "run"]
+__all__ = [
+    "Attachment",
+    "BootDevice",
+    "Disk",
+    "Ending",
+    "Machine",
+    "accelerator",
+    "accelerator_for_firmware",
+    "chosen_accelerator",
+    "find_qemu",
+    "run",
+    "show",
+]
 
 Attachment = Literal["virtio-mmio", "virtio-pci", "nvme"]
+"""How the kernel reaches a disk."""
+BootDevice = Literal["sata", "usb", "virtio-pci", "nvme"]
+"""How firmware reaches the disk that it starts from."""
 
 
 @dataclass(frozen=True)
 class Disk:
     """A file as a disk of the machine."""
 
-    path: Path
+    path: Path | str
+    """The file, or what QEMU takes for one, such as an address of a server."""
     attachment: Attachment = "virtio-pci"
+    drive: str = ""
+    """More for QEMU's -drive, such as limits of speed."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +64,8 @@ class Machine:
     disks: Sequence[Disk] = field(default_factory=tuple)
     image: Path | None = None
     """A disk image to start from, by the machine's own firmware, instead of the kernel."""
+    image_device: BootDevice = "sata"
+    """What the disk image is in."""
     uefi: bool = False
     """Whether that firmware is UEFI."""
 
@@ -85,9 +108,29 @@ def accelerator() -> str:
     """`kvm` if a machine starts with it here and ends as it should, else `tcg`."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return "tcg"
+    return "kvm" if _probe().status is Status.DONE else "tcg"
+
+
+@functools.cache
+def _probe() -> Ending:
     # Some hypervisors inside hypervisors can be opened and then fail at some instruction.
-    probe = Machine(options={"test": "none"}, memory_mib=128, accelerator="kvm")
-    return "kvm" if run(probe, limit_s=10).status is Status.DONE else "tcg"
+    return run(Machine(options={"test": "none"}, memory_mib=128, accelerator="kvm"), limit_s=10)
+
+
+@functools.cache
+def accelerator_for_firmware() -> str:
+    """`kvm` where the processor itself runs all of a guest, else `tcg`.
+
+    Some hypervisors inside hypervisors interpret what runs in ring 0. To the kernel that is a fortieth of a second;
+    firmware, all of which runs there, takes a minute, or stops at an instruction that they do not know.
+    """
+    up = re.search(r"axiom: up after (\d+) us", _probe().text) if accelerator() == "kvm" else None
+    return "kvm" if up is not None and int(up[1]) < 3000 else "tcg"
+
+
+def chosen_accelerator(machine: Machine) -> str:
+    """The one that the machine names, or the better one that works for it here."""
+    return machine.accelerator or (accelerator_for_firmware() if machine.image else accelerator())
 
 
 def command_line(options: Mapping[str, str]) -> str:
@@ -101,7 +144,7 @@ def command_line(options: Mapping[str, str]) -> str:
 
 def command(machine: Machine) -> list[str]:
     """The arguments that start QEMU."""
-    kind = machine.accelerator or accelerator()
+    kind = chosen_accelerator(machine)
     # A feature that some hypervisors announce and then refuse; it says how the processor leaks, and nothing else.
     cpu = "host,-arch-capabilities" if kind == "kvm" else "max"
     board = machine.board
@@ -115,7 +158,7 @@ def command(machine: Machine) -> list[str]:
     arguments += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"]
     arguments += ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
     if machine.image is not None:
-        arguments += ["-drive", f"file={_escaped(machine.image)},format=raw,if=ide,snapshot=on"]
+        arguments += _boot_device(machine.image, machine.image_device)
         if machine.uefi:
             arguments += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={_firmware()}"]
     else:
@@ -128,8 +171,33 @@ def command(machine: Machine) -> list[str]:
     return arguments
 
 
+def _boot_device(image: Path, device: BootDevice) -> list[str]:
+    # What is written goes nowhere: a SATA disk cannot be read-only.
+    drive = ["-drive", f"if=none,id=boot,file={_escaped(image)},format=raw,snapshot=on"]
+    return (
+        drive
+        + {
+            "sata": ["-device", "ide-hd,drive=boot,bootindex=0"],
+            "usb": ["-device", "qemu-xhci", "-device", "usb-storage,drive=boot,bootindex=0"],
+            "virtio-pci": ["-device", "virtio-blk-pci,drive=boot,bootindex=0,disable-legacy=on"],
+            "nvme": ["-device", "nvme,drive=boot,bootindex=0,serial=axiom,mdts=8"],
+        }[device]
+    )
+
+
+def _is_direct(path: Path | str) -> bool:
+    """Whether reads can go past the page cache: not on every file system."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | getattr(os, "O_DIRECT", 0)))
+    except OSError:
+        return False
+    return True
+
+
 def _disk(i: int, disk: Disk) -> list[str]:
-    drive = f"if=none,id=disk{i},file={_escaped(disk.path)},format=raw,readonly=on,cache=none,aio=native"
+    how = "cache=none,aio=native" if _is_direct(disk.path) else "cache=writeback,aio=threads"
+    drive = f"if=none,id=disk{i},file={_escaped(disk.path)},format=raw,readonly=on,{how}"
+    drive += f",{disk.drive}" if disk.drive else ""
     device = {
         "virtio-mmio": f"virtio-blk-device,drive=disk{i}",
         "virtio-pci": f"virtio-blk-pci,drive=disk{i},disable-legacy=on,iothread=io{i}",
@@ -141,7 +209,7 @@ def _disk(i: int, disk: Disk) -> list[str]:
     return arguments
 
 
-def _escaped(path: Path) -> str:
+def _escaped(path: Path | str) -> str:
     return str(path).replace(",", ",,")
 
 
@@ -173,6 +241,47 @@ def run(machine: Machine, *, limit_s: float) -> Ending:
         errors=errors.decode(errors="replace"),
         seconds=time.monotonic() - start,
     )
+
+
+def show(machine: Machine) -> Ending:
+    """Start `machine`, pass its serial line on to standard output as it comes, and wait until it ends.
+
+    Raises:
+        BareError: If QEMU does not start it, or gives it up.
+    """
+    start = time.monotonic()
+    with subprocess.Popen(
+        command(machine), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        errors: list[str] = []
+        # QEMU halts a machine that it cannot go on with, and waits for ever for someone to look at it.
+        watch = threading.Thread(target=_watch_errors, args=(process, errors), daemon=True)
+        watch.start()
+        text = bytearray()
+        try:
+            while piece := os.read(process.stdout.fileno(), 1 << 16):
+                text += piece
+                sys.stdout.buffer.write(piece.replace(b"\r", b""))
+                sys.stdout.buffer.flush()
+        except BaseException:
+            process.kill()
+            raise
+        code = process.wait()
+        watch.join()
+    status = _status(code)
+    if status is None:
+        said = " ".join("".join(errors).split()) or "nothing"
+        raise BareError(f"QEMU ended with {code}, and not by the kernel's word; it said: {said}")
+    return Ending(status, text.decode(errors="replace"), "".join(errors), time.monotonic() - start)
+
+
+def _watch_errors(process: subprocess.Popen[bytes], errors: list[str]) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        errors.append(line.decode(errors="replace"))
+        if b"KVM internal error" in line:
+            process.kill()
 
 
 def _status(code: int) -> Status | None:

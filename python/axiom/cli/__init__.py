@@ -1,5 +1,5 @@
 """The command line: `axiom run`, `chat`, `inspect`, `tokenize`, `score`, `bench`, `pack`,
-`verify-image`, `verify`, `plot`, `doctor`.
+`verify-image`, `image`, `boot`, `verify`, `plot`, `doctor`.
 
 One file for each command, imported when it is called, so that the start is quick. Results go to standard output,
 everything else to standard error. Exit codes: 0 done, 1 an error (one line, no traceback), 2 a wrong command line,
@@ -25,6 +25,8 @@ _COMMANDS = {
     "bench": "Measure the speed of prefill and decode.",
     "pack": "Make an image of a model, which can run in less memory than it has.",
     "verify-image": "Check every byte of an image against its digests.",
+    "image": "Make a disk image that boots and runs a model.",
+    "boot": "Boot a disk image or a model in QEMU, without an operating system.",
     "verify": "Make the text of a receipt again and compare every bit.",
     "plot": "Draw the timeline of a run from its telemetry.",
     "doctor": "Show what was detected on this machine, what is chosen, and why.",

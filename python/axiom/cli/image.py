@@ -1,0 +1,46 @@
+"""`axiom image build`: a file that boots and runs its model, on a disk or a stick."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from axiom.cli.story_options import kernel_options, story_options
+from axiom.cli.terminal import ProgressLine, format_bytes
+
+__all__ = ["command"]
+
+
+@click.group("image")
+def command() -> None:
+    """Images that boot: the kernel, a model, and what it is asked, in one file."""
+
+
+@command.command("build")
+@click.argument("model", metavar="[MODEL]", required=False)
+@click.option("-o", "--output", required=True, metavar="DISK.img", help="The file to write.")
+@click.option(
+    "--load",
+    type=click.Choice(["firmware", "kernel"]),
+    help="Who brings the model into memory: firmware, from any disk that it boots from, or the kernel, from NVMe and "
+    "virtio disks, a model larger than memory too. Default: firmware, for models of up to 1 GiB.",
+)
+@click.option("--menu", "menu_s", type=click.IntRange(0), default=0, metavar="S", help="Offer both for S seconds.")
+@click.option("--cores", type=click.IntRange(1), metavar="N", help="Cores that compute. Default: all.")
+@story_options
+def build(model: str | None, output: str, load: Any, menu_s: int, cores: int | None, **options: Any) -> None:
+    """Write DISK.img, which boots by BIOS and by UEFI, from MODEL: a GGUF or an image made by `axiom pack`.
+
+    Without MODEL it is the small one that comes with the package. The text comes on the first serial line, at 115,200
+    baud. docs/hardware.md says what hardware it needs and how it is written to a stick.
+    """
+    from axiom.bare.disk_image import build
+    from axiom.runtime import default_model_path
+
+    words = {"telemetry": "tokens", **kernel_options(options)}
+    if cores is not None:
+        words["cores"] = str(cores)
+    with ProgressLine("packing") as progress:
+        path = build(model or default_model_path(), output, words, load=load, menu_s=menu_s, on_progress=progress)
+    click.echo(f"wrote {path}, {format_bytes(path.stat().st_size)}; to try it: axiom boot {path}", err=True)
