@@ -4,6 +4,7 @@ use crate::nub;
 use crate::ports::{write_u8, write_u16, write_u32};
 use crate::spin::Spin;
 use bare::acpi::PowerOff;
+use core::fmt::Display;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 /// What the machine ends with. Under QEMU with `-device isa-debug-exit,iobase=0xf4,iosize=4` the process ends with twice the
@@ -46,6 +47,13 @@ static POWER_OFF: Spin<Option<PowerOff>> = Spin::new(None);
 pub fn set_up(is_bochs: bool, power_off: Option<PowerOff>) {
     IS_BOCHS.store(is_bochs, Ordering::Relaxed);
     *POWER_OFF.lock() = power_off;
+}
+
+/// Says why nothing more can be done, and ends the machine.
+pub fn fail(status: Status, what: impl Display) -> ! {
+    crate::line!("axiom: {what}");
+    crate::progress::report();
+    exit(status)
 }
 
 /// Ends the machine.

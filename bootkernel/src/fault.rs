@@ -71,6 +71,7 @@ extern "C" fn runtime_fault(page: &CorePage) -> ! {
     }
     registers(report);
     backtrace(report.rip, report.rbp);
+    crate::progress::report();
     exit(if report.vector == WATCHDOG { Status::Watchdog } else { Status::Fault })
 }
 
@@ -134,5 +135,6 @@ fn panic(info: &PanicInfo) -> ! {
     stop_others();
     line!("axiom: {info}");
     backtrace_here();
+    crate::progress::report();
     exit(Status::Panic)
 }

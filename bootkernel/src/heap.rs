@@ -94,6 +94,7 @@ unsafe impl GlobalAlloc for Allocator {
                 layout.size()
             );
             crate::fault::backtrace_here();
+            crate::progress::report();
             exit(Status::Allocation);
         }
         N_ALLOCATION.fetch_add(1, Ordering::Relaxed);

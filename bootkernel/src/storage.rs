@@ -110,7 +110,7 @@ unsafe impl BlockDevice for Part {
 }
 
 /// Aligned memory for reads, for good.
-fn room(n_byte: usize) -> &'static mut [u8] {
+pub fn room(n_byte: usize) -> &'static mut [u8] {
     let layout = Layout::from_size_align(n_byte, 4096).expect("a size that a disk has");
     // SAFETY: not of size zero.
     let block = unsafe { alloc_zeroed(layout) };
