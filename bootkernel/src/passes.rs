@@ -42,7 +42,7 @@ impl Passes {
         let since_us = Cell::new(start_us);
         let n_done = Cell::new(0);
         let lock = engine.lock().clone();
-        let boundary = || {
+        let boundary = |_| {
             let now = clock::now_us();
             let layer_us = now - since_us.replace(now);
             // The first boundary is before the first layer.

@@ -9,7 +9,7 @@ use crate::model::{
     WeightImage, WeightStore, rows_per_item,
 };
 use crate::platform::Platform;
-use crate::schedule::{LayerLock, Phases};
+use crate::schedule::{LayerLock, Phases, Served};
 use crate::telemetry::{LayerClock, Telemetry};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -322,12 +322,17 @@ impl Engine {
 
     /// Appends each list of tokens to its sequence, all in the same passes; writes logits f32 `[Σ n_logit, n_vocab]`, in the
     /// order of the batch. The bits of a row do not depend on what else is in the batch, nor on how a prompt is cut up.
-    /// `stop` is asked at layer boundaries. Allocates nothing.
+    /// `stop` is asked at layer boundaries, with the ticks that came since the last. Allocates nothing.
     ///
     /// # Errors
     ///
     /// What is wrong with the batch, [`Error::NotFinite`], [`Error::Cancelled`]. Every sequence then has the positions it had.
-    pub fn forward(&mut self, batch: &[Append<'_>], out: &mut [f32], stop: &dyn Fn() -> bool) -> Result<(), Error> {
+    pub fn forward(
+        &mut self,
+        batch: &[Append<'_>],
+        out: &mut [f32],
+        stop: &dyn Fn(Served) -> bool,
+    ) -> Result<(), Error> {
         self.check(batch, out)?;
         let mut n_reserved = 0;
         let mut result = Ok(());
@@ -376,7 +381,7 @@ impl Engine {
     }
 
     /// The batch in passes of up to `rows_per_pass` rows.
-    fn passes(&mut self, batch: &[Append<'_>], out: &mut [f32], stop: &dyn Fn() -> bool) -> Result<(), Error> {
+    fn passes(&mut self, batch: &[Append<'_>], out: &mut [f32], stop: &dyn Fn(Served) -> bool) -> Result<(), Error> {
         let mut out = out;
         let rows_per_piece = rows_per_item(self.config.n_head / self.config.n_head_kv);
         self.pass.clear();
@@ -402,7 +407,7 @@ impl Engine {
         Ok(())
     }
 
-    fn one_pass(&mut self, logits: &mut [f32], stop: &dyn Fn() -> bool) -> Result<(), Error> {
+    fn one_pass(&mut self, logits: &mut [f32], stop: &dyn Fn(Served) -> bool) -> Result<(), Error> {
         let platform = &*self.platform;
         let start = platform.now_us();
         self.phases.reset();

@@ -3,16 +3,22 @@
 use crate::limits;
 use crate::workers::{SPIN, Workers};
 use axiom_core::platform::Platform;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// Polls after which a waiting thread offers its core to others: some microseconds, the time that threads which all run
 /// are apart at the end of a phase.
 const N_SPIN: u32 = 128;
 
+/// Microseconds since the first call; one clock for all that reads it.
+pub fn now_us() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed().as_micros() as u64
+}
+
 /// The [`Platform`] of an operating system.
 pub struct Host {
     workers: Workers,
-    start: Instant,
     n_spin: u32,
 }
 
@@ -32,11 +38,7 @@ impl Host {
     pub fn start(n_worker: usize) -> std::io::Result<Self> {
         let is_crowded = n_worker > limits::cpu_budget().n_affinity;
         let spin = if is_crowded { Duration::ZERO } else { SPIN };
-        Ok(Self {
-            workers: Workers::start(n_worker, spin)?,
-            start: Instant::now(),
-            n_spin: if is_crowded { 0 } else { N_SPIN },
-        })
+        Ok(Self { workers: Workers::start(n_worker, spin)?, n_spin: if is_crowded { 0 } else { N_SPIN } })
     }
 }
 
@@ -44,7 +46,7 @@ impl Host {
 // fixed. `Workers::run` gives every thread its own number below `n_worker`, and `Workers::close` waits for all that entered.
 unsafe impl Platform for Host {
     fn now_us(&self) -> u64 {
-        self.start.elapsed().as_micros() as u64
+        now_us()
     }
 
     fn n_worker(&self) -> usize {

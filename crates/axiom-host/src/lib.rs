@@ -2,6 +2,7 @@
 //!
 //! - [`Host`]: clock and worker threads; [`workers`] is how they join a job, [`float_mode`] how they compute alike.
 //! - [`Region`]: the one reservation of memory that an engine lives in, on huge pages where there are any.
+//! - [`Timer`]: what ticks while an engine computes.
 //! - [`limits`]: how many processors and how much memory this process may use, read from files of the system.
 //! - [`disk`]: a file that the core reads in the background.
 //! - [`bandwidth`]: how fast this machine reads memory, the yardstick of every decoding speed.
@@ -14,7 +15,9 @@ pub mod float_mode;
 mod host;
 pub mod limits;
 pub mod region;
+mod timer;
 pub mod workers;
 
 pub use crate::host::Host;
 pub use crate::region::{Region, RegionError};
+pub use crate::timer::Timer;

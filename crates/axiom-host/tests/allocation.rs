@@ -39,7 +39,7 @@ fn the_token_path_does_not_allocate() {
     let mut out = vec![0f32; 2 * config.n_vocab];
     let mut step = |tokens: [&[u32]; 2]| {
         let batch = [0, 1].map(|i| Append { seq: seqs[i], tokens: tokens[i], n_logit: 1 });
-        model.engine.forward(&batch, &mut out, &|| false).unwrap();
+        model.engine.forward(&batch, &mut out, &|_| false).unwrap();
     };
     step([&prompt[..1], &prompt[..1]]); // warm-up: threads start, pages are touched
     let before = ALLOCATIONS.load(Ordering::SeqCst);

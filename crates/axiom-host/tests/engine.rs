@@ -18,7 +18,7 @@ fn forward(model: &mut Model, batch: &[(usize, &[u32])], rows: LogitRows) -> Vec
     let batch = appends(batch, rows);
     let n_row: usize = batch.iter().map(|append| append.n_logit).sum();
     let mut out = vec![0f32; n_row * model.engine.config().n_vocab];
-    model.engine.forward(&batch, &mut out, &|| false).unwrap();
+    model.engine.forward(&batch, &mut out, &|_| false).unwrap();
     assert!(out.iter().any(|x| *x != out[0]) || out.is_empty(), "logits without spread test nothing");
     out.iter().map(|x| x.to_bits()).collect()
 }
@@ -127,7 +127,7 @@ fn any_number_of_last_rows_are_the_last_of_all() {
             Append { seq: second, tokens: &tokens[..5], n_logit: 2 },
         ];
         let mut out = vec![0f32; (n + 2) * 83];
-        model.engine.forward(&batch, &mut out, &|| false).unwrap();
+        model.engine.forward(&batch, &mut out, &|_| false).unwrap();
         let bits: Vec<u32> = out.iter().map(|x| x.to_bits()).collect();
         assert!(bits[..n * 83] == all[(300 - n) * 83..], "the last {n} rows");
         assert!(bits[n * 83..] == all[3 * 83..5 * 83], "two rows beside {n}");
@@ -178,7 +178,7 @@ fn a_stopped_or_refused_pass_changes_nothing() {
     let seq = model.engine.sequences().open().unwrap();
     forward(&mut model, &[(seq, &tokens[..20])], LogitRows::None);
     let polls = std::cell::Cell::new(0);
-    let stop = || polls.replace(polls.get() + 1) == 1;
+    let stop = |_| polls.replace(polls.get() + 1) == 1;
     assert_eq!(
         model.engine.forward(&appends(&[(seq, &tokens[..9])], LogitRows::None), &mut [], &stop),
         Err(Error::Cancelled)
@@ -190,14 +190,14 @@ fn a_stopped_or_refused_pass_changes_nothing() {
         (vec![(99, &tokens[..1])], Error::UnknownSequence { seq: 99, open: 1 }),
     ];
     for (batch, error) in refused {
-        assert_eq!(model.engine.forward(&appends(&batch, LogitRows::None), &mut [], &|| false), Err(error));
+        assert_eq!(model.engine.forward(&appends(&batch, LogitRows::None), &mut [], &|_| false), Err(error));
     }
     let too_many = [Append { seq, tokens: &tokens[..3], n_logit: 4 }];
     let refusal = Error::LogitRows { seq, n_token: 3, n_logit: 4 };
-    assert_eq!(model.engine.forward(&too_many, &mut [0.0; 4 * 83], &|| false), Err(refusal));
+    assert_eq!(model.engine.forward(&too_many, &mut [0.0; 4 * 83], &|_| false), Err(refusal));
     let long = prompt(681);
     assert_eq!(
-        model.engine.forward(&appends(&[(seq, &long)], LogitRows::None), &mut [], &|| false),
+        model.engine.forward(&appends(&[(seq, &long)], LogitRows::None), &mut [], &|_| false),
         Err(Error::ContextLength { seq, n_pos: 20, n_new: 681, n_ctx: 700 })
     );
     assert_eq!(model.engine.sequences().len(seq), Ok(20));

@@ -35,7 +35,7 @@ fn run(model: &mut Model, n_prompt: usize) -> Result<Vec<u32>, Error> {
             let new = &tokens[start..end];
             let mut out = vec![0f32; new.len() * 83];
             let append = [Append { seq, tokens: new, n_logit: new.len() }];
-            let done = model.engine.forward(&append, &mut out, &|| false);
+            let done = model.engine.forward(&append, &mut out, &|_| false);
             if let Err(error) = done {
                 model.engine.sequences().close(seq)?;
                 return Err(error);
@@ -119,7 +119,7 @@ fn cancelled_passes_change_nothing() {
     let seq = model.engine.sequences().open().unwrap();
     for n in 0..60 {
         let polls = std::cell::Cell::new(0);
-        let stop = || polls.replace(polls.get() + 1) == n % 8;
+        let stop = |_| polls.replace(polls.get() + 1) == n % 8;
         let append = [Append { seq, tokens: &[1, 2, 3], n_logit: 0 }];
         assert_eq!(model.engine.forward(&append, &mut [], &stop), Err(Error::Cancelled), "at boundary {}", n % 8);
         assert_eq!(model.engine.sequences().len(seq), Ok(0));

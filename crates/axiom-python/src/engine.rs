@@ -13,13 +13,13 @@ use axiom_core::memory::{KVFormat, ROWS_PER_WAVE};
 use axiom_core::model::{ModelConfig, TensorSource};
 use axiom_core::runtime::{self, Options, WeightSource};
 use axiom_core::telemetry::LayerRecord;
-use axiom_host::{Host, Region, RegionError, region};
+use axiom_host::{Host, Region, RegionError, Timer, region};
 use numpy::{PyArray2, PyArrayMethods};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 /// A model loaded into the Rust engine: sequences of positions, and the forward pass that appends to them.
 ///
@@ -46,6 +46,8 @@ struct Open {
     engine: runtime::Engine,
     region: Region,
     batch: Batch,
+    /// What makes a pass look up between layers.
+    timer: Timer,
 }
 
 impl Engine {
@@ -220,7 +222,7 @@ impl Engine {
         stop: Option<&StopFlag>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let mut guard = self.lock()?;
-        let Open { engine, batch, .. } = open(&mut guard)?;
+        let Open { engine, batch, timer, .. } = open(&mut guard)?;
         batch.read(seqs, tokens, logits, self.n_vocab)?;
         let n_row = batch.n_logit();
         let interrupt = Interrupt::new(py)?;
@@ -232,8 +234,9 @@ impl Engine {
             };
             let mut writable = array.try_readwrite()?;
             let values = writable.as_slice_mut()?;
-            let (result, interrupted) =
-                py.detach(|| interrupt.watch(flag.as_ref(), |stop| engine.forward(batch, values, stop)));
+            let (result, interrupted) = py.detach(|| {
+                timer.ticking(|| interrupt.watch(flag.as_ref(), |stop| engine.forward(batch, values, stop)))
+            });
             drop(writable);
             match (result, interrupted) {
                 (Ok(()), _) => Ok(array),
@@ -390,12 +393,16 @@ impl Loading {
             let source = source(path).map_err(LoadError::Open)?;
             // SAFETY: a region is zeroed, begins at a multiple of 2 MiB, is reserved for this engine alone, and is kept beside
             // it in `Open` and dropped after it; `choose_kernels` has asked the processor.
-            unsafe { runtime::Engine::new(config, source, options, kernels, Box::new(host), memory, &mut on_progress) }
-                .map_err(|error| LoadError::Open(OpenError::Core(error)))
+            let engine = unsafe {
+                runtime::Engine::new(config, source, options, kernels, Box::new(host), memory, &mut on_progress)
+            }
+            .map_err(|error| LoadError::Open(OpenError::Core(error)))?;
+            let timer = Timer::start(Arc::clone(engine.lock())).map_err(LoadError::Threads)?;
+            Ok((engine, timer))
         });
         match (loaded, region) {
-            (Ok(engine), Some(region)) => {
-                let open = Open { engine, region, batch: Batch::default() };
+            (Ok((engine, timer)), Some(region)) => {
+                let open = Open { engine, region, batch: Batch::default(), timer };
                 let Options { n_ctx, n_seq_max, kv, .. } = options;
                 Ok(Engine { open: Mutex::new(Some(open)), n_ctx, n_vocab, n_seq_max, kv, is_direct: None })
             }

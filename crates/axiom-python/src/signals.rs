@@ -1,14 +1,11 @@
 //! Ctrl-C while the engine computes: Python notes the signal, and its handlers run when someone asks.
 
 use crate::stop_flag::Stop;
+use axiom_core::schedule::Served;
 use pyo3::prelude::*;
-use std::cell::{Cell, RefCell};
-use std::time::{Duration, Instant};
+use std::cell::RefCell;
 
-/// How often to ask: within what a person takes for at once, and seldom enough to cost nothing.
-const EVERY: Duration = Duration::from_millis(20);
-
-/// Asks, from time to time, whether a signal has come.
+/// Asks whether a signal has come.
 pub struct Interrupt {
     /// Handlers run on the main thread only; from another, asking would wait for the interpreter for nothing.
     is_main: bool,
@@ -36,20 +33,22 @@ impl Interrupt {
         if self.is_main { Python::attach(|py| py.check_signals()) } else { Ok(()) }
     }
 
-    /// Calls `action` with a function that says whether to stop, for a signal or for `flag`; returns its result, and what a
-    /// handler has raised.
-    pub fn watch<T>(&self, flag: Option<&Stop>, action: impl FnOnce(&dyn Fn() -> bool) -> T) -> (T, Option<PyErr>) {
+    /// Calls `action` with a function that says whether to stop, for `flag` or, when there was a tick, for a signal; returns
+    /// its result, and what a handler has raised.
+    pub fn watch<T>(
+        &self,
+        flag: Option<&Stop>,
+        action: impl FnOnce(&dyn Fn(Served) -> bool) -> T,
+    ) -> (T, Option<PyErr>) {
         let raised = RefCell::new(None);
-        let asked = Cell::new(Instant::now());
-        let stop = || {
+        let stop = |served: Served| {
             if flag.is_some_and(Stop::is_set) {
                 return true;
             }
-            if !self.is_main || asked.get().elapsed() < EVERY {
+            if served.n_tick == 0 {
                 return false;
             }
             let result = self.check();
-            asked.set(Instant::now());
             let is_raised = result.is_err();
             raised.replace(result.err());
             is_raised

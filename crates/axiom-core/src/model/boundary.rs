@@ -8,7 +8,7 @@ use super::store::WeightStore;
 use crate::error::Error;
 use crate::memory::ActivationPool;
 use crate::platform::Platform;
-use crate::schedule::{LayerLock, Phases};
+use crate::schedule::{LayerLock, Phases, Served};
 use crate::telemetry::{LayerClock, Load, Part};
 
 /// Everything that a boundary touches. Used by the thread that made the pass alone.
@@ -25,8 +25,8 @@ pub struct Boundary<'a> {
     pub phases: &'a Phases,
     /// Where the time goes.
     pub clock: &'a LayerClock<'a>,
-    /// Whether to stop the pass, now that ticks have been served.
-    pub stop: &'a dyn Fn() -> bool,
+    /// Whether to stop the pass, asked with the ticks that have been served.
+    pub stop: &'a dyn Fn(Served) -> bool,
     /// The slot that the open layer computes from, and how its weights came.
     open: Option<(usize, Load)>,
     /// Why the pass ends early.
@@ -42,7 +42,7 @@ impl<'a> Boundary<'a> {
         activations: &'a mut ActivationPool,
         phases: &'a Phases,
         clock: &'a LayerClock<'a>,
-        stop: &'a dyn Fn() -> bool,
+        stop: &'a dyn Fn(Served) -> bool,
     ) -> Boundary<'a> {
         Boundary { platform, lock, store, activations, phases, clock, stop, open: None, error: None }
     }
@@ -97,7 +97,7 @@ impl<'a> Boundary<'a> {
     /// Serves the ticks that have come; says how many had to wait.
     fn serve(&self) -> Result<u32, Error> {
         let served = self.lock.yield_at_layer_boundary(self.platform.now_us());
-        if (self.stop)() { Err(Error::Cancelled) } else { Ok(served.n_deferred) }
+        if (self.stop)(served) { Err(Error::Cancelled) } else { Ok(served.n_deferred) }
     }
 
     fn note(&mut self, result: Result<(), Error>) {

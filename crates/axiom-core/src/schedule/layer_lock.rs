@@ -109,6 +109,11 @@ impl LayerLock {
         Served { n_tick, n_deferred, waited_us }
     }
 
+    /// Ticks that have not been served.
+    pub fn n_waiting(&self) -> u32 {
+        self.n_waiting.load(SeqCst)
+    }
+
     /// The longest that a tick has waited for a boundary.
     pub fn longest_deferral_us(&self) -> u64 {
         self.longest_us.load(SeqCst)
