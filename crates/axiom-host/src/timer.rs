@@ -112,7 +112,9 @@ impl Drop for Timer {
     fn drop(&mut self) {
         if !self.is_here() {
             // The thread is the parent's.
-            self.thread.take().map(std::mem::forget);
+            if let Some(thread) = self.thread.take() {
+                std::mem::forget(thread);
+            }
             return;
         }
         *self.shared.guard() = true;
