@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from axiom.engine import open_engine, plan_capacity
+from axiom.capacity import plan_capacity
+from axiom.engine import open_engine
 from axiom.errors import ContextLengthError, MemoryBudgetError, ModelFormatError, UnsupportedModelError
 from axiom.gguf_file import GGUFFile
 from axiom.hardware import CpuBudget, MemoryBudget, cpu_budget, memory_budget

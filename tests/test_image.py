@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import axiom
+from axiom.capacity import ROWS_STREAMED, plan_streamed
 from axiom.cli import inspect, pack, verify_image
+from axiom.engine import open_engine
 from axiom.errors import AxiomError, MemoryBudgetError, ModelFormatError
 from axiom.image_file import HEADER_BYTES, ROOT_OFFSET, ImageFile, image_digest
 from axiom.model_config import ModelConfig
@@ -118,6 +121,40 @@ def test_streamed_is_in_memory_bit_for_bit(backend: str, packed: Packed) -> None
             assert told["n_retry"] == 0
         engine.close()
     assert len(n_pinned) > 4
+
+
+@pytest.mark.parametrize("backend", NATIVE)
+def test_inspect_plans_what_the_runtime_does(backend: str, packed: Packed) -> None:
+    gguf, image = packed(fmt="F32", native=True, n_layer=8, n_embd=512, n_ff=1536, n_head=8, n_vocab=1000)
+    config = ModelConfig.from_gguf(ImageFile(image))
+    usable = image.stat().st_size // 2 + (60 << 20)
+    plan = plan_streamed(config, n_ctx=96, kv="f16", n_seq_max=1, usable_bytes=usable, threads=2)
+    engine, capacity = open_engine(ImageFile(image), config, n_ctx=96, n_seq_max=1, threads=2, memory=None)
+    assert capacity.n_ctx == 96
+    assert engine.info()["bytes_streamed"] == 0
+    streamed = type(engine).from_image(  # type: ignore[attr-defined]
+        image, n_ctx=96, n_seq_max=1, threads=2, budget=plan.budget_bytes, rows_per_pass=ROWS_STREAMED
+    )
+    info = streamed.info()
+    assert (info["n_layer_pinned"], info["bytes_streamed"]) == (plan.n_layer_pinned, plan.streamed_bytes)
+    assert 0 < plan.n_layer_pinned < 8
+
+    memory = f"{usable + (axiom.hardware.resident_bytes() or 0)}"
+    for file in (gguf, image):
+        result = CliRunner().invoke(inspect.command, [str(file), "--memory", memory, "--n-ctx", "96", "--json"])
+        assert result.exit_code == 0, result.output
+        shown = json.loads(result.output)["plan"]
+        assert shown["streams"]
+        assert shown["needs_packing"] == (file == gguf)
+        assert abs(shown["n_layer_pinned"] - plan.n_layer_pinned) <= 1, "as much memory, but for what Python has taken"
+        assert 0 < shown["tokens_per_second"] <= shown["disk_bytes_per_second"] / shown["streamed_bytes"] * 1.01
+    text = CliRunner().invoke(inspect.command, [str(gguf), "--memory", memory, "--n-ctx", "96"]).output
+    for words in ("of 8 layers, output head", "read each token", "GB/s, measured", "axiom pack"):
+        assert words in text
+    whole = CliRunner().invoke(inspect.command, [str(image), "--memory", "16GiB"]).output
+    assert "all in memory: nothing is streamed" in whole
+    refused = CliRunner().invoke(inspect.command, [str(image), "--memory", "100KiB"])
+    assert isinstance(refused.exception, MemoryBudgetError)
 
 
 @pytest.mark.parametrize("backend", NATIVE)

@@ -17,6 +17,7 @@ __all__ = [
     "Tokenizer",
     "blake3",
     "default_threads",
+    "disk_bandwidth",
     "info",
     "kernel_info",
     "pack_matrix",
@@ -48,6 +49,16 @@ class Engine:
     def n_vocab(self) -> int: ...
     @property
     def n_seq_max(self) -> int: ...
+    @staticmethod
+    def bytes_besides_weights(
+        config: Mapping[str, Any],
+        *,
+        n_ctx: int,
+        n_seq_max: int,
+        kv: Literal["f16", "f32"] = "f16",
+        rows_per_pass: int = 256,
+        threads: int | None = None,
+    ) -> int: ...
     @staticmethod
     def from_image(
         path: str | os.PathLike[str],
@@ -188,6 +199,9 @@ def default_threads() -> dict[str, Any]:
 
 def read_bandwidth(threads: int | None = None, seconds: float = 0.5) -> float:
     """Measure how many bytes per second that many threads read together."""
+
+def disk_bandwidth(path: str | os.PathLike[str], seconds: float = 1.0) -> tuple[float, bool]:
+    """Measure how many bytes per second of a file are read as weights are streamed, and whether past the page cache."""
 
 def blake3(data: npt.NDArray[np.uint8], /) -> bytes: ...
 def pack_matrix(

@@ -16,14 +16,14 @@ in 16 bits. An engine copies what it keeps: the arrays may be views of a mapped 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from axiom.body import Backend, load_body
-from axiom.errors import ContextLengthError, MemoryBudgetError
+from axiom.capacity import ROWS_RESIDENT, ROWS_STREAMED, WORK_BYTES, Capacity, plan_capacity, plan_streamed
+from axiom.errors import MemoryBudgetError
 from axiom.gguf_types import TensorFormat
 from axiom.hardware import memory_budget
 from axiom.image_file import ImageFile
@@ -31,30 +31,19 @@ from axiom.model_config import KVFormat, ModelConfig, TensorSpec
 from axiom.model_file import ModelFile
 
 __all__ = [
-    "Capacity",
     "Engine",
     "EngineTensor",
     "LogitRows",
     "engine_tensor",
     "open_engine",
-    "plan_capacity",
-    "plan_streamed",
 ]
 
 LogitRows = Literal["last", "all", "none"] | Sequence[int]
 EngineTensor = tuple[str, str, int, int, "npt.NDArray[np.uint8]"]
 Progress = Callable[[int, int], None]
 
-# Room for activations, logits and tables beside weights and cache.
-_WORK_BYTES = 64 << 20
 # Bytes of a mapped file that may stay in memory after they have been packed.
 _RELEASE_BYTES = 16 << 20
-# Memory that streaming leaves alone: logits, receipts, what Python itself grows by.
-_RESERVE_BYTES = 48 << 20
-# Tokens of one reading of the weights: many where a reading is dear.
-_ROWS_RESIDENT, _ROWS_STREAMED = 256, 512
-# Sequences that a runtime holds at once, where memory allows.
-_DEFAULT_SEQUENCES = 16
 
 
 class Engine(Protocol):
@@ -146,79 +135,6 @@ class Engine(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Capacity:
-    """How much an engine is opened for, and what bounded it."""
-
-    n_ctx: int
-    n_seq_max: int
-    weight_bytes: int
-    kv_bytes_per_sequence: int
-    usable_bytes: int | None
-    """Memory there was to plan with, or None if the system does not say."""
-    bounded_by: Literal["request", "model", "sliding window", "memory"]
-
-
-def plan_capacity(
-    config: ModelConfig,
-    *,
-    n_ctx: int | None,
-    kv: KVFormat,
-    n_seq_max: int | None = None,
-    usable_bytes: int | None = None,
-) -> Capacity:
-    """Decide context length and number of sequences, in the memory that there is.
-
-    `n_ctx=None` takes the model's own length, or as much of it as fits for one sequence. An explicit `n_ctx` is kept
-    or refused: with `ContextLengthError` beyond what the model can do, with `MemoryBudgetError` beyond memory.
-    `usable_bytes=None` does not bound.
-    """
-    if n_ctx is not None and n_ctx < 1:
-        raise ValueError(f"n_ctx: expected a positive number of positions, got {n_ctx}")
-    if n_seq_max is not None and n_seq_max < 1:
-        raise ValueError(f"n_seq_max: expected a positive number of sequences, got {n_seq_max}")
-    if n_ctx is not None and n_ctx > config.n_ctx_max:
-        why = "was trained for" if config.sliding_window is None else "attends to alike in full and windowed attention"
-        raise ContextLengthError(
-            f"n_ctx={n_ctx}, but the model has {config.n_ctx_max} positions that it {why}; "
-            f"use n_ctx={config.n_ctx_max} or less"
-        )
-    per_position = config.kv_bytes_per_position(kv)
-    bounded_by: Literal["request", "model", "sliding window", "memory"] = "request"
-    if n_ctx is None:
-        n_ctx = config.n_ctx_max
-        bounded_by = "model" if n_ctx == config.n_ctx_train else "sliding window"
-    if usable_bytes is None:
-        n_seq_max = n_seq_max or _DEFAULT_SEQUENCES
-    else:
-        left = usable_bytes - config.weight_bytes - _WORK_BYTES
-        most = max(0, left) // (per_position * (n_seq_max or 1))
-        if n_ctx > most:
-            if bounded_by == "request" or most < min(64, n_ctx):
-                raise _over_budget(config, n_ctx, n_seq_max or 1, per_position, usable_bytes, most)
-            n_ctx, bounded_by = most, "memory"
-        # More than one sequence is a convenience: it may reserve half of what is left, and no more.
-        n_seq_max = n_seq_max or max(1, min(_DEFAULT_SEQUENCES, left // 2 // (per_position * n_ctx)))
-    return Capacity(n_ctx, n_seq_max, config.weight_bytes, per_position * n_ctx, usable_bytes, bounded_by)
-
-
-def _over_budget(
-    config: ModelConfig, n_ctx: int, n_seq: int, per_position: int, usable_bytes: int, most: int
-) -> MemoryBudgetError:
-    needed = config.weight_bytes + _WORK_BYTES + n_ctx * n_seq * per_position
-    remedy = f"use n_ctx={most} or less" if most >= 1 else "use a smaller model or a smaller weight format"
-    if n_seq > 1:
-        remedy += f", or fewer than n_seq_max={n_seq} sequences"
-    return MemoryBudgetError(
-        f"weights of {_gib(config.weight_bytes)} and a cache of {n_seq} x {n_ctx} positions need {_gib(needed)}, "
-        f"but {_gib(usable_bytes)} of memory are usable; {remedy}"
-    )
-
-
-def _gib(n_bytes: int) -> str:
-    return f"{n_bytes / (1 << 30):.2f} GiB"
-
-
 def open_engine(
     model: ModelFile,
     config: ModelConfig,
@@ -251,7 +167,7 @@ def open_engine(
     try:
         capacity = plan_capacity(config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=usable)
     except MemoryBudgetError as error:
-        if backend == "native" and config.weight_bytes + _WORK_BYTES > (usable or 0):
+        if backend == "native" and config.weight_bytes + WORK_BYTES > (usable or 0):
             raise MemoryBudgetError(
                 f"{error}, or pack the model with `axiom pack`: an image runs from the disk"
             ) from None
@@ -283,14 +199,16 @@ def _open_image(
     """Open an image in the native body: in memory if it fits, else streamed with as much in memory as fits."""
     from axiom._native import Engine as NativeEngine
 
-    budget, rows_per_pass = None, _ROWS_RESIDENT
+    budget, rows_per_pass = None, ROWS_RESIDENT
     try:
         capacity = plan_capacity(config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=usable)
     except MemoryBudgetError:
-        if usable is None or (n_ctx is None and config.weight_bytes + _WORK_BYTES <= usable):
+        if usable is None or (n_ctx is None and config.weight_bytes + WORK_BYTES <= usable):
             raise
-        capacity = plan_streamed(model, config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=usable)
-        budget, rows_per_pass = usable - _RESERVE_BYTES, _ROWS_STREAMED
+        plan = plan_streamed(
+            config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=usable, threads=options["threads"]
+        )
+        capacity, budget, rows_per_pass = plan.capacity, plan.budget_bytes, ROWS_STREAMED
     engine = NativeEngine.from_image(
         model.path,
         n_ctx=capacity.n_ctx,
@@ -302,47 +220,6 @@ def _open_image(
         **options,
     )
     return engine, capacity
-
-
-def plan_streamed(
-    model: ImageFile,
-    config: ModelConfig,
-    *,
-    n_ctx: int | None,
-    kv: KVFormat,
-    n_seq_max: int | None,
-    usable_bytes: int,
-) -> Capacity:
-    """Decide context length and number of sequences of a model that is larger than memory.
-
-    What they do not take holds weights, and each byte of those is one less to read for every token: so without a wish
-    there is one sequence, of as many positions as an eighth of the memory holds. Raises `MemoryBudgetError` where a
-    wish leaves too little for the parts that must be in memory.
-    """
-    per_position = config.kv_bytes_per_position(kv)
-    if n_ctx is None:
-        n_ctx = min(config.n_ctx_max, max(256, usable_bytes // 8 // (per_position * (n_seq_max or 1))))
-    floor = streaming_floor(model, config)
-    kv_bytes = per_position * _rounded(n_ctx, 128) * (n_seq_max or 1)
-    needed = floor + kv_bytes + _RESERVE_BYTES
-    if needed > usable_bytes:
-        raise MemoryBudgetError(
-            f"streaming the model with {n_seq_max or 1} x {n_ctx} positions needs {_gib(needed)} at least, but "
-            f"{_gib(usable_bytes)} are usable; use a smaller n_ctx, or memory={_gib(needed).replace(' ', '')!r} or more"
-        )
-    return Capacity(n_ctx, n_seq_max or 1, floor, per_position * n_ctx, usable_bytes, "memory")
-
-
-def streaming_floor(model: ImageFile, config: ModelConfig) -> int:
-    """Return the bytes that must be in memory to stream a model: head, two layers, embedding rows, activations."""
-    layers = [at.n_bytes for at in model.extents[1:-1]]
-    head = model.extents[-1].n_bytes + (model.extents[0].n_bytes if config.tied_output else 0)
-    widest = max(config.n_embd, config.n_ff, config.n_head * config.head_dim)
-    return head + min(2, len(layers)) * max(layers) + _ROWS_STREAMED * widest * 32
-
-
-def _rounded(n: int, multiple: int) -> int:
-    return -(-n // multiple) * multiple
 
 
 def _releasing(model: ModelFile, progress: Progress | None) -> Progress:

@@ -5,13 +5,23 @@ Linux answers from /proc and /sys; elsewhere, what cannot be asked counts as unl
 
 from __future__ import annotations
 
+import errno
+import mmap
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CpuBudget", "MemoryBudget", "cpu_budget", "memory_budget", "parse_memory", "resident_bytes"]
+__all__ = [
+    "CpuBudget",
+    "MemoryBudget",
+    "can_read_directly",
+    "cpu_budget",
+    "memory_budget",
+    "parse_memory",
+    "resident_bytes",
+]
 
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 _CPU_ROOT = Path("/sys/devices/system/cpu")
@@ -80,6 +90,27 @@ def resident_bytes() -> int | None:
     """Return the resident set of this process, or None where the system does not say."""
     words = (_read(Path("/proc/self/statm")) or "").split()
     return int(words[1]) * os.sysconf("SC_PAGE_SIZE") if len(words) > 1 else None
+
+
+def can_read_directly(path: Path) -> bool:
+    """Try to read the first page of a file past the page cache; False where its file system cannot."""
+    if not hasattr(os, "O_DIRECT"):
+        return False
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return False
+        raise
+    try:
+        # A buffer of whole pages, as direct reads need it.
+        with mmap.mmap(-1, mmap.PAGESIZE) as page:
+            os.preadv(file, [page], 0)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(file)
 
 
 def parse_memory(text: str | int) -> int:

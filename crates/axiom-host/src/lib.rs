@@ -5,12 +5,14 @@
 //! - [`Timer`]: what ticks while an engine computes.
 //! - [`limits`]: how many processors and how much memory this process may use, read from files of the system.
 //! - [`disk`]: a file that the core reads in the background.
-//! - [`bandwidth`]: how fast this machine reads memory, the yardstick of every decoding speed.
+//! - [`bandwidth`]: how fast this machine reads memory, the yardstick of every decoding speed; [`disk_bandwidth`] how fast it
+//!   reads a file, the yardstick where weights are streamed.
 //!
 //! Nothing here prints, reads the environment, or runs while no job does.
 
 pub mod bandwidth;
 pub mod disk;
+pub mod disk_bandwidth;
 pub mod float_mode;
 mod host;
 pub mod limits;

@@ -154,6 +154,24 @@ impl Engine {
         Ok(Engine { is_direct, ..opened })
     }
 
+    /// Bytes of an engine that do not hold weights: cache and activations. From the configuration alone.
+    #[staticmethod]
+    #[pyo3(signature = (config, *, n_ctx, n_seq_max, kv="f16", rows_per_pass=256, threads=None))]
+    fn bytes_besides_weights(
+        py: Python<'_>,
+        config: &Bound<'_, PyDict>,
+        n_ctx: i64,
+        n_seq_max: i64,
+        kv: &str,
+        rows_per_pass: usize,
+        threads: Option<i64>,
+    ) -> PyResult<usize> {
+        let (n_ctx, n_seq_max) = checked_counts(n_ctx, n_seq_max)?;
+        let options = Options { n_ctx, n_seq_max, rows_per_pass, kv: checked_kv(kv)? };
+        let (config, n_thread) = (checked_config(config)?, checked_threads(threads)?);
+        runtime::Engine::bytes_besides_weights(&config, &options, n_thread).map_err(|error| to_py(py, &error))
+    }
+
     /// Open an empty sequence. Raises `MemoryBudgetError` when all `n_seq_max` are taken.
     fn seq_new(&self, py: Python<'_>) -> PyResult<usize> {
         self.with(py, |engine| engine.sequences().open())

@@ -1,11 +1,14 @@
-//! What the extension knows of itself and of the machine: `info`, `kernel_info`, `default_threads`, `read_bandwidth`.
+//! What the extension knows of itself and of the machine: `info`, `kernel_info`, `default_threads`, `read_bandwidth`,
+//! `disk_bandwidth`.
 
 use axiom_core::format::Format;
 use axiom_core::kernels::{CpuFeatures, Kernels};
+use axiom_host::disk_bandwidth::disk_bandwidth as measure_disk;
 use axiom_host::{bandwidth, limits, region};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::to_py;
@@ -91,13 +94,30 @@ pub fn default_threads(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 #[pyfunction]
 #[pyo3(signature = (threads=None, seconds=0.5))]
 pub fn read_bandwidth(py: Python<'_>, threads: Option<i64>, seconds: f64) -> PyResult<f64> {
-    let n_thread = checked_threads(threads)?;
-    if !(0.0..=60.0).contains(&seconds) {
-        return Err(PyValueError::new_err(format!("seconds: expected 0 to 60, got {seconds}")));
-    }
-    let measured = py.detach(|| bandwidth::read_bandwidth(n_thread, Duration::from_secs_f64(seconds)));
+    let (n_thread, limit) = (checked_threads(threads)?, checked_seconds(seconds)?);
+    let measured = py.detach(|| bandwidth::read_bandwidth(n_thread, limit));
     match measured {
         Ok(bandwidth) => Ok(bandwidth.best_gb_s * 1e9),
         Err(error) => Err(crate::error::out_of_memory(py, error.to_string())),
+    }
+}
+
+/// How fast the file at `path` is read as weights are streamed, for about `seconds`: bytes per second, and whether the reads
+/// went past the page cache. `OSError` if it cannot be read.
+#[pyfunction]
+#[pyo3(signature = (path, seconds=1.0))]
+pub fn disk_bandwidth(py: Python<'_>, path: PathBuf, seconds: f64) -> PyResult<(f64, bool)> {
+    let limit = checked_seconds(seconds)?;
+    let measured = py.detach(|| measure_disk(&path, limit));
+    match measured {
+        Ok(measured) => Ok((measured.bytes_per_second, measured.is_direct)),
+        Err(error) => Err(PyOSError::new_err(format!("{}: its disk cannot be measured: {error}", path.display()))),
+    }
+}
+
+fn checked_seconds(seconds: f64) -> PyResult<Duration> {
+    match (0.0..=60.0).contains(&seconds) {
+        true => Ok(Duration::from_secs_f64(seconds)),
+        false => Err(PyValueError::new_err(format!("seconds: expected 0 to 60, got {seconds}"))),
     }
 }

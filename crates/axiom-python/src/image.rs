@@ -9,6 +9,7 @@ use axiom_core::model::{MemoryPlan, TensorSource, WeightImage, pack_matrix as pa
 use axiom_core::runtime::{Engine, Options};
 use axiom_host::Host;
 use axiom_host::disk::Disk;
+use axiom_host::disk_bandwidth::BYTES_REQUEST;
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
@@ -100,9 +101,6 @@ pub fn weights(image: &Image<'_>, path: &Path, is_paranoid: bool) -> Result<(Wei
     };
     Ok((weights, is_direct))
 }
-
-/// Bytes of a request: a disk's full speed, and small enough that several are under way.
-const BYTES_REQUEST: usize = 2 << 20;
 
 /// Why an image was not opened.
 pub enum OpenError {

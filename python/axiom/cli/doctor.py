@@ -61,11 +61,13 @@ def _facts() -> dict[str, Any]:
             "usable_bytes": memory.usable_bytes,
         },
         "huge_pages": _huge_pages(),
+        "direct_io": None,
         "environment": {name: os.environ.get(name) for name in ("AXIOM_KERNELS", "AXIOM_MODEL")},
         "problems": [],
     }
     facts["extension"] = _extension(facts["problems"])
     facts["default_model"] = _default_model(facts["problems"])
+    facts["direct_io"] = _direct_io(facts["environment"]["AXIOM_MODEL"] or facts["default_model"])
     return facts
 
 
@@ -116,6 +118,16 @@ def _huge_pages() -> str | None:
     return setting.partition("[")[2].partition("]")[0] or None
 
 
+def _direct_io(model: str | None) -> dict[str, Any] | None:
+    """Whether the file of the model can be read past the page cache, as it is where weights are streamed."""
+    from axiom.hardware import can_read_directly
+
+    try:
+        return None if model is None else {"file": model, "there": can_read_directly(Path(model))}
+    except OSError as error:
+        return {"file": model, "there": False, "why": str(error)}
+
+
 def _lines(facts: dict[str, Any]) -> list[tuple[str, list[str]]]:
     cpu, memory = facts["cpu"], facts["memory"]
     quota = "no cgroup quota" if cpu["quota"] is None else f"cgroup quota of {cpu['quota']:g} processors"
@@ -134,7 +146,8 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, list[str]]]:
         ("extension", _kernel_lines(facts["extension"])),
         ("threads", [threads]),
         ("memory", [f"{amount} ({left})"]),
-        ("huge pages", [f"transparent: {facts['huge_pages'] or 'not there'}"]),
+        ("huge pages", [_huge_page_line(facts["huge_pages"])]),
+        ("direct I/O", [_direct_io_line(facts["direct_io"])]),
         (
             "environment",
             [f"{name}={value}" for name, value in facts["environment"].items() if value] or ["nothing set"],
@@ -142,6 +155,24 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, list[str]]]:
         ("default model", [facts["default_model"] or "missing"]),
         ("problems", facts["problems"] or ["none"]),
     ]
+
+
+def _huge_page_line(policy: str | None) -> str:
+    what = {
+        "always": "the system gives them to all memory",
+        "madvise": "the system gives them on request, and weights and cache are in them",
+        "never": "switched off: weights and cache are in pages of 4 KiB",
+    }
+    return "the system has none" if policy is None else f"transparent, {policy}: {what.get(policy, 'unknown')}"
+
+
+def _direct_io_line(facts: dict[str, Any] | None) -> str:
+    if facts is None:
+        return "no model to try it on"
+    if facts["there"]:
+        return f"yes, for {facts['file']}: streamed weights go past the page cache"
+    why = f" ({facts['why']})" if "why" in facts else ""
+    return f"no, for {facts['file']}{why}: streamed weights go through the page cache"
 
 
 def _kernel_lines(extension: dict[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from axiom.cli.memory_plan import plan_facts, print_plan
 from axiom.cli.options import json_option
 from axiom.cli.terminal import echo_json, format_bytes, format_count, format_table
 
@@ -20,11 +21,27 @@ __all__ = ["command"]
 @click.option(
     "--digest", is_flag=True, help="Compute the SHA-256 that receipts name the model by; reads the whole file."
 )
+@click.option("--memory", metavar="SIZE", help="Plan for a process of this size, such as 2GiB; measures the disk.")
+@click.option("--n-ctx", type=int, metavar="N", help="Positions to plan for. Default: what fits.")
+@click.option(
+    "--kv", type=click.Choice(["f16", "f32"]), default="f16", show_default=True, help="Format of the cache to plan for."
+)
 @json_option
-def command(model: str | None, metadata: bool, tensors: bool, template: bool, digest: bool, as_json: bool) -> None:
+def command(
+    model: str | None,
+    metadata: bool,
+    tensors: bool,
+    template: bool,
+    digest: bool,
+    memory: str | None,
+    n_ctx: int | None,
+    kv: str,
+    as_json: bool,
+) -> None:
     """Show architecture, sizes, and at which context the model of FILE fits in this machine's memory.
 
-    Only the header is read. Without FILE, shows the model that comes with the package.
+    Only the header is read. Without FILE, shows the model that comes with the package. With --memory, shows what would
+    stay in memory, what would be read from the disk for each token, and how fast that can be.
     """
     from axiom.chat import chosen_template
     from axiom.model_file import open_model
@@ -44,10 +61,22 @@ def command(model: str | None, metadata: bool, tensors: bool, template: bool, di
             {"name": info.name, "format": info.format.name, "shape": list(info.shape), "n_bytes": info.n_bytes}
             for info in gguf.tensors.values()
         ]
+    if memory is not None:
+        facts["plan"] = _plan(gguf, facts, memory=memory, n_ctx=n_ctx, kv=kv)
     if as_json:
         echo_json(facts)
     else:
         _print(facts)
+        if memory is not None:
+            print_plan(facts["plan"])
+
+
+def _plan(gguf: Any, facts: dict[str, Any], **wishes: Any) -> dict[str, Any]:
+    from axiom.model_config import ModelConfig
+
+    if not facts["runs"]:
+        raise click.UsageError(f"--memory: there is no plan for a model that does not run: {facts['why_not']}")
+    return plan_facts(gguf, ModelConfig.from_gguf(gguf), **wishes)
 
 
 def _facts(gguf: Any) -> dict[str, Any]:
@@ -99,7 +128,7 @@ def _context_lengths(n_ctx_max: int) -> list[int]:
 
 
 def _context(config: Any, n_ctx: int, usable: int | None) -> dict[str, Any]:
-    from axiom.engine import plan_capacity
+    from axiom.capacity import plan_capacity
     from axiom.errors import MemoryBudgetError
 
     context: dict[str, Any] = {"n_ctx": n_ctx}

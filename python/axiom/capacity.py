@@ -1,0 +1,181 @@
+"""How much of a model, and how long a context, the memory that there is holds: decided from the header alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from axiom.errors import ContextLengthError, MemoryBudgetError
+from axiom.hardware import resident_bytes
+from axiom.model_config import KVFormat, ModelConfig
+
+__all__ = [
+    "ROWS_RESIDENT",
+    "ROWS_STREAMED",
+    "WORK_BYTES",
+    "Capacity",
+    "StreamingPlan",
+    "plan_capacity",
+    "plan_streamed",
+]
+
+WORK_BYTES = 64 << 20
+"""Room for activations, logits and tables beside weights and cache."""
+ROWS_RESIDENT, ROWS_STREAMED = 256, 512
+"""Tokens of one reading of the weights: many where a reading is dear."""
+
+# Memory that streaming leaves alone: logits, receipts, what Python itself grows by.
+_RESERVE_BYTES = 48 << 20
+# Sequences that a runtime holds at once, where memory allows.
+_DEFAULT_SEQUENCES = 16
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """How much an engine is opened for, and what bounded it."""
+
+    n_ctx: int
+    n_seq_max: int
+    weight_bytes: int
+    kv_bytes_per_sequence: int
+    usable_bytes: int | None
+    """Memory there was to plan with, or None if the system does not say."""
+    bounded_by: Literal["request", "model", "sliding window", "memory"]
+
+
+def plan_capacity(
+    config: ModelConfig,
+    *,
+    n_ctx: int | None,
+    kv: KVFormat,
+    n_seq_max: int | None = None,
+    usable_bytes: int | None = None,
+) -> Capacity:
+    """Decide context length and number of sequences, in the memory that there is.
+
+    `n_ctx=None` takes the model's own length, or as much of it as fits for one sequence. An explicit `n_ctx` is kept
+    or refused: with `ContextLengthError` beyond what the model can do, with `MemoryBudgetError` beyond memory.
+    `usable_bytes=None` does not bound.
+    """
+    if n_ctx is not None and n_ctx < 1:
+        raise ValueError(f"n_ctx: expected a positive number of positions, got {n_ctx}")
+    if n_seq_max is not None and n_seq_max < 1:
+        raise ValueError(f"n_seq_max: expected a positive number of sequences, got {n_seq_max}")
+    if n_ctx is not None and n_ctx > config.n_ctx_max:
+        why = "was trained for" if config.sliding_window is None else "attends to alike in full and windowed attention"
+        raise ContextLengthError(
+            f"n_ctx={n_ctx}, but the model has {config.n_ctx_max} positions that it {why}; "
+            f"use n_ctx={config.n_ctx_max} or less"
+        )
+    per_position = config.kv_bytes_per_position(kv)
+    bounded_by: Literal["request", "model", "sliding window", "memory"] = "request"
+    if n_ctx is None:
+        n_ctx = config.n_ctx_max
+        bounded_by = "model" if n_ctx == config.n_ctx_train else "sliding window"
+    if usable_bytes is None:
+        n_seq_max = n_seq_max or _DEFAULT_SEQUENCES
+    else:
+        left = usable_bytes - config.weight_bytes - WORK_BYTES
+        most = max(0, left) // (per_position * (n_seq_max or 1))
+        if n_ctx > most:
+            if bounded_by == "request" or most < min(64, n_ctx):
+                raise _over_budget(config, n_ctx, n_seq_max or 1, per_position, usable_bytes, most)
+            n_ctx, bounded_by = most, "memory"
+        # More than one sequence is a convenience: it may reserve half of what is left, and no more.
+        n_seq_max = n_seq_max or max(1, min(_DEFAULT_SEQUENCES, left // 2 // (per_position * n_ctx)))
+    return Capacity(n_ctx, n_seq_max, config.weight_bytes, per_position * n_ctx, usable_bytes, bounded_by)
+
+
+@dataclass(frozen=True)
+class StreamingPlan:
+    """What a model that is larger than memory keeps there, and what it reads for every token."""
+
+    capacity: Capacity
+    budget_bytes: int
+    """What the engine may take: what is usable, less what it leaves to Python."""
+    besides_bytes: int
+    """Of it, cache and activations."""
+    pinned: tuple[bool, ...]
+    """For the embedding, each layer and the output, whether it stays in memory."""
+    pinned_bytes: int
+    n_landing: int
+    landing_bytes: int
+    """Bytes of each slot that other layers are read into."""
+    rows_bytes: int
+    """Room for rows of an embedding that is not pinned."""
+    streamed_bytes: int
+    """Bytes that every pass reads."""
+
+    @property
+    def n_layer_pinned(self) -> int:
+        """Layers that stay in memory."""
+        return sum(self.pinned[1:-1])
+
+
+def plan_streamed(
+    config: ModelConfig,
+    *,
+    n_ctx: int | None,
+    kv: KVFormat,
+    n_seq_max: int | None,
+    usable_bytes: int,
+    threads: int | None = None,
+) -> StreamingPlan:
+    """Decide what of a model stays in memory, and for which context.
+
+    What cache and activations do not take holds weights, and each byte of those is one less to read for every token: so
+    without a wish there is one sequence, of as many positions as an eighth of the memory holds. Raises
+    `MemoryBudgetError` where a wish leaves too little for the parts that must be in memory.
+    """
+    from axiom._native import Engine
+    from axiom.reference.image.layout import model_layout, packed_bytes
+    from axiom.reference.model.plan import MemoryPlan
+
+    per_position, n_seq = config.kv_bytes_per_position(kv), n_seq_max or 1
+    if n_ctx is None:
+        n_ctx = min(config.n_ctx_max, max(256, usable_bytes // 8 // (per_position * n_seq)))
+    besides = Engine.bytes_besides_weights(
+        config.as_dict(), n_ctx=n_ctx, n_seq_max=n_seq, kv=kv, rows_per_pass=ROWS_STREAMED, threads=threads
+    )
+    extents = model_layout(config, config.tensors).extents
+    embedding = next(spec for spec in config.tensors if spec.name == "token_embd.weight")
+    panel_bytes = packed_bytes(embedding) // -(-embedding.rows // 16)
+    budget = usable_bytes - _RESERVE_BYTES
+    floor = besides + MemoryPlan.smallest(extents, panel_bytes, config.tied_output).n_bytes
+    if floor > budget:
+        needed = floor + _RESERVE_BYTES
+        memory = f"{(needed + (resident_bytes() or 0) >> 20) + 1}MiB"
+        raise MemoryBudgetError(
+            f"streaming the model with {n_seq} x {n_ctx} positions needs {_gib(needed)} at least, but "
+            f"{_gib(usable_bytes)} are usable; use a smaller n_ctx, or memory={memory!r} or more"
+        )
+    plan = MemoryPlan.fit(extents, panel_bytes, config.tied_output, budget - besides)
+    weights = sum(size for size, is_pinned in zip(extents, plan.is_pinned, strict=True) if is_pinned)
+    return StreamingPlan(
+        Capacity(n_ctx, n_seq, plan.n_bytes, per_position * n_ctx, usable_bytes, "memory"),
+        budget,
+        besides,
+        tuple(plan.is_pinned),
+        weights,
+        plan.n_landing,
+        plan.bytes_landing,
+        0 if plan.is_pinned[0] else plan.bytes_rows,
+        plan.bytes_streamed,
+    )
+
+
+def _over_budget(
+    config: ModelConfig, n_ctx: int, n_seq: int, per_position: int, usable_bytes: int, most: int
+) -> MemoryBudgetError:
+    needed = config.weight_bytes + WORK_BYTES + n_ctx * n_seq * per_position
+    remedy = f"use n_ctx={most} or less" if most >= 1 else "use a smaller model or a smaller weight format"
+    if n_seq > 1:
+        remedy += f", or fewer than n_seq_max={n_seq} sequences"
+    return MemoryBudgetError(
+        f"weights of {_gib(config.weight_bytes)} and a cache of {n_seq} x {n_ctx} positions need {_gib(needed)}, "
+        f"but {_gib(usable_bytes)} of memory are usable; {remedy}"
+    )
+
+
+def _gib(n_bytes: int) -> str:
+    return f"{n_bytes / (1 << 30):.2f} GiB"
