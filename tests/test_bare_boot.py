@@ -82,35 +82,6 @@ def test_the_first_byte_comes_soon() -> None:
     assert up < 100_000, lines
 
 
-@pytest.mark.parametrize("kind", ACCELERATORS)
-@pytest.mark.parametrize(
-    ("test", "status", "expected"),
-    [
-        ("null", Status.FAULT, "read at 0x0, where nothing is mapped"),
-        ("wild", Status.FAULT, "read at 0x4000deadb000, where nothing is mapped"),
-        ("not-canonical", Status.FAULT, "general protection fault (vector 13"),
-        ("nub", Status.FAULT, "read at 0x1000000, which its page does not allow"),
-        ("write-code", Status.FAULT, ", which its page does not allow"),
-        ("execute-data", Status.FAULT, "execution at "),
-        ("divide", Status.FAULT, "division error (vector 0"),
-        ("overflow", Status.FAULT, "where nothing is mapped: the stack has overflowed"),
-        ("breakpoint", Status.FAULT, "breakpoint (vector 3"),
-        ("privileged", Status.FAULT, "general protection fault (vector 13"),
-        ("fault-beside", Status.FAULT, "fault on core 1, ring 3: page fault"),
-        ("stuck", Status.WATCHDOG, "the core has not come to a boundary for"),
-        ("allocate", Status.ALLOCATION, "allocation of 100 bytes after initialisation"),
-        ("panic", Status.PANIC, "a panic that was asked for"),
-        ("no-such-test", Status.COMMAND_LINE, "test=no-such-test: there is no such test"),
-    ],
-)
-def test_faults_are_reported(kind: str, test: str, status: Status, expected: str) -> None:
-    ending = run(Machine({"test": test}, accelerator=kind, n_core=2), limit_s=LIMIT_S)
-    assert (ending.status, expected in ending.text) == (status, True), ending
-    assert ending.seconds < 20, ending
-    if status is not Status.COMMAND_LINE:
-        assert re.search(r"at 0x[0-9a-f]+ (axiom_boot::trial::|runtime_main)", ending.text), ending
-
-
 @pytest.mark.parametrize("options", ["kernels=avx1024", "cores=0", "cores=x"])
 def test_wrong_options_are_named(options: str) -> None:
     name, value = options.split("=")

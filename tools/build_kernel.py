@@ -78,19 +78,20 @@ def functions(elf: bytes) -> list[tuple[int, str]]:
 def demangle(name: str) -> str:
     """The path in a mangled Rust name: identifiers as they are written, without hashes and generic arguments."""
     if legacy := re.match(r"_ZN(.*)E(\.|$)", name):
-        parts = identifiers(legacy[1])
+        parts = identifiers(legacy[1], separator="")
         if parts and re.fullmatch("h[0-9a-f]{16}", parts[-1]):
             parts.pop()
-        text = "::".join(parts)
+        # What begins with an escaped character has an underscore before it.
+        text = "::".join(part[1:] if part.startswith("_$") else part for part in parts)
         for code, character in (("$LT$", "<"), ("$GT$", ">"), ("$RF$", "&"), ("$BP$", "*"), ("$C$", ","), ("..", "::")):
             text = text.replace(code, character)
-        return re.sub(r"\$u([0-9a-f]{2})\$", lambda match: chr(int(match[1], 16)), text).replace("_<", "<")
+        return re.sub(r"\$u([0-9a-f]{2})\$", lambda match: chr(int(match[1], 16)), text)
     if name.startswith("_R"):
         return "::".join(identifiers(name[2:])) or name
     return name
 
 
-def identifiers(text: str) -> list[str]:
+def identifiers(text: str, separator: str = "_?") -> list[str]:
     """The identifiers of a mangled name: each is preceded by its length, and what is in between is left out."""
     parts = []
     at = 0
@@ -98,7 +99,7 @@ def identifiers(text: str) -> list[str]:
         if text[at] in "sB":
             # A disambiguator or a reference backwards: a number in base 62, whose digits are no lengths.
             at = text.find("_", at) + 1 or len(text)
-        elif length := re.compile(r"(\d+)_?").match(text, at):
+        elif length := re.compile(r"(\d+)" + separator).match(text, at):
             end = length.end() + int(length[1])
             parts.append(text[length.end() : end])
             at = end

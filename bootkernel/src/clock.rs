@@ -79,7 +79,7 @@ fn kvm_clock() -> Option<u64> {
     struct Page([u32; 16]);
     static PAGE: crate::spin::Spin<Page> = crate::spin::Spin::new(Page([0; 16]));
 
-    let is_virtual = nub::cpuid(1, 0)[2] >> 31 == 1;
+    let is_virtual = nub::is_virtual();
     let [_, ebx, ecx, edx] = nub::cpuid(0x4000_0000, 0);
     if !is_virtual || [ebx, ecx, edx] != [0x4b4d_564b, 0x564b_4d56, 0x4d] {
         return None;
@@ -108,7 +108,7 @@ fn from_cpuid() -> Option<(u64, Source)> {
             return Some((khz, Source::Cpuid(0x15)));
         }
     }
-    let is_virtual = nub::cpuid(1, 0)[2] >> 31 == 1;
+    let is_virtual = nub::is_virtual();
     if is_virtual && nub::cpuid(0x4000_0000, 0)[0] >= 0x4000_0010 {
         let khz = nub::cpuid(0x4000_0010, 0)[0];
         if khz > 0 {

@@ -9,7 +9,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bare::acpi::{ConfigurationWindow, Tables};
 use bare::boot::{BootInfo, MemoryMap, Range};
-use bare::device::disk::{Disk, Driver};
+use bare::device::disk::{Disk, Driver, Patience};
 use bare::device::{DeviceError, Registers, Shared};
 use bare::nvme::{self, Nvme};
 use bare::pci::{Address, Device, Space};
@@ -109,7 +109,7 @@ impl Space for Configuration {
 
     fn buses(&self) -> core::ops::RangeInclusive<u8> {
         // Servers have several roots; virtual machines have one, and every look at a bus is slow there.
-        let is_virtual = nub::cpuid(1, 0)[2] >> 31 == 1;
+        let is_virtual = nub::is_virtual();
         match self {
             Configuration::Memory(window) if !is_virtual => window.first_bus..=window.last_bus,
             Configuration::Ports if !is_virtual => 0..=255,
@@ -142,9 +142,10 @@ fn shared(n_byte: usize) -> Shared {
 /// Every disk that can be brought up; those that cannot are named with the reason.
 pub fn find_disks(info: &BootInfo, tables: Option<&Tables>) -> Vec<Found> {
     let mut found = Vec::new();
+    let patience = if nub::is_virtual() { Patience::Wait } else { Patience::Reset };
     let mut add = |name: alloc::string::String, driver: Result<Box<dyn Driver + Send>, DeviceError>| match driver {
         Ok(driver) => {
-            let disk = Disk::new(driver, clock::now_us);
+            let disk = Disk::new(driver, clock::now_us).with_patience(patience);
             line!("axiom: {name}: {} MiB", disk.bytes() >> 20);
             found.push(Found { name, disk });
         }

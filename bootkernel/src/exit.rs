@@ -59,7 +59,7 @@ pub fn fail(status: Status, what: impl Display) -> ! {
 /// Ends the machine.
 pub fn exit(status: Status) -> ! {
     crate::console::CONSOLE.lock().flush();
-    let is_virtual = nub::cpuid(1, 0)[2] >> 31 == 1;
+    let is_virtual = nub::is_virtual();
     if is_virtual {
         write_u32(0xf4, status as u32);
     }

@@ -130,6 +130,11 @@ pub fn cpuid(leaf: u32, subleaf: u32) -> [u32; 4] {
     [low as u32, (low >> 32) as u32, high as u32, (high >> 32) as u32]
 }
 
+/// Whether a hypervisor says that it is one.
+pub fn is_virtual() -> bool {
+    cpuid(1, 0)[2] >> 31 == 1
+}
+
 /// Reads a model-specific register, one of those that the nub lets through.
 pub fn read_msr(register: u32) -> u64 {
     call(Service::ReadMsr, [register.into(), 0, 0, 0]).0

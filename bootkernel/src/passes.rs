@@ -11,7 +11,7 @@ const FIRST_LIMIT_US: u64 = 60_000_000;
 /// A layer is stuck when it takes this many times the longest so far, for as many tokens, and this long. A disk that does
 /// not answer is given up sooner, with an error of its own.
 const STUCK_FACTOR: u64 = 50;
-const STUCK_US: u64 = 1_800_000;
+const STUCK_US: u64 = 1_600_000;
 
 /// The passes so far.
 #[derive(Default)]

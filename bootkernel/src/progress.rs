@@ -41,6 +41,11 @@ pub fn token_chosen() {
     N_TOKEN.fetch_add(1, Relaxed);
 }
 
+/// The pass, from 1 on, and how many of its layers are done.
+pub fn now() -> (u64, u64) {
+    (N_PASS.load(Relaxed), LAYER.load(Relaxed))
+}
+
 /// Prints the last that is known, if anything is.
 pub fn report() {
     let n_pass = N_PASS.load(Relaxed);

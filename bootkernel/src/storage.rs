@@ -94,9 +94,7 @@ unsafe impl BlockDevice for Part {
     fn poll(&self) -> Option<Completion> {
         let (tag, result) = self.disk.lock().poll()?;
         let result = result.map_err(|fault| match fault.error {
-            DeviceError::TimedOut { .. } => {
-                IoFault { what: "the disk does not answer, and a reset did not help", code: 0 }
-            }
+            DeviceError::TimedOut { .. } => IoFault { what: "the disk does not answer, and nothing helped", code: 0 },
             DeviceError::Failed { status, .. } => IoFault { what: "the disk failed to read", code: status as i32 },
             DeviceError::Nonsense { .. } => IoFault { what: "the disk answers nonsense", code: 0 },
             DeviceError::Unsupported { .. } => IoFault { what: "the disk has changed", code: 0 },

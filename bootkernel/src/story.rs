@@ -7,6 +7,7 @@ use crate::passes::Passes;
 use crate::rate::measure;
 use crate::report::{self, Hex};
 use crate::storage::Source;
+use crate::trial::Trap;
 use crate::vocabulary::{context_length, tokenizer};
 use crate::wish::{Detail, Wish, sampling};
 use crate::{clock, console, heap, line, progress, watchdog};
@@ -74,6 +75,8 @@ pub fn tell(source: Source, options: &CommandLine, kernels: &'static Kernels, n_
         n_printed: 0,
         ignores_end: wish.ignores_end,
         detail: wish.telemetry,
+        trap: wish.trap,
+        n_core,
     };
     let seq = engine.sequences().open().unwrap_or_else(|error| fail(Status::Model, error));
     // Where lines come for every token, the text comes after them.
@@ -102,7 +105,7 @@ pub fn tell(source: Source, options: &CommandLine, kernels: &'static Kernels, n_
 }
 
 /// A text in the making. All its memory is there before it begins.
-struct Telling {
+struct Telling<'a> {
     passes: Passes,
     chain: ReceiptChain,
     sampler: Sampler,
@@ -113,9 +116,11 @@ struct Telling {
     n_printed: usize,
     ignores_end: bool,
     detail: Detail,
+    trap: Option<Trap<'a>>,
+    n_core: usize,
 }
 
-impl Telling {
+impl Telling<'_> {
     fn run(
         &mut self,
         engine: &mut Engine,
@@ -172,7 +177,13 @@ impl Telling {
     /// The logits after the last token; the tokens from `pending` on are new.
     fn forward(&mut self, engine: &mut Engine, seq: usize, pending: usize) {
         let append = Append { seq, tokens: &self.history[pending..], n_logit: 1 };
-        if let Err(error) = self.passes.forward(engine, &[append], &mut self.logits, &|| false) {
+        let boundary = || {
+            if let Some(trap) = self.trap {
+                trap.spring(self.n_core);
+            }
+            false
+        };
+        if let Err(error) = self.passes.forward(engine, &[append], &mut self.logits, &boundary) {
             watchdog::stop();
             heap::unseal();
             fail(status_of(&error), error);

@@ -1,11 +1,11 @@
 //! Tests of the machine itself, asked for by `test=` on the command line: each ends as a mistake of that kind would.
 
 use crate::devices::Found;
-use crate::exit::{Status, exit};
+use crate::exit::{Status, exit, fail};
 use crate::machine::Machine;
 use crate::nub::N_CORE_MAX;
 use crate::watchdog::{self, TICK_US};
-use crate::{clock, heap, line, memory};
+use crate::{clock, heap, line, memory, progress};
 use alloc::alloc::{Layout, alloc_zeroed};
 use alloc::vec::Vec;
 use axiom_core::conformance::CHECKS;
@@ -25,10 +25,17 @@ pub fn run(name: &[u8], kernels: &'static Kernels, n_core: usize, disks: Vec<Fou
         b"cores" => share_work(n_core),
         b"ticks" => count_ticks(),
         b"stuck" => get_stuck(),
-        b"fault-beside" => fault_on_another_core(n_core),
         b"allocate" => allocate(),
         b"conformance" => conformance(kernels),
         b"read" => read_disks(disks),
+        _ => mistake(name, n_core),
+    }
+}
+
+/// Makes a mistake.
+fn mistake(name: &[u8], n_core: usize) {
+    match name {
+        b"fault-beside" => fault_on_another_core(n_core),
         b"null" => read(0),
         b"wild" => read(0x4000_dead_b000),
         b"not-canonical" => read(0x8000_0000_0000),
@@ -42,9 +49,32 @@ pub fn run(name: &[u8], kernels: &'static Kernels, n_core: usize, disks: Vec<Fou
         b"breakpoint" => breakpoint(),
         b"panic" => panic!("a panic that was asked for"),
         b"privileged" => privileged(),
-        _ => {
-            line!("axiom: test={}: there is no such test", name.escape_ascii());
-            exit(Status::CommandLine);
+        _ => fail(Status::CommandLine, format_args!("test={}: there is no such test", name.escape_ascii())),
+    }
+}
+
+/// A mistake of the runtime, by name, and the pass in which it is made: `test=divide at_pass=3`.
+#[derive(Clone, Copy)]
+pub struct Trap<'a> {
+    /// As `run` has it.
+    pub name: &'a [u8],
+    /// From 1 on.
+    pub pass: u64,
+}
+
+impl Trap<'_> {
+    /// Makes the mistake if its time has come: inside of a pass, behind its first layer.
+    pub fn spring(&self, n_core: usize) {
+        if progress::now() != (self.pass, 1) {
+            return;
+        }
+        match self.name {
+            // Nothing will say that the core is alive: the limit is that of the pass.
+            b"stuck" => wait_for_ever(),
+            b"allocate" => {
+                black_box(Vec::<u8>::with_capacity(black_box(100)));
+            }
+            name => mistake(name, n_core),
         }
     }
 }
@@ -140,6 +170,10 @@ fn count_ticks() {
 fn get_stuck() {
     watchdog::start();
     watchdog::arm(300_000);
+    wait_for_ever();
+}
+
+fn wait_for_ever() {
     loop {
         core::hint::spin_loop();
     }

@@ -1,6 +1,7 @@
 //! What the command line asks of a story. `docs/bare.md` lists the options.
 
 use crate::exit::{Status, fail};
+use crate::trial::Trap;
 use axiom_core::memory::KVFormat;
 use axiom_core::sample::Parameters;
 use bare::boot::CommandLine;
@@ -25,6 +26,8 @@ pub struct Wish<'a> {
     pub measures_disk: bool,
     /// Which times are printed.
     pub telemetry: Detail,
+    /// A mistake to be made in mid-run.
+    pub trap: Option<Trap<'a>>,
 }
 
 /// How much is printed of the times.
@@ -75,6 +78,7 @@ impl Wish<'_> {
             is_paranoid: flag(options, "paranoid"),
             ignores_end: flag(options, "ignore_eos"),
             measures_disk: flag(options, "measure_disk"),
+            trap: number(options, "at_pass").map(|pass| Trap { name: options.value("test").unwrap_or_default(), pass }),
             telemetry: match word("telemetry") {
                 None | Some("layers") => Detail::Layers,
                 Some("tokens") => Detail::Tokens,

@@ -95,7 +95,7 @@ pub fn weights(image: &Image<'_>, path: &Path, is_paranoid: bool) -> Result<(Wei
     let weights = WeightImage {
         device: Box::new(disk),
         extents: image.extents.clone(),
-        digest: image::digest,
+        digest: image::digest_of_pieces,
         is_paranoid,
         bytes_request: BYTES_REQUEST,
     };

@@ -9,6 +9,16 @@ pub const N_REQUEST: usize = 64;
 /// How long a request may take before the device counts as stuck.
 pub const LIMIT_US: u64 = 700_000;
 
+/// What is done about a device that does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// After [`LIMIT_US`] it is reset, and asked once more.
+    Reset,
+    /// It is waited for twice as long. A hypervisor's device does not stop what its host is doing: its reset waits for the very
+    /// read that does not come, the whole machine stands still meanwhile, and nobody could be told.
+    Wait,
+}
+
 /// What the drivers have in common.
 pub trait Driver {
     /// Bytes of a sector: reads begin and end at multiples.
@@ -115,6 +125,7 @@ struct Request {
 pub struct Disk<D> {
     driver: D,
     clock: Clock,
+    patience: Patience,
     /// By slot.
     under_way: [Option<Request>; N_REQUEST],
     /// Set when a reset has failed: everything that follows fails with it.
@@ -131,7 +142,13 @@ unsafe impl<D: Send> Send for Disk<D> {}
 impl<D: Driver> Disk<D> {
     /// The disk of that driver, which is ready.
     pub fn new(driver: D, clock: Clock) -> Disk<D> {
-        Disk { driver, clock, under_way: [None; N_REQUEST], dead: None, is_queued: false, n_reset: 0, n_retry: 0 }
+        let (under_way, patience) = ([None; N_REQUEST], Patience::Reset);
+        Disk { driver, clock, patience, under_way, dead: None, is_queued: false, n_reset: 0, n_retry: 0 }
+    }
+
+    /// The same, with that patience.
+    pub fn with_patience(self, patience: Patience) -> Disk<D> {
+        Disk { patience, ..self }
     }
 
     /// The driver.
@@ -223,11 +240,19 @@ impl<D: Driver> Disk<D> {
                 }
                 Ok(None) => {
                     let now = (self.clock)();
-                    let is_late = |request: &Request| now.saturating_sub(request.since_us) > LIMIT_US;
+                    let limit_us = match self.patience {
+                        Patience::Reset => LIMIT_US,
+                        Patience::Wait => 2 * LIMIT_US,
+                    };
+                    let is_late = |request: &Request| now.saturating_sub(request.since_us) > limit_us;
                     if !self.under_way.iter().flatten().any(is_late) {
                         return None;
                     }
-                    self.start_over(DeviceError::TimedOut { waiting_for: "end of a read", after_us: LIMIT_US });
+                    let error = DeviceError::TimedOut { waiting_for: "end of a read", after_us: limit_us };
+                    match self.patience {
+                        Patience::Reset => self.start_over(error),
+                        Patience::Wait => self.dead = Some(error),
+                    }
                 }
                 Err(error) => self.start_over(error),
             }

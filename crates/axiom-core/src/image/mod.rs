@@ -6,5 +6,5 @@
 mod digest;
 mod head;
 
-pub use self::digest::digest;
+pub use self::digest::{digest, digest_of_pieces};
 pub use self::head::{FORMAT_CODES, HEADER, Image, ROOT, Section, head_bytes};

@@ -24,5 +24,5 @@ pub use self::matrix::Matrix;
 pub use self::packing::{TensorSource, pack_matrix};
 pub use self::plan::MemoryPlan;
 pub use self::rope::Rope;
-pub use self::store::{Progress, StoredExtent, WeightImage, WeightStore};
+pub use self::store::{Pieces, Progress, StoredExtent, WeightImage, WeightStore};
 pub use self::weights::Weights;

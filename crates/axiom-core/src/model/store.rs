@@ -25,14 +25,17 @@ pub struct StoredExtent {
     pub digest: [u8; 32],
 }
 
+/// Gives the pieces of an extent, in order, to who makes its digest.
+pub type Pieces<'a> = &'a mut dyn FnMut(&mut dyn FnMut(&[u8]));
+
 /// A device that holds the extents of a model.
 pub struct WeightImage {
     /// What is read.
     pub device: Box<dyn BlockDevice>,
     /// One for each extent of the layout.
     pub extents: Vec<StoredExtent>,
-    /// Makes the digest of an extent.
-    pub digest: fn(&[u8]) -> [u8; 32],
+    /// Makes the digest of an extent from its pieces.
+    pub digest: fn(Pieces<'_>) -> [u8; 32],
     /// Whether every load is checked, not the first alone.
     pub is_paranoid: bool,
     /// Bytes of a request.
@@ -179,6 +182,12 @@ impl WeightStore {
         }
         check_all(&pinned, &self.weights, &image, platform)?;
         let slots = n_pinned..self.pool.n_slot();
+        if !self.plan.is_pinned[ModelLayout::EMBEDDING] {
+            // Nothing is in the landing slots yet; where every layer is pinned there are none.
+            let panels = (self.panels, self.weights.layout().bytes_embedding_rows());
+            let room = if slots.is_empty() { panels } else { self.pool.room(slots.start) };
+            check_piecewise(at(ModelLayout::EMBEDDING), room, &image, &mut loader, &mut self.pool, platform)?;
+        }
         let streamer = Streamer::new(streamed, slots, device, image.bytes_request)?;
         self.stream = Some(Stream { image, streamer });
         Ok(())
@@ -283,7 +292,37 @@ impl WeightStore {
 unsafe fn is_right(base: *const u8, bytes: usize, extent: usize, image: &WeightImage) -> bool {
     // SAFETY: the caller's duty.
     let loaded = unsafe { core::slice::from_raw_parts(base, bytes) };
-    (image.digest)(loaded) == image.extents[extent].digest
+    (image.digest)(&mut |update| update(loaded)) == image.extents[extent].digest
+}
+
+/// Checks the digest of an extent that is not to stay in memory as a whole: it goes through `room`, a slot that nothing is
+/// in yet.
+fn check_piecewise(
+    at: StreamedExtent,
+    room: (*mut u8, usize),
+    image: &WeightImage,
+    loader: &mut Streamer,
+    pool: &mut WeightPool,
+    platform: &dyn Platform,
+) -> Result<(), Error> {
+    let (to, bytes_room) = (room.0, room.1 / EXTENT_ALIGN * EXTENT_ALIGN);
+    let align = image.device.align();
+    let bytes_request = image.bytes_request.min(image.device.bytes_request_max()) / align * align;
+    let mut result = Ok(());
+    let digest = (image.digest)(&mut |update| {
+        let mut start = 0;
+        while start < at.bytes && result.is_ok() {
+            let n = bytes_room.min(at.bytes - start);
+            let request = |k: usize| (at.offset + (start + k) as u64, to.wrapping_add(k), bytes_request.min(n - k));
+            let reads: Vec<_> = (0..n).step_by(bytes_request).map(request).collect();
+            result = loader.fetch(at.extent, &reads, pool, &*image.device, &|| platform.now_us());
+            // SAFETY: the slot's room, which the reads have filled and nobody writes now; if they failed, it is zeros.
+            update(unsafe { core::slice::from_raw_parts(to, n) });
+            start += n;
+        }
+    });
+    result?;
+    if digest == image.extents[at.extent].digest { Ok(()) } else { Err(Error::Damaged { extent: at.extent }) }
 }
 
 /// Checks the digests of loaded extents, on all workers.

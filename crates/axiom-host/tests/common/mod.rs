@@ -243,7 +243,11 @@ impl Packed {
         WeightImage {
             device: Box::new(Disk::open(&self.path).unwrap()),
             extents: self.extents.clone(),
-            digest,
+            digest: |pieces| {
+                let mut whole = Vec::new();
+                pieces(&mut |piece| whole.extend_from_slice(piece));
+                digest(&whole)
+            },
             is_paranoid: false,
             bytes_request: 3 * 4096,
         }

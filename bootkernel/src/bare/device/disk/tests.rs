@@ -78,6 +78,10 @@ impl Driver for Script {
 }
 
 fn disk(fates: &[Fate], n_reset_max: usize) -> Disk<Script> {
+    patient(fates, n_reset_max, Patience::Reset)
+}
+
+fn patient(fates: &[Fate], n_reset_max: usize, patience: Patience) -> Disk<Script> {
     let script = Script {
         fates: fates.iter().copied().collect(),
         queued: Vec::new(),
@@ -86,7 +90,7 @@ fn disk(fates: &[Fate], n_reset_max: usize) -> Disk<Script> {
         n_reset_max,
         random: Random(5),
     };
-    Disk::new(script, clock)
+    Disk::new(script, clock).with_patience(patience)
 }
 
 /// Reads four times, and gives the results by tag.
@@ -154,6 +158,18 @@ fn a_device_that_does_not_come_back_from_its_reset() {
 }
 
 #[test]
+fn a_virtual_device_that_hangs_is_not_reset() {
+    let mut disk = patient(&[Fate::Good, Fate::NeverEnds], 9, Patience::Wait);
+    let start = clock();
+    let results = read_four(&mut disk);
+    let error = DeviceError::TimedOut { waiting_for: "end of a read", after_us: 2 * LIMIT_US };
+    assert_eq!(results[1], Err(Fault { offset: 4096, n_byte: 4096, error }));
+    assert!(clock() - start > 2 * LIMIT_US);
+    assert_eq!((disk.driver().n_reset, disk.n_trouble()), (0, (0, 0)));
+    assert!(read_four(&mut disk).iter().all(Result::is_err), "nothing more is asked of it");
+}
+
+#[test]
 fn any_mixture_ends_every_read_once() {
     let mut random = Random(6);
     for _ in 0..2000 {
@@ -166,6 +182,7 @@ fn any_mixture_ends_every_read_once() {
                 _ => Fate::Good,
             })
             .collect();
-        read_four(&mut disk(&fates, random.below(4) as usize));
+        let patience = if random.below(2) == 0 { Patience::Reset } else { Patience::Wait };
+        read_four(&mut patient(&fates, random.below(4) as usize, patience));
     }
 }

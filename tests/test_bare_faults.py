@@ -1,0 +1,265 @@
+"""Whatever goes wrong ends the machine soon, on every core, with its own status and reason; no token is ever wrong."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import axiom
+from axiom.bare.kernel import BareError, Status, kernel_file
+from axiom.bare.qemu import Attachment, Disk, Ending, Machine, accelerator, command, find_qemu, run
+from axiom.image_writer import pack
+from tests.bare_stories import MODEL, PROMPT, native, story
+from tests.nbd_server import Answer, NBDServer
+
+try:
+    find_qemu()
+    kernel_file()
+except BareError as error:
+    pytest.skip(str(error), allow_module_level=True)
+
+ACCELERATORS = ["tcg"] if accelerator() == "tcg" else ["tcg", "kvm"]
+LIMIT_S = 60.0
+MOST_US = 2_000_000
+N_TOKEN = 20
+OPTIONS = {"prompt": PROMPT, "tokens": str(N_TOKEN), "temperature": "0", "telemetry": "tokens"}
+# For a model of 1 MiB and what goes with it: layers are read again in every pass.
+STREAMED = {**OPTIONS, "memory_kib": "2500"}
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pack(MODEL, tmp_path_factory.mktemp("image") / "model.axiom")
+
+
+@cache
+def native_tokens() -> list[int]:
+    with axiom.Runtime(MODEL) as runtime:
+        return list(runtime.generate(PROMPT, max_tokens=N_TOKEN, temperature=0.0).tokens)
+
+
+def native_story() -> tuple[str, str]:
+    return native(PROMPT, N_TOKEN, temperature=0.0, seed=0)
+
+
+def ended(ending: Ending, status: Status, expected: str) -> None:
+    """It has ended with that status and reason, and every token before was right."""
+    assert (ending.status, expected in ending.text) == (status, True), ending
+    tokens = [int(token) for token in re.findall(r"axiom: token (\d+) at ", ending.text)]
+    assert tokens == native_tokens()[: len(tokens)], ending
+    assert "axiom: receipt" not in ending.text
+
+
+def ended_in_mid_run(ending: Ending, status: Status, expected: str) -> None:
+    """The same, with the last that was known of the run, which was not long ago."""
+    ended(ending, status, expected)
+    last = re.search(r"axiom: last: (\d+) tokens; pass (\d+) had (?:done|ended).*? (\d+) us before", ending.text)
+    assert last is not None, ending
+    assert int(last[1]) == ending.text.count("axiom: token "), ending
+    assert int(last[2]) in (int(last[1]), int(last[1]) + 1), ending
+    assert int(last[3]) < MOST_US, ending
+
+
+@pytest.mark.parametrize("kind", ACCELERATORS)
+@pytest.mark.parametrize(
+    ("test", "status", "expected"),
+    [
+        ("null", Status.FAULT, "read at 0x0, where nothing is mapped"),
+        ("not-canonical", Status.FAULT, "general protection fault (vector 13"),
+        ("execute-data", Status.FAULT, "execution at "),
+        ("breakpoint", Status.FAULT, "breakpoint (vector 3"),
+        ("privileged", Status.FAULT, "general protection fault (vector 13"),
+        ("fault-beside", Status.FAULT, "fault on core 1, ring 3: page fault"),
+        ("stuck", Status.WATCHDOG, "the core has not come to a boundary for"),
+        ("no-such-test", Status.COMMAND_LINE, "test=no-such-test: there is no such test"),
+    ],
+)
+def test_faults_are_reported(kind: str, test: str, status: Status, expected: str) -> None:
+    ending = run(Machine({"test": test}, accelerator=kind, n_core=2), limit_s=LIMIT_S)
+    assert (ending.status, expected in ending.text) == (status, True), ending
+    assert ending.seconds < 20, ending
+    if status is not Status.COMMAND_LINE:
+        assert re.search(r"at 0x[0-9a-f]+ (axiom_boot::trial::|runtime_main)", ending.text), ending
+
+
+@pytest.mark.parametrize("kind", ACCELERATORS)
+@pytest.mark.parametrize(
+    ("test", "status", "expected"),
+    [
+        ("wild", Status.FAULT, "read at 0x4000deadb000, where nothing is mapped"),
+        ("nub", Status.FAULT, "read at 0x1000000, which its page does not allow"),
+        ("write-code", Status.FAULT, ", which its page does not allow"),
+        ("divide", Status.FAULT, "division error (vector 0"),
+        ("overflow", Status.FAULT, "where nothing is mapped: the stack has overflowed"),
+        ("stuck", Status.WATCHDOG, "watchdog (vector 32"),
+        ("allocate", Status.ALLOCATION, "allocation of 100 bytes after initialisation"),
+        ("panic", Status.PANIC, "a panic that was asked for"),
+    ],
+)
+def test_faults_in_mid_run(kind: str, test: str, status: Status, expected: str, image: Path) -> None:
+    options = {**OPTIONS, "test": test, "at_pass": "4"}
+    ending = run(Machine(options, module=image, accelerator=kind, n_core=2), limit_s=LIMIT_S)
+    ended_in_mid_run(ending, status, expected)
+    assert "axiom: last: 3 tokens; pass 4 had done 1 of 4 layers" in ending.text
+    if status in (Status.FAULT, Status.WATCHDOG):
+        assert re.search(r"rip [0-9a-f]{16} rsp [0-9a-f]{16}(.|\n)*r13 [0-9a-f]{16} .* cr2 [0-9a-f]{16}", ending.text)
+    frames = re.findall(r"  at 0x[0-9a-f]+ (\S+)\+0x", ending.text)
+    if test == "overflow":
+        assert all("axiom_boot::trial::descend" in frame for frame in frames), ending
+    else:
+        # From the mistake to where the runtime began.
+        assert "axiom_core::runtime::Engine::forward" in " ".join(frames) or "Boundary" in " ".join(frames), ending
+        assert frames[-1] == "runtime_main", ending
+
+
+def test_every_core_stops() -> None:
+    # Nothing ends this machine from outside: QEMU is asked what its processors do when the kernel has said its last.
+    arguments = command(Machine({"test": "fault-beside"}, accelerator="tcg", n_core=3))
+    at = arguments.index("isa-debug-exit,iobase=0xf4,iosize=4")
+    ours, theirs = socket.socketpair()
+    channel = ["-chardev", f"socket,id=monitor,fd={theirs.fileno()}", "-mon", "monitor,mode=readline"]
+    with subprocess.Popen(
+        [*arguments[: at - 1], *arguments[at + 1 :], *channel],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=[theirs.fileno()],
+    ) as process:
+        try:
+            assert process.stdout is not None
+            text = b""
+            while b"the machine can be switched off" not in text:
+                piece = process.stdout.read(1)
+                assert piece, text
+                text += piece
+            ours.settimeout(LIMIT_S)
+            start = time.monotonic()
+            halted: list[bytes] = []
+            # The kernel's last line is a moment before its last instruction.
+            while halted != [b"1"] * 3 and time.monotonic() - start < LIMIT_S:
+                ours.sendall(b"info registers -a\n")
+                said = b""
+                while said.count(b"(qemu)") < 1 or said.count(b"HLT=") < 3:
+                    said += ours.recv(1 << 16)
+                halted = re.findall(rb"HLT=(\d)", said)
+            assert halted == [b"1"] * 3
+        finally:
+            process.kill()
+    ours.close()
+    theirs.close()
+    assert b"fault on core 2" in text
+    assert b"axiom: status 0x7e" in text
+
+
+def damaged(image: Path, folder: Path, n: int, seed: int) -> list[tuple[int, Path]]:
+    """Copies of an image with one byte changed in each, at random places."""
+    whole, choose = image.read_bytes(), random.Random(seed)
+    copies = []
+    for i in range(n):
+        at = choose.randrange(len(whole))
+        content = bytearray(whole)
+        content[at] ^= 1 << choose.randrange(8)
+        path = folder / f"{i}.axiom"
+        path.write_bytes(content)
+        copies.append((at, path))
+    return copies
+
+
+def at_once(machines: list[Machine]) -> list[Ending]:
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda machine: run(machine, limit_s=LIMIT_S), machines))
+
+
+def test_a_hundred_damaged_images_are_refused(image: Path, tmp_path: Path) -> None:
+    copies = damaged(image, tmp_path, 100, seed=8)
+    endings = at_once([Machine(OPTIONS, module=path, memory_mib=128) for _, path in copies])
+    for (at, _), ending in zip(copies, endings, strict=True):
+        # Bytes between extents are nobody's.
+        if ending.status is Status.DONE:
+            assert story(ending) == native_story(), f"byte {at}"
+            continue
+        ended(ending, Status.IMAGE, "")
+        assert re.search("digest is another|cut off|are no image|found no image|expected", ending.text), (at, ending)
+        assert "axiom: token" not in ending.text, (at, ending)
+        assert ending.seconds < 20, (at, ending)
+    assert sum(ending.status is Status.IMAGE for ending in endings) > 90
+
+
+def test_damage_is_found_while_streaming(image: Path, tmp_path: Path) -> None:
+    copies = damaged(image, tmp_path, 16, seed=9)
+    endings = at_once([Machine(STREAMED, disks=[Disk(path)]) for _, path in copies])
+    for (at, _), ending in zip(copies, endings, strict=True):
+        if ending.status is Status.DONE:
+            assert story(ending) == native_story(), f"byte {at}"
+        else:
+            ended(ending, Status.IMAGE, "axiom: ")
+            assert "axiom: token" not in ending.text, (at, ending)
+    assert sum(ending.status is Status.IMAGE for ending in endings) > 12
+
+
+# The first reads are those of initialisation.
+N_GOOD = 40
+
+DISKS: list[Attachment] = ["virtio-mmio", "virtio-pci", "nvme"]
+
+
+def with_disk(
+    image: Path, folder: Path, answer: Callable[[int], Answer], attachment: Attachment, options: dict[str, str]
+) -> Ending:
+    """A run whose disk does as told from read `N_GOOD` on, which is number 0."""
+
+    def decide(n: int, _: int) -> Answer:
+        return answer(n - N_GOOD) if n >= N_GOOD else Answer()
+
+    with NBDServer(image.read_bytes(), folder / "disk", decide) as server:
+        return run(Machine(options, disks=[Disk(server.url, attachment)]), limit_s=LIMIT_S)
+
+
+@pytest.mark.parametrize("attachment", DISKS)
+def test_a_disk_that_fails_ends_the_run(attachment: Attachment, image: Path, tmp_path: Path) -> None:
+    ending = with_disk(image, tmp_path, lambda _: Answer(fails=True), attachment, STREAMED)
+    ended_in_mid_run(ending, Status.DEVICE, "of the model cannot be read at byte")
+    assert "the disk failed to read (code " in ending.text
+
+
+@pytest.mark.parametrize("attachment", DISKS)
+def test_a_disk_that_stalls_ends_the_run(attachment: Attachment, image: Path, tmp_path: Path) -> None:
+    ending = with_disk(image, tmp_path, lambda _: Answer(after_s=math.inf), attachment, STREAMED)
+    ended_in_mid_run(ending, Status.DEVICE, "the disk does not answer")
+
+
+def test_one_read_that_stalls_ends_the_run(image: Path, tmp_path: Path) -> None:
+    answer = lambda n: Answer(after_s=math.inf if n == 3 else 0.0)  # noqa: E731
+    ended_in_mid_run(with_disk(image, tmp_path, answer, "nvme", STREAMED), Status.DEVICE, "the disk does not answer")
+
+
+@pytest.mark.parametrize("attachment", DISKS)
+def test_trouble_that_passes_changes_nothing(attachment: Attachment, image: Path, tmp_path: Path) -> None:
+    def answer(n: int) -> Answer:
+        return Answer(fails=n in (2, 9), after_s=1.0 if n == 5 else 0.01 * (n % 3))
+
+    assert story(with_disk(image, tmp_path, answer, attachment, STREAMED)) == native_story()
+
+
+def test_a_disk_that_changes_its_mind_is_found_out(image: Path, tmp_path: Path) -> None:
+    options = {**STREAMED, "paranoid": "1"}
+    ending = with_disk(image, tmp_path, lambda _: Answer(xor=1), "virtio-pci", options)
+    ended_in_mid_run(ending, Status.IMAGE, "its digest is another than when it was packed")
+
+
+def test_a_stall_in_initialisation_ends_it(image: Path, tmp_path: Path) -> None:
+    with NBDServer(
+        image.read_bytes(), tmp_path / "disk", lambda n, _: Answer(after_s=math.inf if n > 2 else 0)
+    ) as disk:
+        ending = run(Machine(OPTIONS, disks=[Disk(disk.url)]), limit_s=LIMIT_S)
+    ended(ending, Status.DEVICE, "the disk does not answer")
