@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -60,14 +60,19 @@ def ended(ending: Ending, status: Status, expected: str) -> None:
     assert "axiom: receipt" not in ending.text
 
 
-def ended_in_mid_run(ending: Ending, status: Status, expected: str) -> None:
+def ended_in_mid_run(attempt: Callable[[], Ending], status: Status, expected: str) -> Ending:
     """The same, with the last that was known of the run, which was not long ago."""
-    ended(ending, status, expected)
-    last = re.search(r"axiom: last: (\d+) tokens; pass (\d+) had (?:done|ended).*? (\d+) us before", ending.text)
-    assert last is not None, ending
-    assert int(last[1]) == ending.text.count("axiom: token "), ending
-    assert int(last[2]) in (int(last[1]), int(last[1]) + 1), ending
-    assert int(last[3]) < MOST_US, ending
+    # On a machine with other work, the emulator itself may stand still for a second: of the time, any of three counts.
+    for _ in range(3):
+        ending = attempt()
+        ended(ending, status, expected)
+        last = re.search(r"axiom: last: (\d+) tokens; pass (\d+) had (?:done|ended).*? (\d+) us before", ending.text)
+        assert last is not None, ending
+        assert int(last[1]) == ending.text.count("axiom: token "), ending
+        assert int(last[2]) in (int(last[1]), int(last[1]) + 1), ending
+        if int(last[3]) < MOST_US:
+            return ending
+    raise AssertionError(f"not within {MOST_US} us: {ending}")
 
 
 @pytest.mark.parametrize("kind", ACCELERATORS)
@@ -108,8 +113,8 @@ def test_faults_are_reported(kind: str, test: str, status: Status, expected: str
 )
 def test_faults_in_mid_run(kind: str, test: str, status: Status, expected: str, image: Path) -> None:
     options = {**OPTIONS, "test": test, "at_pass": "4"}
-    ending = run(Machine(options, module=image, accelerator=kind, n_core=2), limit_s=LIMIT_S)
-    ended_in_mid_run(ending, status, expected)
+    machine = Machine(options, module=image, accelerator=kind, n_core=2)
+    ending = ended_in_mid_run(lambda: run(machine, limit_s=LIMIT_S), status, expected)
     assert "axiom: last: 3 tokens; pass 4 had done 1 of 4 layers" in ending.text
     if status in (Status.FAULT, Status.WATCHDOG):
         assert re.search(r"rip [0-9a-f]{16} rsp [0-9a-f]{16}(.|\n)*r13 [0-9a-f]{16} .* cr2 [0-9a-f]{16}", ending.text)
@@ -221,26 +226,30 @@ def with_disk(
     def decide(n: int, _: int) -> Answer:
         return answer(n - N_GOOD) if n >= N_GOOD else Answer()
 
+    (folder / "disk").unlink(missing_ok=True)
     with NBDServer(image.read_bytes(), folder / "disk", decide) as server:
         return run(Machine(options, disks=[Disk(server.url, attachment)]), limit_s=LIMIT_S)
 
 
 @pytest.mark.parametrize("attachment", DISKS)
 def test_a_disk_that_fails_ends_the_run(attachment: Attachment, image: Path, tmp_path: Path) -> None:
-    ending = with_disk(image, tmp_path, lambda _: Answer(fails=True), attachment, STREAMED)
-    ended_in_mid_run(ending, Status.DEVICE, "of the model cannot be read at byte")
+    attempt = partial(with_disk, image, tmp_path, lambda _: Answer(fails=True), attachment, STREAMED)
+    ending = ended_in_mid_run(attempt, Status.DEVICE, "of the model cannot be read at byte")
     assert "the disk failed to read (code " in ending.text
 
 
 @pytest.mark.parametrize("attachment", DISKS)
 def test_a_disk_that_stalls_ends_the_run(attachment: Attachment, image: Path, tmp_path: Path) -> None:
-    ending = with_disk(image, tmp_path, lambda _: Answer(after_s=math.inf), attachment, STREAMED)
-    ended_in_mid_run(ending, Status.DEVICE, "the disk does not answer")
+    attempt = partial(with_disk, image, tmp_path, lambda _: Answer(after_s=math.inf), attachment, STREAMED)
+    ended_in_mid_run(attempt, Status.DEVICE, "the disk does not answer")
 
 
 def test_one_read_that_stalls_ends_the_run(image: Path, tmp_path: Path) -> None:
-    answer = lambda n: Answer(after_s=math.inf if n == 3 else 0.0)  # noqa: E731
-    ended_in_mid_run(with_disk(image, tmp_path, answer, "nvme", STREAMED), Status.DEVICE, "the disk does not answer")
+    def answer(n: int) -> Answer:
+        return Answer(after_s=math.inf if n == 3 else 0.0)
+
+    attempt = partial(with_disk, image, tmp_path, answer, "nvme", STREAMED)
+    ended_in_mid_run(attempt, Status.DEVICE, "the disk does not answer")
 
 
 @pytest.mark.parametrize("attachment", DISKS)
@@ -253,8 +262,8 @@ def test_trouble_that_passes_changes_nothing(attachment: Attachment, image: Path
 
 def test_a_disk_that_changes_its_mind_is_found_out(image: Path, tmp_path: Path) -> None:
     options = {**STREAMED, "paranoid": "1"}
-    ending = with_disk(image, tmp_path, lambda _: Answer(xor=1), "virtio-pci", options)
-    ended_in_mid_run(ending, Status.IMAGE, "its digest is another than when it was packed")
+    attempt = partial(with_disk, image, tmp_path, lambda _: Answer(xor=1), "virtio-pci", options)
+    ended_in_mid_run(attempt, Status.IMAGE, "its digest is another than when it was packed")
 
 
 def test_a_stall_in_initialisation_ends_it(image: Path, tmp_path: Path) -> None:
