@@ -19,7 +19,7 @@ import axiom
 from axiom.capacity import ROWS_STREAMED, plan_streamed
 from axiom.cli import inspect, pack, verify_image
 from axiom.engine import open_engine
-from axiom.errors import AxiomError, MemoryBudgetError, ModelFormatError
+from axiom.errors import AxiomError, MemoryBudgetError, ModelFormatError, PassStopped
 from axiom.image_file import HEADER_BYTES, ROOT_OFFSET, ImageFile, image_digest
 from axiom.model_config import ModelConfig
 from axiom.reference.image import blake3
@@ -176,6 +176,62 @@ def test_a_runtime_streams_what_is_larger_than_its_memory(backend: str, packed: 
         axiom.Runtime(image, backend=backend, memory=taken + (50 << 20), n_ctx=96)
     with pytest.raises(MemoryBudgetError, match="axiom pack"):
         axiom.Runtime(gguf, backend=backend, memory=memory, n_ctx=96)
+
+
+def streaming_engine(image: Path, **options: Any) -> Any:
+    """An engine that reads most of its layers for every pass."""
+    from axiom._native import Engine
+
+    opened = ImageFile(image)
+    sizes = {"n_ctx": 96, "n_seq_max": 4, "threads": 2}
+    besides = Engine.bytes_besides_weights(ModelConfig.from_gguf(opened).as_dict(), **sizes)
+    budget = besides + opened.extents[-1].n_bytes + 4 * opened.extents[1].n_bytes + (1 << 20)
+    engine = Engine.from_image(image, budget=budget, **sizes, **options)
+    assert engine.info()["n_layer_pinned"] <= 3
+    return engine
+
+
+@pytest.mark.parametrize("backend", NATIVE)
+def test_cancelled_at_any_moment_streaming_goes_on(backend: str, packed: Packed) -> None:
+    from axiom._native import StopFlag
+
+    _, image = packed(fmt="Q4_0", native=True, n_layer=9, n_embd=512, n_ff=1024, n_vocab=2000)
+    engine = streaming_engine(image)
+    expected = engine.forward([engine.seq_new()], [TOKENS], "all")
+    choose, n_stopped = random.Random(1), 0
+    for _ in range(1000):
+        seq = engine.seq_new()
+        try:
+            engine.forward([seq], [TOKENS[: choose.randint(1, 8)]], "none", None, StopFlag(choose.random() * 6e-3))
+        except PassStopped:
+            n_stopped += 1
+            assert engine.seq_len(seq) == 0
+        engine.seq_free(seq)
+    assert n_stopped > 100
+    assert (engine.forward([engine.seq_new()], [TOKENS], "all") == expected).all()
+    assert engine.telemetry()["n_retry"] == 0
+    engine.close()
+
+
+@pytest.mark.parametrize("backend", NATIVE)
+def test_a_file_that_is_cut_off_while_it_streams(backend: str, packed: Packed, tmp_path: Path) -> None:
+    _, image = packed(fmt="Q4_0", native=True, n_layer=9, n_embd=512, n_ff=1024, n_vocab=2000)
+    copy = tmp_path / "copy.axiom"
+    copy.write_bytes(image.read_bytes())
+    engine = streaming_engine(copy)
+    expected = engine.forward([engine.seq_new()], [TOKENS], "all")
+    with copy.open("r+b") as file:
+        file.truncate(copy.stat().st_size // 2)
+    seq = engine.seq_new()
+    for _ in range(3):
+        with pytest.raises(OSError, match=r"extent \d of the model cannot be read at byte \d+: .* check the disk"):
+            engine.forward([seq], [TOKENS], "all")
+        assert engine.seq_len(seq) == 0
+    copy.write_bytes(image.read_bytes())
+    assert (engine.forward([seq], [TOKENS], "all") == expected).all(), "and when it is whole again, so is the model"
+    copy.unlink()
+    assert (engine.forward([engine.seq_new()], [TOKENS], "all") == expected).all(), "what is open stays readable"
+    engine.close()
 
 
 def refusal(path: Path, backend: str) -> str | None:

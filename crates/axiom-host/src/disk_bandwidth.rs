@@ -47,25 +47,36 @@ pub fn disk_bandwidth(path: &Path, limit: Duration) -> io::Result<DiskBandwidth>
             disk.submit(slot as u32, number % n_piece * BYTES_REQUEST as u64, to, BYTES_REQUEST)
         }
     };
-    let start = Instant::now();
-    let (mut n_asked, mut n_pending, mut bytes) = (0, 0, 0);
+    let (mut n_asked, mut n_pending) = (0, 0);
     while n_pending < N_REQUEST && submit(n_asked, n_pending) {
         n_asked += 1;
         n_pending += 1;
     }
+    // The clock runs from the moment that each buffer has been read into once, so that the system has given it memory, to the
+    // last answer before the limit; what is then under way is awaited, and does not count.
+    let (mut n_done, mut start, mut end, mut bytes) = (0, Instant::now(), Instant::now(), 0);
     while n_pending > 0 {
         let Some(done) = disk.poll() else {
             disk.wait();
             continue;
         };
         n_pending -= 1;
-        bytes += done.result.map_err(|fault| io::Error::other(fault.to_string()))?;
-        if start.elapsed() < limit && submit(n_asked, done.tag as usize) {
+        n_done += 1;
+        let came = done.result.map_err(|fault| io::Error::other(fault.to_string()))?;
+        let is_over = n_done > N_REQUEST && start.elapsed() > limit;
+        if n_done == N_REQUEST {
+            start = Instant::now();
+        } else if n_done > N_REQUEST && !(is_over && bytes > 0) {
+            bytes += came;
+            end = Instant::now();
+        }
+        if !is_over && submit(n_asked, done.tag as usize) {
             n_asked += 1;
             n_pending += 1;
         }
     }
-    Ok(DiskBandwidth { bytes_per_second: bytes as f64 / start.elapsed().as_secs_f64(), is_direct: disk.is_direct() })
+    let seconds = end.duration_since(start).as_secs_f64();
+    Ok(DiskBandwidth { bytes_per_second: bytes as f64 / seconds, is_direct: disk.is_direct() })
 }
 
 #[cfg(test)]
