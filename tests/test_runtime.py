@@ -17,7 +17,7 @@ import axiom
 from axiom.generation import CHUNK_TOKENS
 from axiom.hardware import MemoryBudget
 from axiom.runtime import Runtime
-from tests.backends import BACKENDS
+from tests.backends import ENGINES
 
 MODEL = {
     "n_layer": 2,
@@ -32,7 +32,7 @@ MODEL = {
 CHATML = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}{% endfor %}"
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
+@pytest.fixture(scope="module", params=ENGINES)
 def runtime(request: pytest.FixtureRequest, random_model: Callable[..., Path]) -> Iterator[Runtime]:
     path = random_model(**MODEL, chat_template=CHATML)
     with axiom.Runtime(path, backend=request.param, n_seq_max=4, threads=1) as opened:

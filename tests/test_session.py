@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import axiom
 from axiom.runtime import Runtime
-from tests.backends import BACKENDS
+from tests.backends import ENGINES
 
 MODEL = {
     "n_layer": 2,
@@ -27,7 +27,7 @@ MODEL = {
 }
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
+@pytest.fixture(scope="module", params=ENGINES)
 def runtime(request: pytest.FixtureRequest, random_model: Callable[..., Path]) -> Iterator[Runtime]:
     with axiom.Runtime(random_model(**MODEL), backend=request.param, n_seq_max=6, threads=1) as opened:
         yield opened

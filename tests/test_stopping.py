@@ -14,7 +14,7 @@ import pytest
 import axiom
 from axiom.errors import PassStopped
 from axiom.runtime import Runtime
-from tests.backends import BACKENDS
+from tests.backends import BACKENDS, ENGINES
 
 MODEL = {
     "n_layer": 6,
@@ -28,7 +28,7 @@ MODEL = {
 }
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=ENGINES)
 def runtime(request: pytest.FixtureRequest, random_model: Callable[..., Path]) -> Iterator[Runtime]:
     with axiom.Runtime(random_model(**MODEL), backend=request.param, n_seq_max=3, threads=2) as opened:
         yield opened

@@ -13,13 +13,13 @@ import axiom
 from axiom.cli import plot, run
 from axiom.runtime import Runtime
 from axiom.telemetry import FIELDS, TelemetryFile, read_telemetry
-from tests.backends import BACKENDS
+from tests.backends import ENGINES
 
 N_LAYER = 3
 PARTS = ["stream_us", "rms_us", "attn_us", "ffn_proj_us", "ffn_act_us", "ffn_down_us", "output_us"]
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
+@pytest.fixture(scope="module", params=ENGINES)
 def runtime(request: pytest.FixtureRequest, random_model: Callable[..., Path]) -> Iterator[Runtime]:
     path = random_model(n_layer=N_LAYER, n_embd=64, n_ff=96, n_head=4, n_head_kv=2, n_vocab=300, n_ctx=600, fmt="Q8_0")
     with axiom.Runtime(path, backend=request.param, threads=1) as opened:

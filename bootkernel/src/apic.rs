@@ -108,6 +108,11 @@ pub fn stop_others() {
     }
 }
 
+/// Wakes all other cores that sleep, by a tick out of turn.
+pub fn wake_others() {
+    send(0, 0xc_4000 | TIMER_VECTOR);
+}
+
 /// Counts of the timer in `us` microseconds.
 fn timer_counts(us: u64) -> u32 {
     write(register::TIMER_DIVIDER, 0b1011); // by 1

@@ -1,4 +1,5 @@
-//! Finding the disks: on PCI, by memory or by ports, and where the command line says that virtio devices are.
+//! Finding disks and the console: on PCI, by memory or by ports, and where tables or the command line say that virtio devices
+//! are.
 
 use crate::memory;
 use crate::nub;
@@ -6,6 +7,8 @@ use crate::ports::{read_u32, write_u32};
 use crate::{clock, line};
 use alloc::alloc::{Layout, alloc_zeroed};
 use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use bare::acpi::{ConfigurationWindow, Tables};
 use bare::boot::{BootInfo, MemoryMap, Range};
@@ -13,7 +16,7 @@ use bare::device::disk::{Disk, Driver, Patience};
 use bare::device::{DeviceError, Registers, Shared};
 use bare::nvme::{self, Nvme};
 use bare::pci::{Address, Device, Space};
-use bare::virtio::{self, Block, Mmio, Pci, parse_mmio};
+use bare::virtio::{self, Block, Console, Kind, Mmio, Pci, Transport, parse_mmio};
 
 /// Registers in memory.
 pub struct Mapped(u64);
@@ -124,9 +127,51 @@ pub type AnyDisk = Disk<Box<dyn Driver + Send>>;
 /// A disk that was found, and what to call it.
 pub struct Found {
     /// The kind, and which one.
-    pub name: alloc::string::String,
+    pub name: String,
     /// The disk.
     pub disk: AnyDisk,
+}
+
+/// A virtio console, wherever it is.
+pub type AnyConsole = Console<Box<dyn Transport + Send>>;
+
+/// What was found.
+pub struct Devices {
+    /// Every disk that came up.
+    pub disks: Vec<Found>,
+    /// The first console, if it was asked for.
+    pub console: Option<AnyConsole>,
+}
+
+impl Devices {
+    fn add_disk(&mut self, name: String, driver: Result<Box<dyn Driver + Send>, DeviceError>) {
+        match driver {
+            Ok(driver) => {
+                let patience = if nub::is_virtual() { Patience::Wait } else { Patience::Reset };
+                let disk = Disk::new(driver, clock::now_us).with_patience(patience);
+                line!("axiom: {name}: {} MiB", disk.bytes() >> 20);
+                self.disks.push(Found { name, disk });
+            }
+            Err(error) => line!("axiom: {name}: {error}"),
+        }
+    }
+
+    /// Brings a virtio device up; a console only if one is wanted, and there is none yet.
+    fn add_virtio(&mut self, kind: Kind, place: &str, wants_console: bool, transport: Box<dyn Transport + Send>) {
+        match kind {
+            Kind::Block => {
+                let block = Block::new(transport, shared(virtio::BYTES_MEMORY), clock::now_us);
+                self.add_disk(format!("virtio-blk {place}"), block.map(|block| Box::new(block) as _));
+            }
+            Kind::Console if wants_console && self.console.is_none() => {
+                match Console::new(transport, shared(virtio::BYTES_CONSOLE_MEMORY), clock::now_us) {
+                    Ok(console) => self.console = Some(console),
+                    Err(error) => line!("axiom: virtio console {place}: {error}"),
+                }
+            }
+            Kind::Console => {}
+        }
+    }
 }
 
 /// Memory for a driver, for good.
@@ -139,31 +184,20 @@ fn shared(n_byte: usize) -> Shared {
     unsafe { Shared::new(block, n_byte) }
 }
 
-/// Every disk that can be brought up; those that cannot are named with the reason.
-pub fn find_disks(info: &BootInfo, tables: Option<&Tables>) -> Vec<Found> {
-    let mut found = Vec::new();
-    let patience = if nub::is_virtual() { Patience::Wait } else { Patience::Reset };
-    let mut add = |name: alloc::string::String, driver: Result<Box<dyn Driver + Send>, DeviceError>| match driver {
-        Ok(driver) => {
-            let disk = Disk::new(driver, clock::now_us).with_patience(patience);
-            line!("axiom: {name}: {} MiB", disk.bytes() >> 20);
-            found.push(Found { name, disk });
-        }
-        Err(error) => line!("axiom: {name}: {error}"),
-    };
-
+/// Every disk that can be brought up, and a console if one is wanted; those that cannot are named with the reason.
+pub fn find(info: &BootInfo, tables: Option<&Tables>, wants_console: bool) -> Devices {
+    let mut found = Devices { disks: Vec::new(), console: None };
     // Firmware lists them; without tables, the command line does.
     let named = info.command_line.words().filter_map(|word| parse_mmio(word.strip_prefix(b"virtio_mmio.device=")?));
     let listed = tables.map_or(&[][..], Tables::virtio);
     for device in listed.iter().copied().chain(named) {
-        let name = alloc::format!("virtio-blk at {:#x}", device.start);
-        match Mmio::block(Mapped::new(device.start, device.bytes())) {
-            Ok(Some(transport)) => {
-                let block = Block::new(transport, shared(virtio::BYTES_MEMORY), clock::now_us);
-                add(name, block.map(|block| Box::new(block) as _));
+        match Mmio::find(Mapped::new(device.start, device.bytes())) {
+            Ok(Some((kind, transport))) => {
+                let place = format!("at {:#x}", device.start);
+                found.add_virtio(kind, &place, wants_console, Box::new(transport));
             }
             Ok(None) => {}
-            Err(error) => add(name, Err(error)),
+            Err(error) => line!("axiom: virtio device at {:#x}: {error}", device.start),
         }
     }
 
@@ -174,19 +208,25 @@ pub fn find_disks(info: &BootInfo, tables: Option<&Tables>) -> Vec<Found> {
         tables.and_then(|tables| tables.device_window).unwrap_or_else(|| hole_for_devices(&info.memory, tables));
     for device in devices {
         let is_nvme = device.class == nvme::CLASS;
-        if !is_nvme && !virtio::is_block(&device) {
+        let kind = virtio::kind_of(&device);
+        if !is_nvme && kind.is_none() {
             continue;
         }
         let Address { bus, device: place, function } = device.address;
-        let kind = if is_nvme { "nvme" } else { "virtio-blk" };
-        let name = alloc::format!("{kind} {bus:02x}:{place:02x}.{function}");
+        let place = format!("{bus:02x}:{place:02x}.{function}");
         let Some(start) = device.place(&space, window.start, window.end) else {
-            line!("axiom: {name}: no room for its registers below 4 GiB");
+            line!("axiom: device {place}: no room for its registers below 4 GiB");
             continue;
         };
         window.start = start;
         device.enable(&space);
-        add(name, if is_nvme { nvme(&space, &device) } else { virtio_pci(&space, &device) });
+        match kind {
+            None => found.add_disk(format!("nvme {place}"), nvme(&space, &device)),
+            Some(kind) => match Pci::new(&space, &device, Mapped::new) {
+                Ok(transport) => found.add_virtio(kind, &place, wants_console, Box::new(transport)),
+                Err(error) => line!("axiom: virtio device {place}: {error}"),
+            },
+        }
     }
     found
 }
@@ -196,11 +236,6 @@ fn nvme(space: &Configuration, device: &Device) -> Result<Box<dyn Driver + Send>
     let base = device.memory_bar(space, 0).ok_or(DeviceError::Unsupported { what: "registers in memory", got: 0 })?;
     let driver = Nvme::new(Mapped::new(base, BYTES_REGISTERS), shared(nvme::BYTES_MEMORY), clock::now_us)?;
     Ok(Box::new(driver))
-}
-
-fn virtio_pci(space: &Configuration, device: &Device) -> Result<Box<dyn Driver + Send>, DeviceError> {
-    let transport = Pci::new(space, device, Mapped::new)?;
-    Ok(Box::new(Block::new(transport, shared(virtio::BYTES_MEMORY), clock::now_us)?))
 }
 
 /// Addresses for devices that firmware has not placed: what the memory map does not mention, below the windows at its top.

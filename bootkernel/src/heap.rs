@@ -14,9 +14,12 @@ const N_CLASS: usize = 4 * 40;
 /// The smallest block: it holds a pointer when it is free.
 const SMALLEST: usize = 16;
 
+/// Blocks begin at multiples of one of these; blocks of a stricter layout are not used again.
+const ALIGNS: [usize; 2] = [SMALLEST, 64];
+
 struct Heap {
-    /// Freed blocks of each class, each holding the address of the next.
-    free: [usize; N_CLASS],
+    /// Freed blocks of each alignment and class, each holding the address of the next.
+    free: [[usize; N_CLASS]; ALIGNS.len()],
     /// Memory that has not been given out yet.
     fresh: usize,
     end: usize,
@@ -26,7 +29,7 @@ struct Allocator;
 
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
-static HEAP: Spin<Heap> = Spin::new(Heap { free: [0; N_CLASS], fresh: 0, end: 0 });
+static HEAP: Spin<Heap> = Spin::new(Heap { free: [[0; N_CLASS]; ALIGNS.len()], fresh: 0, end: 0 });
 static IS_SEALED: AtomicBool = AtomicBool::new(false);
 static N_ALLOCATION: AtomicU64 = AtomicU64::new(0);
 
@@ -56,20 +59,26 @@ fn class(n_byte: usize) -> Option<(usize, usize)> {
     (idx < N_CLASS).then_some((idx, n_quarter * quarter))
 }
 
+/// Which of [`ALIGNS`] a layout is served with, if any is strict enough.
+fn alignment(layout: Layout) -> Option<usize> {
+    ALIGNS.iter().position(|&align| layout.align() <= align)
+}
+
 impl Heap {
     fn take(&mut self, layout: Layout) -> *mut u8 {
-        // A block begins at a multiple of 16; for more, the block is so much longer that an aligned one is inside. Only fresh
-        // memory is aligned further, and blocks of such layouts are not used again.
         let Some((idx, n_byte)) = class(layout.size()) else { return null_mut() };
-        let is_plain = layout.align() <= SMALLEST;
-        if is_plain && self.free[idx] != 0 {
-            let block = self.free[idx] as *mut usize;
+        let align = alignment(layout);
+        if let Some(align) = align
+            && self.free[align][idx] != 0
+        {
+            let block = self.free[align][idx] as *mut usize;
             // SAFETY: a freed block, which holds the address of the next.
-            self.free[idx] = unsafe { block.read() };
+            self.free[align][idx] = unsafe { block.read() };
             return block.cast();
         }
+        let multiple = align.map_or(layout.align(), |align| ALIGNS[align]);
         let fresh = |heap: &Heap| {
-            let start = heap.fresh.checked_next_multiple_of(layout.align().max(SMALLEST))?;
+            let start = heap.fresh.checked_next_multiple_of(multiple)?;
             Some((start, start.checked_add(n_byte)?)).filter(|(_, end)| *end <= heap.end)
         };
         let found = fresh(self).or_else(|| {
@@ -102,13 +111,10 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if layout.align() > SMALLEST {
-            return;
-        }
-        let Some((idx, _)) = class(layout.size()) else { return };
+        let (Some(align), Some((idx, _))) = (alignment(layout), class(layout.size())) else { return };
         let mut heap = HEAP.lock();
         // SAFETY: the block is the caller's to give back, and has room for a pointer.
-        unsafe { block.cast::<usize>().write(heap.free[idx]) };
-        heap.free[idx] = block as usize;
+        unsafe { block.cast::<usize>().write(heap.free[align][idx]) };
+        heap.free[align][idx] = block as usize;
     }
 }

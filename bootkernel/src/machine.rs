@@ -1,9 +1,9 @@
 //! [`Machine`]: the cores and the clock of a bare machine, as the engine wants them.
 
-use crate::clock;
+use crate::{apic, clock, nub};
 use axiom_core::platform::Platform;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 type Job<'a> = &'a (dyn Fn(usize) + Sync);
 
@@ -21,6 +21,21 @@ unsafe impl Sync for Work {}
 
 const OPEN: u64 = 1 << 31;
 const INSIDE: u64 = OPEN - 1;
+
+/// Whether cores without work sleep.
+static IS_ASLEEP: AtomicBool = AtomicBool::new(false);
+
+/// Lets the other cores sleep. Whoever gets there late is woken all the same: what wakes it waits until it sleeps.
+pub fn fall_asleep() {
+    IS_ASLEEP.store(true, SeqCst);
+}
+
+/// Wakes them, if they were let sleep.
+pub fn wake_up() {
+    if IS_ASLEEP.swap(false, SeqCst) {
+        apic::wake_others();
+    }
+}
 
 /// The one that all cores look at.
 pub static WORK: Work = Work { state: AtomicU64::new(0), job: UnsafeCell::new(None) };
@@ -47,7 +62,11 @@ impl Work {
         loop {
             let state = self.state.load(SeqCst);
             if state & OPEN == 0 || state >> 32 == last {
-                core::hint::spin_loop();
+                if IS_ASLEEP.load(SeqCst) {
+                    nub::wait()
+                } else {
+                    core::hint::spin_loop()
+                }
                 continue;
             }
             if self.state.compare_exchange(state, state + 1, SeqCst, SeqCst).is_err() {

@@ -1,5 +1,6 @@
 //! The life of the runtime, from the nub's hand-over on.
 
+use crate::devices::{self, Devices};
 use crate::exit::{Status, exit, set_up as set_up_exit};
 use crate::line;
 use crate::memory::{self, Peek};
@@ -61,7 +62,8 @@ extern "C" fn runtime_main(magic: u32, address: u32) -> ! {
     }
     let kernels = choose_kernels(&info);
     line!("axiom: kernels {}", kernels.name);
-    let disks = crate::devices::find_disks(&info, tables.as_ref());
+    let serves = info.command_line.value("serve") == Some(b"1");
+    let Devices { disks, console } = devices::find(&info, tables.as_ref(), serves);
     // With `at_pass=`, a story is told until then.
     if let Some(test) = info.command_line.value("test")
         && info.command_line.value("at_pass").is_none()
@@ -69,7 +71,11 @@ extern "C" fn runtime_main(magic: u32, address: u32) -> ! {
         crate::trial::run(test, kernels, n_core, disks);
         exit(Status::Done);
     }
-    match crate::storage::find(info.modules(), disks) {
+    let source = crate::storage::find(info.modules(), disks);
+    if serves {
+        crate::serve::serve(console, source, kernels, n_core);
+    }
+    match source {
         Ok(source) => crate::story::tell(source, &info.command_line, kernels, n_core),
         Err(looked_at) => {
             line!(

@@ -1,13 +1,14 @@
-"""The two bodies of the engine, behind one set of names.
+"""The bodies of the engine, behind one set of names.
 
-What is not written in Python once for both is found through here: the engine, the sampler and the receipt's hash
-chain. Both bodies give the same results to the last bit.
+What is not written in Python once for all is found through here: the engine, the sampler and the receipt's hash
+chain. All bodies give the same results to the last bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
@@ -18,9 +19,9 @@ from axiom.errors import AxiomError
 if TYPE_CHECKING:
     from axiom.engine import Engine
 
-__all__ = ["Backend", "Body", "ReceiptChain", "Sampler", "StopFlag", "TextDecoder", "load_body"]
+__all__ = ["Backend", "Body", "ReceiptChain", "Sampler", "StopFlag", "TextDecoder", "host_backend", "load_body"]
 
-Backend = Literal["native", "reference"]
+Backend = Literal["native", "reference", "bare"]
 
 
 class Sampler(Protocol):
@@ -90,10 +91,15 @@ class Body:
     """`stop_flag(timeout)`, in seconds; None sets no time."""
 
 
-def load_body(backend: str) -> Body:
+def load_body(backend: Backend) -> Body:
     """Import a body by the name of its backend."""
     if backend == "native":
         return _native_body()
+    if backend == "bare":
+        from axiom.bare.engine import Engine as BareEngine
+
+        # The machine computes logits; choosing among them is done here, by whichever body is here.
+        return replace(load_body(host_backend(backend)), engine=BareEngine)
     if backend == "reference":
         from axiom.reference.engine import Engine
         from axiom.reference.receipt import ReceiptChain
@@ -101,7 +107,14 @@ def load_body(backend: str) -> Body:
         from axiom.reference.stop_flag import StopFlag
 
         return Body(engine=Engine, sampler=Sampler, receipt_chain=ReceiptChain, stop_flag=StopFlag)
-    raise ValueError(f"backend: expected 'native' or 'reference', got {backend!r}")
+    raise ValueError(f"backend: expected 'native', 'reference' or 'bare', got {backend!r}")
+
+
+def host_backend(backend: Backend) -> Literal["native", "reference"]:
+    """Return the body that does here what a backend's engine does not do: tokenizers, sampling, receipts."""
+    if backend != "bare":
+        return backend
+    return "reference" if find_spec("axiom._native") is None else "native"
 
 
 def _native_body() -> Body:

@@ -16,6 +16,7 @@ __all__ = [
     "Capacity",
     "StreamingPlan",
     "plan_capacity",
+    "plan_image",
     "plan_streamed",
 ]
 
@@ -162,6 +163,29 @@ def plan_streamed(
         0 if plan.is_pinned[0] else plan.bytes_rows,
         plan.bytes_streamed,
     )
+
+
+def plan_image(
+    config: ModelConfig,
+    *,
+    n_ctx: int | None,
+    kv: KVFormat,
+    n_seq_max: int | None,
+    usable_bytes: int | None,
+    threads: int | None,
+) -> tuple[Capacity, int | None, int]:
+    """Decide how an image is opened: for how much, with what budget, or None if all of it fits, and rows of a pass.
+
+    Raises as `plan_capacity` and `plan_streamed`.
+    """
+    try:
+        capacity = plan_capacity(config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=usable_bytes)
+        return capacity, None, ROWS_RESIDENT
+    except MemoryBudgetError:
+        if usable_bytes is None or (n_ctx is None and config.weight_bytes + WORK_BYTES <= usable_bytes):
+            raise
+    plan = plan_streamed(config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=usable_bytes, threads=threads)
+    return plan.capacity, plan.budget_bytes, ROWS_STREAMED
 
 
 def _over_budget(

@@ -1,9 +1,10 @@
 """The one place where the bodies meet: what an engine can do, and how one is opened.
 
-`Engine` is a protocol. `axiom._native.Engine` (Rust) and `axiom.reference.Engine` (numpy) both fulfil it with the same
-results to the last bit, and everything above, from `Runtime` to the command line, is written once over it.
+`Engine` is a protocol. `axiom._native.Engine` (Rust), `axiom.reference.Engine` (numpy) and `axiom.bare.engine.Engine`
+(Rust, in a virtual machine without an operating system) fulfil it with the same results to the last bit, and everything
+above, from `Runtime` to the command line, is written once over it.
 
-Both are constructed alike:
+The bare engine opens an image. The other two are constructed alike:
 
     Engine(config, tensors, *, n_ctx, n_seq_max, threads, kernels, kv, progress)
 
@@ -22,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from axiom.body import Backend, load_body
-from axiom.capacity import ROWS_RESIDENT, ROWS_STREAMED, WORK_BYTES, Capacity, plan_capacity, plan_streamed
+from axiom.capacity import WORK_BYTES, Capacity, plan_capacity, plan_image
 from axiom.errors import MemoryBudgetError
 from axiom.gguf_types import TensorFormat
 from axiom.hardware import memory_budget
@@ -158,6 +159,21 @@ def open_engine(
         raise ValueError(f"kv: expected 'f16' or 'f32', got {kv!r}")
     if threads is not None and threads < 1:
         raise ValueError(f"threads: expected a positive number, got {threads}")
+    if backend == "bare":
+        from axiom.bare.opening import open_bare
+
+        return open_bare(
+            model,
+            config,
+            n_ctx=n_ctx,
+            n_seq_max=n_seq_max,
+            kv=kv,
+            memory=memory,
+            threads=threads,
+            kernels=kernels,
+            paranoid=paranoid,
+            progress=progress,
+        )
     engine_class = load_body(backend).engine
     usable = memory_budget(memory).usable_bytes
     if isinstance(model, ImageFile) and backend == "native":
@@ -199,16 +215,9 @@ def _open_image(
     """Open an image in the native body: in memory if it fits, else streamed with as much in memory as fits."""
     from axiom._native import Engine as NativeEngine
 
-    budget, rows_per_pass = None, ROWS_RESIDENT
-    try:
-        capacity = plan_capacity(config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=usable)
-    except MemoryBudgetError:
-        if usable is None or (n_ctx is None and config.weight_bytes + WORK_BYTES <= usable):
-            raise
-        plan = plan_streamed(
-            config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=usable, threads=options["threads"]
-        )
-        capacity, budget, rows_per_pass = plan.capacity, plan.budget_bytes, ROWS_STREAMED
+    capacity, budget, rows_per_pass = plan_image(
+        config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=usable, threads=options["threads"]
+    )
     engine = NativeEngine.from_image(
         model.path,
         n_ctx=capacity.n_ctx,

@@ -76,16 +76,19 @@ class Runtime:
         `model` is the path of a GGUF file (of its first part, if split) or of an image that `axiom pack` made; None
         loads the small model that comes with the package. `n_ctx` is the number of positions of a sequence; None takes
         the model's own, or as many as fit in memory. `threads` defaults to what affinity and cgroup quota allow.
-        `backend="reference"` computes the same bits in numpy, slowly. `kernels` forces a kernel table. `kv` is the
-        format of the cache. `n_seq_max` bounds the sequences that run at once; None decides by memory. `memory` is a
-        ceiling on the resident set of the process, such as "2GiB"; an image that is larger is streamed from its disk.
+        `backend="reference"` computes the same bits in numpy, slowly; `backend="bare"` in a kernel of its own, in a
+        virtual machine that lives as long as this object: `threads` are its cores, and `memory` is its memory.
+        `kernels` forces a kernel table. `kv` is the format of the cache. `n_seq_max` bounds the sequences that run at
+        once; None decides by memory. `memory` is a ceiling on the resident set of the process, such as "2GiB"; an image
+        that is larger is streamed from its disk.
         `speculate` guesses several tokens ahead, from what stood in the text before, and computes them in one pass: the
         same text in fewer passes (`axiom.speculation`); None does so where weights are streamed. `paranoid` checks a
         streamed layer's digest each time that it is read, not the first time alone. `on_load(n_done, n_bytes)` is
         called as weights load.
 
         Raises `ModelFormatError`, `UnsupportedModelError`, `ContextLengthError` or `MemoryBudgetError` where the model
-        cannot be run as asked, and `OSError` where it cannot be read.
+        cannot be run as asked, `OSError` where it cannot be read, and `axiom.bare.kernel.BareError` where a bare
+        machine cannot be started.
         """
         self.gguf = (
             model if isinstance(model, ModelFile) else open_model(default_model_path() if model is None else model)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
-from axiom.body import Backend, TextDecoder
+from axiom.body import Backend, TextDecoder, host_backend
 from axiom.errors import AxiomError
 from axiom.model_file import ModelFile, open_model
 
@@ -156,14 +156,16 @@ class Tokenizer:
         return self._body.add_space_prefix
 
 
-def _load_body(backend: str) -> type[TokenizerBody]:
+def _load_body(backend: Backend) -> type[TokenizerBody]:
     """Import the tokenizer of a body. Both have the interface of the reference, so that is its type here."""
+    if backend == "bare":
+        backend = host_backend(backend)
     if backend == "reference":
         from axiom.reference.text import Tokenizer
 
         return Tokenizer
     if backend != "native":
-        raise ValueError(f"backend: expected 'native' or 'reference', got {backend!r}")
+        raise ValueError(f"backend: expected 'native', 'reference' or 'bare', got {backend!r}")
     try:
         from axiom import _native
     except ImportError as error:

@@ -2,6 +2,7 @@
 #![no_std]
 extern crate alloc;
 
+pub mod checksum;
 pub mod error;
 pub mod platform;
 
@@ -20,6 +21,7 @@ pub mod image;
 pub mod sample;
 pub mod text;
 
+pub mod protocol;
 pub mod receipt;
 pub mod runtime;
 pub mod telemetry;

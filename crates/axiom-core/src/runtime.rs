@@ -310,6 +310,11 @@ impl Engine {
         self.bytes
     }
 
+    /// Bytes of the slabs that sequences hold.
+    pub fn bytes_kv_held(&self) -> usize {
+        self.cache.bytes_held()
+    }
+
     /// Times and counts since the start.
     pub fn telemetry(&self) -> &Telemetry {
         &self.telemetry

@@ -1,47 +1,21 @@
 //! Core errors as Python exceptions: one map for all of them.
 
-use axiom_core::error::Error;
+use axiom_core::error::{Error, ErrorClass};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 /// The exception that says what `error` says.
 pub fn to_py(py: Python<'_>, error: &Error) -> PyErr {
-    let class = match error {
-        Error::Config { .. }
-        | Error::Shape { .. }
-        | Error::MissingTensor { .. }
-        | Error::UnknownTensor { .. }
-        | Error::Damaged { .. }
-        | Error::NotAnImage
-        | Error::NewerImage { .. }
-        | Error::DamagedHead
-        | Error::Image { .. }
-        | Error::Metadata { .. } => "ModelFormatError",
-        Error::UnsupportedTokenizer { .. } => "UnsupportedModelError",
-        Error::Region { .. } | Error::NoSequence { .. } => "MemoryBudgetError",
-        Error::ContextLength { .. } => "ContextLengthError",
-        Error::NotFinite { .. } => "NumericError",
-        Error::Cancelled => "PassStopped",
-        Error::Read { .. } | Error::Silence { .. } | Error::UnknownTag { .. } | Error::Completion { .. } => {
-            return PyOSError::new_err(error.to_string());
-        }
-        Error::SlotState { .. } | Error::Position { .. } | Error::LayerLock { .. } => {
-            return PyRuntimeError::new_err(error.to_string());
-        }
-        Error::Stream { .. } | Error::Budget { .. } => "MemoryBudgetError",
-        Error::UnknownKernels { .. }
-        | Error::UnsupportedKernels { .. }
-        | Error::UnknownSequence { .. }
-        | Error::SequenceTwice { .. }
-        | Error::NoTokens { .. }
-        | Error::LogitRows { .. }
-        | Error::Token { .. }
-        | Error::Rewind { .. }
-        | Error::SavedSequence { .. }
-        | Error::OutputSize { .. }
-        | Error::TokenId { .. }
-        | Error::NoTokenForByte { .. }
-        | Error::TextTooLong { .. } => return PyValueError::new_err(error.to_string()),
+    let class = match error.class() {
+        ErrorClass::ModelFormat => "ModelFormatError",
+        ErrorClass::UnsupportedModel => "UnsupportedModelError",
+        ErrorClass::MemoryBudget => "MemoryBudgetError",
+        ErrorClass::ContextLength => "ContextLengthError",
+        ErrorClass::Numeric => "NumericError",
+        ErrorClass::Stopped => "PassStopped",
+        ErrorClass::Io => return PyOSError::new_err(error.to_string()),
+        ErrorClass::Defect => return PyRuntimeError::new_err(error.to_string()),
+        ErrorClass::Argument => return PyValueError::new_err(error.to_string()),
     };
     exception(py, class, error.to_string())
 }

@@ -41,15 +41,13 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(function)
 
 
+def _backend_option(names: list[str], help: str) -> Callable[[F], F]:
+    return click.option("--backend", type=click.Choice(names), default="native", show_default=True, help=help)
+
+
 def backend_option(function: F) -> F:
-    """Add --backend."""
-    return click.option(
-        "--backend",
-        type=click.Choice(["native", "reference"]),
-        default="native",
-        show_default=True,
-        help="Which body computes; the results are the same.",
-    )(function)
+    """Add --backend, for what needs no engine."""
+    return _backend_option(["native", "reference"], "Which body computes; the results are the same.")(function)
 
 
 _RUNTIME: list[Callable[[Any], Any]] = [
@@ -65,7 +63,10 @@ _RUNTIME: list[Callable[[Any], Any]] = [
     ),
     click.option("--paranoid", is_flag=True, help="Check a streamed layer's digest each time that it is read."),
     click.option("--kernels", metavar="NAME", help="Force a kernel table, as AXIOM_KERNELS does; see `axiom doctor`."),
-    backend_option,
+    _backend_option(
+        ["native", "reference", "bare"],
+        "Which body computes; the results are the same. bare: a kernel of its own, in a virtual machine.",
+    ),
 ]
 
 _SAMPLING = [

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..batch import check_out, checked_counts, checked_tokens_of
 from ..engine import LogitRows
 from ..errors import NumericError
 from ..model_config import ModelConfig
@@ -95,10 +96,10 @@ class Engine:
         If it raises, by a check, by Ctrl-C, PassStopped or NumericError, every sequence has the positions that it had.
         """
         cache = self._open_cache()
-        new = self._checked(seqs, tokens)
-        n_logit = _checked_counts(logits, seqs, new)
+        new = checked_tokens_of(seqs, tokens, self.n_vocab, cache.length)
+        n_logit = checked_counts(logits, seqs, new)
         if out is not None:
-            _check_out(out, (sum(n_logit), self.n_vocab))
+            check_out(out, (sum(n_logit), self.n_vocab))
 
         if not seqs:
             return np.zeros((0, self.n_vocab), np.float32) if out is None else out
@@ -121,25 +122,6 @@ class Engine:
             return rows
         out[...] = rows
         return out
-
-    def _checked(self, seqs: Sequence[int], tokens: Sequence[Sequence[int]]) -> list[np.ndarray]:
-        if len(seqs) != len(tokens):
-            raise ValueError(f"expected as many lists of tokens as sequences, got {len(tokens)} for {len(seqs)}")
-        checked: list[np.ndarray] = []
-        for i, (seq, given) in enumerate(zip(seqs, tokens, strict=True)):
-            self._cache.length(seq)
-            if seq in seqs[:i]:
-                raise ValueError(f"sequence {seq} is in the pass twice; give all its tokens in one list")
-            ids = np.asarray(given)
-            if not ids.size:
-                raise ValueError(f"sequence {seq} has no new tokens; leave it out of the pass")
-            if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
-                raise TypeError(f"sequence {seq}: expected a list of whole numbers, got {given!r}")
-            wrong = ids[(ids < 0) | (ids >= self.n_vocab)]
-            if len(wrong):
-                raise ValueError(f"sequence {seq}: expected tokens in 0 ... {self.n_vocab - 1}, got {wrong[0]}")
-            checked.append(ids.astype(np.int64))
-        return checked
 
     def _check_finite(
         self, rows: np.ndarray, seqs: Sequence[int], new: list[np.ndarray], n_logit: Sequence[int]
@@ -193,32 +175,3 @@ class Engine:
         if self._closed:
             raise ValueError("this engine is closed; open the model again")
         return self._cache
-
-
-def _checked_counts(logits: LogitRows, seqs: Sequence[int], new: list[np.ndarray]) -> list[int]:
-    """How many of the new positions of each sequence, the last ones, get logits."""
-    if isinstance(logits, str):
-        if logits == "all":
-            return [len(ids) for ids in new]
-        if logits in ("last", "none"):
-            return [int(logits == "last")] * len(new)
-    if isinstance(logits, str) or not isinstance(logits, Sequence | np.ndarray):
-        raise ValueError(
-            f"logits: expected one of 'last', 'all', 'none', or a number for each sequence, got {logits!r}"
-        )
-    if len(logits) != len(new):
-        raise ValueError(f"logits: expected a number for each of {len(new)} sequences, got {len(logits)}")
-    for seq, ids, n in zip(seqs, new, logits, strict=True):
-        if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 0 <= n <= len(ids):
-            raise ValueError(
-                f"sequence {seq}: expected a number of logit rows in 0 ... {len(ids)}, its new tokens, got {n}"
-            )
-    return [int(n) for n in logits]
-
-
-def _check_out(out: np.ndarray, shape: tuple[int, int]) -> None:
-    if out.dtype != np.float32 or out.shape != shape or not out.flags.c_contiguous or not out.flags.writeable:
-        raise ValueError(
-            f"out: expected a writeable, contiguous float32 array of shape {list(shape)}, "
-            f"got {out.dtype} {list(out.shape)}"
-        )

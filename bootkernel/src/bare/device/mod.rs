@@ -90,6 +90,24 @@ impl Shared {
         unsafe { self.place::<T>(offset).write_volatile(value) }
     }
 
+    /// Copies bytes to `offset`, where no device reads them yet.
+    pub fn write_bytes(&mut self, offset: usize, bytes: &[u8]) {
+        assert!(offset <= self.n_byte && bytes.len() <= self.n_byte - offset);
+        // SAFETY: inside; what is borrowed elsewhere is not this memory, which is reached through this value alone.
+        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), self.base.wrapping_add(offset), bytes.len()) };
+    }
+
+    /// The `n` bytes at `offset`.
+    ///
+    /// # Safety
+    ///
+    /// While they are borrowed, no device writes them.
+    pub unsafe fn bytes(&self, offset: usize, n: usize) -> &[u8] {
+        assert!(offset <= self.n_byte && n <= self.n_byte - offset);
+        // SAFETY: inside, initialised, and written by nobody, by the caller's word.
+        unsafe { core::slice::from_raw_parts(self.base.wrapping_add(offset), n) }
+    }
+
     /// Fills everything with zeros.
     pub fn clear(&mut self) {
         for offset in (0..self.n_byte).step_by(8) {

@@ -36,7 +36,7 @@ impl<T: Transport> Block<T> {
     pub fn new(mut transport: T, memory: Shared, clock: Clock) -> Result<Block<T>, DeviceError> {
         // Its size is that of the queue, which is known only when the device is up.
         let features = negotiate(&mut transport, clock, SIZE_MAX | BLOCK_SIZE)?;
-        let n_entry = transport.queue_size_max().min(N_ENTRY_MAX);
+        let n_entry = transport.queue_size_max(0).min(N_ENTRY_MAX);
         if !n_entry.is_power_of_two() || n_entry < 4 {
             return Err(DeviceError::Nonsense { what: "the size of a queue", got: n_entry.into() });
         }
@@ -62,11 +62,8 @@ impl<T: Transport> Block<T> {
     }
 
     fn start(&mut self) {
-        let [descriptors, available, used] = self.queue.addresses();
-        let n_entry = self.queue.n_entry();
-        self.transport.set_queue(n_entry, descriptors, available, used);
-        let up = status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK | status::DRIVER_OK;
-        self.transport.set_status(up);
+        self.transport.set_queue(0, self.queue.n_entry(), self.queue.addresses());
+        self.transport.set_status(status::UP);
     }
 }
 
@@ -94,7 +91,7 @@ impl<T: Transport> Driver for Block<T> {
 
     fn kick(&mut self) {
         if self.queue.publish() {
-            self.transport.notify();
+            self.transport.notify(0);
         }
     }
 

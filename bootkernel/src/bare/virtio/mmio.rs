@@ -1,12 +1,11 @@
 //! Virtio over registers in memory (section 4.2.2), as microvm has it; devices are named on the command line.
 
-use super::Transport;
+use super::{Kind, Transport};
 use crate::boot::Range;
 use crate::device::{DeviceError, Registers};
 
 const MAGIC: u32 = 0x7472_6976;
 const VERSION: u32 = 2;
-const BLOCK_DEVICE: u32 = 2;
 
 /// Reads `virtio_mmio.device=<bytes>@<address>:<interrupt>[:<id>]`, as QEMU writes it and Linux reads it; numbers may have the
 /// suffix K, M or G.
@@ -33,15 +32,19 @@ fn number(text: &str) -> Option<u64> {
 pub struct Mmio<R>(R);
 
 impl<R: Registers> Mmio<R> {
-    /// The disk behind these registers, or `None` for another device or none.
+    /// The device behind these registers, or `None` for one that there is no driver for, or none.
     ///
     /// # Errors
     ///
     /// If it is one of the old interface.
-    pub fn block(registers: R) -> Result<Option<Mmio<R>>, DeviceError> {
-        if registers.read_u32(0x00) != MAGIC || registers.read_u32(0x08) != BLOCK_DEVICE {
+    pub fn find(registers: R) -> Result<Option<(Kind, Mmio<R>)>, DeviceError> {
+        if registers.read_u32(0x00) != MAGIC {
             return Ok(None);
         }
+        let id = registers.read_u32(0x08);
+        let Some(kind) = [Kind::Block, Kind::Console].into_iter().find(|&kind| kind as u32 == id) else {
+            return Ok(None);
+        };
         let version = registers.read_u32(0x04);
         if version != VERSION {
             return Err(DeviceError::Unsupported {
@@ -49,7 +52,7 @@ impl<R: Registers> Mmio<R> {
                 got: version.into(),
             });
         }
-        Ok(Some(Mmio(registers)))
+        Ok(Some((kind, Mmio(registers))))
     }
 }
 
@@ -72,22 +75,22 @@ impl<R: Registers> Transport for Mmio<R> {
         self.0.write_u32(0x20, features);
     }
 
-    fn queue_size_max(&mut self) -> u16 {
-        self.0.write_u32(0x30, 0);
+    fn queue_size_max(&mut self, queue: u16) -> u16 {
+        self.0.write_u32(0x30, queue.into());
         self.0.read_u32(0x34).min(1 << 15) as u16
     }
 
-    fn set_queue(&mut self, n: u16, descriptors: u64, available: u64, used: u64) {
-        self.0.write_u32(0x30, 0);
+    fn set_queue(&mut self, queue: u16, n: u16, parts: [u64; 3]) {
+        self.0.write_u32(0x30, queue.into());
         self.0.write_u32(0x38, n.into());
-        for (register, address) in [(0x80, descriptors), (0x90, available), (0xa0, used)] {
+        for (register, address) in [0x80, 0x90, 0xa0].into_iter().zip(parts) {
             self.0.write_u64(register, address);
         }
         self.0.write_u32(0x44, 1);
     }
 
-    fn notify(&mut self) {
-        self.0.write_u32(0x50, 0);
+    fn notify(&mut self, queue: u16) {
+        self.0.write_u32(0x50, queue.into());
     }
 
     fn configuration(&self, offset: usize) -> u32 {

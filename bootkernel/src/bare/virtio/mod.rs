@@ -1,15 +1,21 @@
-//! Virtio 1.0 block devices (OASIS virtio 1.2, sections 2, 4.1, 4.2 and 5.2), the modern interface only.
+//! Virtio 1.0 disks and serial ports (OASIS virtio 1.2, sections 2, 4.1, 4.2, 5.2 and 5.3), the modern interface only.
 
 mod block;
+mod buffers;
+mod console;
 mod mmio;
 mod pci;
 mod queue;
 
 pub use self::block::{BYTES_MEMORY, Block};
+pub use self::console::{BYTES_CONSOLE_MEMORY, BYTES_SENT_MAX, Console};
 pub use self::mmio::{Mmio, parse_mmio};
-pub use self::pci::{Pci, is_block};
+pub use self::pci::{Pci, kind_of};
 
 use crate::device::DeviceError;
+
+/// Most queues of a device.
+pub const N_QUEUE: usize = 6;
 
 /// How a device is reached: the same steps over different registers.
 pub trait Transport {
@@ -21,16 +27,16 @@ pub trait Transport {
     fn features(&mut self, word: u32) -> u32;
     /// Accepts 32 features.
     fn accept_features(&mut self, word: u32, features: u32);
-    /// Most entries of queue 0.
-    fn queue_size_max(&mut self) -> u16;
-    /// Sets queue 0 up, with its three parts at these addresses, and switches it on.
-    fn set_queue(&mut self, n: u16, descriptors: u64, available: u64, used: u64);
-    /// Says that queue 0 has something new.
-    fn notify(&mut self);
-    /// Reads four bytes of the block device's own configuration.
+    /// Most entries of a queue, which is below [`N_QUEUE`].
+    fn queue_size_max(&mut self, queue: u16) -> u16;
+    /// Sets a queue of `n` entries up, with descriptors, available and used ring at these addresses, and switches it on.
+    fn set_queue(&mut self, queue: u16, n: u16, parts: [u64; 3]);
+    /// Says that a queue has something new.
+    fn notify(&mut self, queue: u16);
+    /// Reads four bytes of the device's own configuration.
     fn configuration(&self, offset: usize) -> u32;
 
-    /// The capacity in sectors of 512 bytes.
+    /// The capacity of a disk in sectors of 512 bytes.
     fn capacity(&self) -> u64 {
         // Read until nothing has changed in between.
         loop {
@@ -42,6 +48,50 @@ pub trait Transport {
     }
 }
 
+impl<T: Transport + ?Sized> Transport for alloc::boxed::Box<T> {
+    fn status(&self) -> u8 {
+        (**self).status()
+    }
+
+    fn set_status(&mut self, status: u8) {
+        (**self).set_status(status);
+    }
+
+    fn features(&mut self, word: u32) -> u32 {
+        (**self).features(word)
+    }
+
+    fn accept_features(&mut self, word: u32, features: u32) {
+        (**self).accept_features(word, features);
+    }
+
+    fn queue_size_max(&mut self, queue: u16) -> u16 {
+        (**self).queue_size_max(queue)
+    }
+
+    fn set_queue(&mut self, queue: u16, n: u16, parts: [u64; 3]) {
+        (**self).set_queue(queue, n, parts);
+    }
+
+    fn notify(&mut self, queue: u16) {
+        (**self).notify(queue);
+    }
+
+    fn configuration(&self, offset: usize) -> u32 {
+        (**self).configuration(offset)
+    }
+}
+
+/// Kinds of device that there are drivers for, with their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Kind {
+    /// A disk.
+    Block = 2,
+    /// A serial port.
+    Console = 3,
+}
+
 /// Steps of bringing a device up, in its status.
 mod status {
     pub const ACKNOWLEDGE: u8 = 1;
@@ -49,6 +99,7 @@ mod status {
     pub const DRIVER_OK: u8 = 4;
     pub const FEATURES_OK: u8 = 8;
     pub const NEEDS_RESET: u8 = 64;
+    pub const UP: u8 = ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK;
 }
 
 /// How long a device may take to reset.

@@ -1,21 +1,22 @@
 //! Virtio over PCI (section 4.1): where the parts of the registers are is in capabilities of the device.
 
-use super::Transport;
+use super::{Kind, N_QUEUE, Transport};
 use crate::device::{DeviceError, Registers};
 use crate::pci::{Device, Space};
 
 const VENDOR: u16 = 0x1af4;
-/// The modern block device, and the one that also speaks the old interface.
-const BLOCK_DEVICES: [u16; 2] = [0x1042, 0x1001];
+/// Of each kind the modern device, and the one that also speaks the old interface.
+const DEVICES: [(Kind, [u16; 2]); 2] = [(Kind::Block, [0x1042, 0x1001]), (Kind::Console, [0x1043, 0x1003])];
 
 /// Kinds of capability.
 const COMMON: u8 = 1;
 const NOTIFY: u8 = 2;
 const DEVICE: u8 = 4;
 
-/// Whether a device is a virtio disk.
-pub fn is_block(device: &Device) -> bool {
-    device.vendor == VENDOR && BLOCK_DEVICES.contains(&device.id)
+/// What virtio device it is, if it is one that there is a driver for.
+pub fn kind_of(device: &Device) -> Option<Kind> {
+    let (kind, _) = DEVICES.into_iter().find(|(_, ids)| device.vendor == VENDOR && ids.contains(&device.id))?;
+    Some(kind)
 }
 
 /// The registers of a device.
@@ -23,8 +24,8 @@ pub struct Pci<R> {
     common: R,
     notify: R,
     device: R,
-    /// Where in `notify` queue 0 is notified.
-    notify_offset: usize,
+    /// Where in `notify` each queue is notified.
+    notify_offset: [usize; N_QUEUE],
     /// Bytes between the places of two queues.
     notify_multiplier: u32,
 }
@@ -55,7 +56,7 @@ impl<R: Registers> Pci<R> {
         }
         match found {
             [Some(common), Some(notify), Some(device)] => {
-                Ok(Pci { common, notify, device, notify_offset: 0, notify_multiplier })
+                Ok(Pci { common, notify, device, notify_offset: [0; N_QUEUE], notify_multiplier })
             }
             _ => Err(DeviceError::Unsupported {
                 what: "a virtio device with the modern interface",
@@ -84,25 +85,26 @@ impl<R: Registers> Transport for Pci<R> {
         self.common.write_u32(0x0c, features);
     }
 
-    fn queue_size_max(&mut self) -> u16 {
-        self.common.write_u16(0x16, 0);
+    fn queue_size_max(&mut self, queue: u16) -> u16 {
+        self.common.write_u16(0x16, queue);
         self.common.read_u16(0x18)
     }
 
-    fn set_queue(&mut self, n: u16, descriptors: u64, available: u64, used: u64) {
+    fn set_queue(&mut self, queue: u16, n: u16, parts: [u64; 3]) {
         const NO_VECTOR: u16 = 0xffff;
-        self.common.write_u16(0x16, 0);
+        self.common.write_u16(0x16, queue);
         self.common.write_u16(0x18, n);
         self.common.write_u16(0x1a, NO_VECTOR);
-        for (register, address) in [(0x20, descriptors), (0x28, available), (0x30, used)] {
+        for (register, address) in [0x20, 0x28, 0x30].into_iter().zip(parts) {
             self.common.write_u64(register, address);
         }
-        self.notify_offset = usize::from(self.common.read_u16(0x1e)) * self.notify_multiplier as usize;
+        let offset = usize::from(self.common.read_u16(0x1e)) * self.notify_multiplier as usize;
+        self.notify_offset[usize::from(queue)] = offset;
         self.common.write_u16(0x1c, 1);
     }
 
-    fn notify(&mut self) {
-        self.notify.write_u16(self.notify_offset, 0);
+    fn notify(&mut self, queue: u16) {
+        self.notify.write_u16(self.notify_offset[usize::from(queue)], queue);
     }
 
     fn configuration(&self, offset: usize) -> u32 {

@@ -174,7 +174,8 @@ impl Registers for Fake {
 }
 
 fn bring_up(fake: &Fake) -> Result<Block<Mmio<Fake>>, DeviceError> {
-    let transport = Mmio::block(fake.clone())?.expect("a disk");
+    let (kind, transport) = Mmio::find(fake.clone())?.expect("a disk");
+    assert_eq!(kind, Kind::Block);
     Block::new(transport, shared(BYTES_MEMORY), clock)
 }
 

@@ -1,13 +1,18 @@
 //! Checks of a kernel table against the portable one, on bits. They take any table that the processor runs, need nothing but
 //! memory, and panic with the first number that differs: the tests of this crate run them on the development machine, the
 //! bare kernel wherever it boots. Beside them, programs for the state machines, whose answers are compared with those of the
-//! reference.
+//! reference, and single calls of kernels: as values in [`machines`] and [`calls`], as bytes in [`answer`].
 
+mod answer;
 pub mod attention;
+pub mod calls;
 pub mod inputs;
 pub mod kernels;
 pub mod machines;
 pub mod operations;
+mod value;
+
+pub use self::answer::answer;
 
 use crate::kernels::Kernels;
 

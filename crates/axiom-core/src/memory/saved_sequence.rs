@@ -4,6 +4,7 @@
 
 use super::kv_cache::KVCachePool;
 use crate::arithmetic::{LANES, TILE_POSITIONS};
+use crate::checksum::crc32;
 use crate::error::Error;
 use alloc::vec::Vec;
 
@@ -119,28 +120,4 @@ impl KVCachePool {
             }
         }
     }
-}
-
-/// CRC-32 (IEEE 802.3), bit by bit over a table of nibbles.
-fn crc32(bytes: &[u8]) -> u32 {
-    const TABLE: [u32; 16] = {
-        let mut table = [0; 16];
-        let mut i = 0;
-        while i < 16 {
-            let mut crc = i as u32;
-            let mut bit = 0;
-            while bit < 4 {
-                crc = if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
-                bit += 1;
-            }
-            table[i] = crc;
-            i += 1;
-        }
-        table
-    };
-    !bytes.iter().fold(!0u32, |crc, byte| {
-        let crc = crc ^ u32::from(*byte);
-        let crc = crc >> 4 ^ TABLE[crc as usize & 15];
-        crc >> 4 ^ TABLE[crc as usize & 15]
-    })
 }

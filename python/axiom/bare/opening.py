@@ -1,0 +1,109 @@
+"""Opening a model in a bare machine: an image of it, and a machine with the memory that it needs."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from axiom.bare.engine import Engine
+from axiom.bare.kernel import kernel_file
+from axiom.bare.qemu import find_qemu
+from axiom.body import host_backend
+from axiom.capacity import Capacity, plan_image
+from axiom.errors import MemoryBudgetError
+from axiom.hardware import cpu_budget, memory_budget
+from axiom.image_file import ImageFile
+from axiom.image_writer import pack
+from axiom.model_config import KVFormat, ModelConfig
+from axiom.model_file import ModelFile
+
+__all__ = ["machine_mib", "open_bare"]
+
+MIB = 1 << 20
+# The least that a machine is started with, and what QEMU takes beside the memory of the machine.
+LEAST_MIB = 64
+_QEMU_BYTES = 96 * MIB
+# The kernel itself, messages under way, logits, and states of sequences.
+_BESIDES_BYTES = 96 * MIB
+# Memory above this lies behind a hole, and only the longer part is used.
+_BELOW_HOLE_MIB = 3 << 10
+
+
+def open_bare(
+    model: ModelFile,
+    config: ModelConfig,
+    *,
+    n_ctx: int | None,
+    n_seq_max: int | None,
+    kv: KVFormat,
+    memory: int | None,
+    threads: int | None,
+    kernels: str | None,
+    paranoid: bool,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[Engine, Capacity]:
+    """Start a machine that holds `model`, and say how much it was opened for.
+
+    A GGUF is packed first, into a file that is gone when the machine is. `memory` is that of the machine, in bytes;
+    without it, it is what the model needs, or what there is. `threads` is the number of its cores.
+    """
+    # Before the model is packed, which may take long.
+    kernel_file()
+    find_qemu()
+    if memory is not None and memory < LEAST_MIB * MIB:
+        raise MemoryBudgetError(
+            f"memory: a bare machine needs {LEAST_MIB} MiB at least, got {memory / MIB:.1f}; give it more"
+        )
+    with contextlib.ExitStack() as stack:
+        if isinstance(model, ImageFile):
+            image = model
+        else:
+            folder = tempfile.TemporaryDirectory(prefix="axiom-bare-")
+            stack.callback(folder.cleanup)
+            path = Path(folder.name) / "model.axiom"
+            pack(model.path, path, backend=host_backend("bare"), threads=threads, on_progress=progress)
+            image = ImageFile(path)
+        usable = memory_budget().usable_bytes
+        if memory is not None:
+            usable = memory
+        elif usable is not None:
+            usable = max(0, usable - _QEMU_BYTES)
+        n_core = threads or cpu_budget().n_threads
+        capacity, budget, rows_per_pass = plan_image(
+            config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=usable, threads=n_core
+        )
+        if memory is not None:
+            mib = memory // MIB
+        elif budget is not None:
+            mib = (usable or 0) // MIB
+        else:
+            mib = machine_mib(image, config, capacity, rows_per_pass, n_core)
+        engine = Engine(
+            image.path,
+            n_vocab=config.n_vocab,
+            n_ctx=capacity.n_ctx,
+            n_seq_max=capacity.n_seq_max,
+            memory_mib=mib,
+            n_core=n_core,
+            kernels=kernels,
+            kv=kv,
+            rows_per_pass=rows_per_pass,
+            paranoid=paranoid,
+            progress=progress,
+        )
+        # The machine has the file open: without its name, it is gone with the machine, however that ends.
+        return engine, capacity
+
+
+def machine_mib(image: ImageFile, config: ModelConfig, capacity: Capacity, rows_per_pass: int, n_core: int) -> int:
+    """Return the memory of a machine that holds a model whole. What it does not use costs nothing."""
+    weights = sum(at.n_bytes for at in image.extents)
+    positions = -(-capacity.n_ctx // 128) * 128 * capacity.n_seq_max
+    cache = positions * config.kv_bytes_per_position("f32")
+    widest = max(config.n_embd, config.n_ff, config.n_head * config.head_dim)
+    activations = rows_per_pass * widest * 32 + n_core * 8 * MIB
+    logits = 4 * config.n_vocab * max(capacity.n_seq_max, 1) + 16 * MIB
+    mib = (weights + cache + activations + logits + _BESIDES_BYTES) * 9 // 8 // MIB
+    return int(mib if mib < _BELOW_HOLE_MIB else mib + _BELOW_HOLE_MIB)
