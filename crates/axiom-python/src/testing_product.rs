@@ -4,7 +4,7 @@ use axiom_core::arithmetic::activation::{Activations, Block};
 use axiom_core::arithmetic::{BLOCK, LANES};
 use axiom_core::format::Format;
 use axiom_core::kernels::{CpuFeatures, Kernels};
-use axiom_core::memory::ROW_GROUP;
+use axiom_core::memory::row_group;
 use axiom_host::Region;
 use pyo3::exceptions::{PyMemoryError, PyValueError};
 use pyo3::prelude::*;
@@ -84,8 +84,9 @@ impl Product {
             // SAFETY: the outputs follow the blocks; every panel is whole and has 16 places in each row of them.
             unsafe {
                 let out = x.blocks.add(this.n_token * this.n_block).cast::<f32>();
-                for start in (0..this.n_token).step_by(ROW_GROUP) {
-                    let rows = (start, (start + ROW_GROUP).min(this.n_token));
+                let group = row_group(this.n_block);
+                for start in (0..this.n_token).step_by(group) {
+                    let rows = (start, (start + group).min(this.n_token));
                     for panel in 0..this.n_panel {
                         let weights = this.weights.as_ptr().as_ptr().add(panel * this.bytes_panel);
                         let out = out.add(start * stride + panel * LANES);

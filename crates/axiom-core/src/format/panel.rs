@@ -36,7 +36,7 @@ pub trait Quantized {
 /// Rows from which a chunk's weights are unpacked into the first-level cache instead of into registers.
 const MANY_ROWS: usize = 3;
 /// Rows whose accumulators lie in the first-level cache beside the chunk.
-const ROWS_AT_ONCE: usize = 32;
+const ROWS_AT_ONCE: usize = 64;
 
 /// `out[t][lane] = row(lane) · x[t]` for rows `start` … `end − 1` of the activations; `out` is that of row `start`, and rows
 /// of output lie `stride` apart.

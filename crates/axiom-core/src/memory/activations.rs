@@ -51,8 +51,15 @@ pub struct Scratch {
 
 /// Queries of an attention item, unless one token alone has more.
 pub const QUERIES: usize = 64;
-/// Rows that a product takes while a panel is in the cache.
-pub const ROW_GROUP: usize = 32;
+/// Rows that a product takes while a panel is in the cache, at most.
+pub const ROW_GROUP: usize = 64;
+/// Bytes of activations that stay in a second-level cache beside the panels that go by.
+const BYTES_GROUP: usize = 256 << 10;
+
+/// Rows of `n_block` blocks that a product takes while a panel is in the cache: panels are unpacked once for all of them.
+pub fn row_group(n_block: usize) -> usize {
+    if ROW_GROUP * n_block * size_of::<Block>() > BYTES_GROUP { ROW_GROUP / 2 } else { ROW_GROUP }
+}
 
 /// All buffers of a pass.
 pub struct Work {

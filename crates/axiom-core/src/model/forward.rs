@@ -8,7 +8,7 @@ use super::weights::Weights;
 use crate::arithmetic::LANES;
 use crate::arithmetic::activation::Activations;
 use crate::kernels::Kernels;
-use crate::memory::{ActivationSlots, KVCachePool, ROW_GROUP, ROWS_PER_WAVE, Rows, Work};
+use crate::memory::{ActivationSlots, KVCachePool, ROWS_PER_WAVE, Rows, Work, row_group};
 use crate::platform::Platform;
 use crate::schedule::{Cancelled, Member, Phases, Shares};
 use crate::telemetry::{LayerClock, Part};
@@ -170,12 +170,13 @@ impl Pass<'_> {
     ) -> Result<(), Cancelled> {
         let n_panel: usize = outputs.iter().map(|(matrix, ..)| matrix.n_panel()).sum();
         let shares = self.shares(n_panel, outputs[0].0.bytes_panel(), x.n_row);
+        let group = row_group(x.n_block);
         member.phase(shares.n_chunk(), |chunk| {
             let Range { start: mut first, end: mut last } = shares.range(chunk);
             for &(matrix, out, stride) in &outputs {
                 let panels = first.min(matrix.n_panel())..last.min(matrix.n_panel());
-                for start in (0..x.n_row).step_by(ROW_GROUP) {
-                    let end = (start + ROW_GROUP).min(x.n_row);
+                for start in (0..x.n_row).step_by(group) {
+                    let end = (start + group).min(x.n_row);
                     for panel in panels.clone() {
                         // SAFETY: `out` has rows of `stride` ≥ the matrix's outputs; each panel is in one chunk.
                         unsafe {

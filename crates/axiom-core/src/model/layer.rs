@@ -5,7 +5,7 @@ use super::forward::{Pass, Wave};
 use super::layout::LayerWeights;
 use crate::arithmetic::activation::Activations;
 use crate::arithmetic::{BLOCK, LANES};
-use crate::memory::ROW_GROUP;
+use crate::memory::{ROW_GROUP, row_group};
 use crate::schedule::{Cancelled, Member};
 use crate::telemetry::Part;
 use core::ops::Range;
@@ -127,14 +127,15 @@ impl Pass<'_> {
         let normed = self.view(&self.work.normed, n_row);
         let gated = self.view(&self.work.gated, n_row);
         let shares = self.shares(gated.n_block, 4 * weights.ffn_gate.bytes_panel(), n_row);
+        let group = row_group(normed.n_block);
         let mut act_us = 0;
         member.phase(shares.n_chunk(), |chunk| {
             let blocks = shares.range(chunk);
             // Gate and up come from two places in memory: with few rows, first one long run of gate, then one of up.
             let run = if Self::is_streaming(n_row) { blocks.len() } else { 1 };
-            for first in blocks.clone().step_by(run) {
-                for start in (0..n_row).step_by(ROW_GROUP) {
-                    let (rows, run) = ((start, (start + ROW_GROUP).min(n_row)), first..(first + run).min(blocks.end));
+            for start in (0..n_row).step_by(group) {
+                for first in blocks.clone().step_by(run) {
+                    let (rows, run) = ((start, (start + group).min(n_row)), first..(first + run).min(blocks.end));
                     // SAFETY: the scratch is this worker's; each block of the gated rows is in one chunk.
                     unsafe { act_us += self.gate_run(worker, weights, &normed, &gated, rows, run) }
                 }
