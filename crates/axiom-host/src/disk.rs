@@ -2,8 +2,10 @@
 //!
 //! Reads go past the page cache (`O_DIRECT`) where the file system allows it, which one read at the start finds out: weights
 //! that are streamed are read once a pass and would only push other things out of memory. Where it does not, pages are given
-//! back after each read, and [`Disk::is_direct`] says so.
+//! back after each read, and [`Disk::is_direct`] says so. What is in the page cache already is read from there.
 
+#[cfg(target_os = "linux")]
+use crate::page_cache::Cached;
 use axiom_core::platform::{BlockDevice, Completion, IoFault};
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -35,6 +37,9 @@ pub struct Disk {
 struct Shared {
     file: File,
     is_direct: bool,
+    /// What the page cache has of the file, if it can be asked.
+    #[cfg(target_os = "linux")]
+    cached: Option<Cached>,
     state: Mutex<State>,
     /// A request has come, or the end.
     asked: Condvar,
@@ -77,8 +82,15 @@ impl Disk {
             completions: VecDeque::with_capacity(N_REQUEST_MAX),
             ..State::default()
         };
-        let shared =
-            Shared { file, is_direct, state: Mutex::new(state), asked: Condvar::new(), answered: Condvar::new() };
+        let shared = Shared {
+            file,
+            is_direct,
+            #[cfg(target_os = "linux")]
+            cached: if is_direct { Cached::open(path)? } else { None },
+            state: Mutex::new(state),
+            asked: Condvar::new(),
+            answered: Condvar::new(),
+        };
         let mut disk = Disk { shared: Arc::new(shared), threads: Vec::with_capacity(N_THREAD) };
         for i in 0..N_THREAD {
             let shared = Arc::clone(&disk.shared);
@@ -184,7 +196,7 @@ impl Shared {
             };
             drop(state);
             // SAFETY: the buffer is this request's until it is answered.
-            let result = unsafe { read_at(&self.file, request.to, request.bytes, request.offset) };
+            let result = unsafe { read_at(self.file_for(&request), request.to, request.bytes, request.offset) };
             if !self.is_direct {
                 self.give_back(request.offset, request.bytes);
             }
@@ -193,6 +205,18 @@ impl Shared {
             state.completions.push_back(Completion { tag: request.tag, result });
             self.answered.notify_one();
         }
+    }
+
+    /// The file as it is best read for this request.
+    #[cfg(target_os = "linux")]
+    fn file_for(&self, request: &Request) -> &File {
+        self.cached.as_ref().and_then(|cached| cached.with(request.offset, request.bytes)).unwrap_or(&self.file)
+    }
+
+    /// The file.
+    #[cfg(not(target_os = "linux"))]
+    fn file_for(&self, _request: &Request) -> &File {
+        &self.file
     }
 
     /// Tells the system that the pages of a read are not wanted again.

@@ -16,6 +16,8 @@ pub mod disk_bandwidth;
 pub mod float_mode;
 mod host;
 pub mod limits;
+#[cfg(target_os = "linux")]
+mod page_cache;
 pub mod region;
 mod timer;
 pub mod workers;
