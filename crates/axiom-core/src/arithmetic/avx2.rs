@@ -8,6 +8,17 @@ use core::arch::x86_64::*;
 #[derive(Clone, Copy)]
 pub struct Avx2;
 
+/// Signed weights, ready for products of unsigned with signed bytes.
+#[derive(Clone, Copy)]
+pub struct Signed {
+    /// Their absolute values.
+    size: [[__m256i; 2]; 8],
+    /// All ones where they are below zero.
+    sign: [[__m256i; 2]; 8],
+    /// Of each row, the sum of the absolute values of those below zero.
+    below: [__m256i; 2],
+}
+
 /// Columns `at` … `at + 3` of a token, in every group of four bytes.
 #[inline(always)]
 unsafe fn columns(x: *const Block, at: usize) -> __m256i {
@@ -93,6 +104,7 @@ unsafe impl Simd for Avx2 {
     type I = [__m256i; 2];
     type B = [__m256i; 2];
     type Q = __m128i;
+    type Signed = Signed;
 
     // Eight registers of accumulators; the weights of the block stay in the first-level cache.
     const TILE: usize = 4;
@@ -204,6 +216,39 @@ unsafe impl Simd for Avx2 {
                     for h in 0..2 {
                         let pairs = _mm256_maddubs_epi16(size[h], _mm256_sign_epi8(x, w[h]));
                         sums[t][h] = _mm256_add_epi32(sums[t][h], _mm256_madd_epi16(pairs, ones));
+                    }
+                }
+            }
+            sums
+        }
+
+        fn signed(w: [Self::B; 8]) -> Self::Signed {
+            let flip = _mm256_set1_epi8(-128);
+            let (ones, pairs) = (_mm256_set1_epi16(1), _mm256_set1_epi8(1));
+            let mut ready = Signed { size: w, sign: w, below: [_mm256_setzero_si256(); 2] };
+            for g in 0..8 {
+                for h in 0..2 {
+                    let w = _mm256_xor_si256(w[g][h], flip);
+                    let (size, sign) = (_mm256_abs_epi8(w), _mm256_cmpgt_epi8(_mm256_setzero_si256(), w));
+                    // Sizes are at most 128: two of them fit.
+                    let below = _mm256_maddubs_epi16(_mm256_and_si256(size, sign), pairs);
+                    ready.below[h] = _mm256_add_epi32(ready.below[h], _mm256_madd_epi16(below, ones));
+                    (ready.size[g][h], ready.sign[g][h]) = (size, sign);
+                }
+            }
+            ready
+        }
+        fn dots_ready<const T: usize>(w: &Self::Signed, x: *const Block) -> [Self::I; T] {
+            // |w| × (x ^ sign) is w × x, and |w| less where w is below zero. 2 × 128 × −128 fits in 16 bits.
+            let ones = _mm256_set1_epi16(1);
+            let mut sums = [w.below; T];
+            for g in 0..opaque(8) {
+                let (size, sign) = (&*w.size.as_ptr().add(g), &*w.sign.as_ptr().add(g));
+                for t in 0..T {
+                    let x = columns(x.add(t), 4 * g);
+                    for h in 0..2 {
+                        let pairs = _mm256_maddubs_epi16(size[h], _mm256_xor_si256(x, sign[h]));
+                        sums[t][h] = in_order(_mm256_add_epi32(sums[t][h], _mm256_madd_epi16(pairs, ones)));
                     }
                 }
             }

@@ -21,6 +21,7 @@ unsafe impl Simd for Avx512 {
     type I = __m512i;
     type B = __m512i;
     type Q = __m128i;
+    type Signed = [Self::B; 8];
 
     // 16 accumulators, 8 registers of weights, scales and temporaries: 32 registers in all.
     const TILE: usize = 16;
@@ -112,6 +113,9 @@ unsafe impl Simd for Avx512 {
             }
             sums
         }
+
+        fn signed(w: [Self::B; 8]) -> Self::Signed { w }
+        fn dots_ready<const T: usize>(w: &Self::Signed, x: *const Block) -> [Self::I; T] { Self::dots_signed::<T>(w, x) }
 
         fn load_q(p: *const u8) -> Self::Q { _mm_loadu_si128(p.cast()) }
         fn and_q(a: Self::Q, m: u8) -> Self::Q { _mm_and_si128(a, _mm_set1_epi8(m as i8)) }

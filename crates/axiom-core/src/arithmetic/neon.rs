@@ -63,6 +63,7 @@ unsafe impl Simd for Neon {
     type I = [int32x4_t; 4];
     type B = [uint8x16_t; 4];
     type Q = uint8x16_t;
+    type Signed = [Self::B; 8];
 
     // 16 of 32 registers for accumulators; the weights of the block stay in the first-level cache.
     const TILE: usize = 4;
@@ -208,6 +209,9 @@ unsafe impl Simd for Neon {
             }
             sums
         }
+
+        fn signed(w: [Self::B; 8]) -> Self::Signed { w }
+        fn dots_ready<const T: usize>(w: &Self::Signed, x: *const Block) -> [Self::I; T] { Self::dots_signed::<T>(w, x) }
 
         fn load_q(p: *const u8) -> Self::Q { vld1q_u8(p) }
         fn and_q(a: Self::Q, m: u8) -> Self::Q { vandq_u8(a, vdupq_n_u8(m)) }

@@ -80,6 +80,7 @@ unsafe impl Simd for Portable {
     type I = [i32; 16];
     type B = [u8; 64];
     type Q = [u8; 16];
+    type Signed = [Self::B; 8];
 
     const TILE: usize = 1;
     const BY_GROUP: bool = false;
@@ -228,6 +229,9 @@ unsafe impl Simd for Portable {
             let sums = Self::dots::<T, 8, 255>(w, x, 0);
             from_fn(|t| sums[t].map(|sum| sum - 128 * (*x.add(t)).sum))
         }
+
+        fn signed(w: [Self::B; 8]) -> Self::Signed { w }
+        fn dots_ready<const T: usize>(w: &Self::Signed, x: *const Block) -> [Self::I; T] { Self::dots_signed::<T>(w, x) }
 
         fn load_q(p: *const u8) -> Self::Q {
             p.cast::<[u8; 16]>().read_unaligned()

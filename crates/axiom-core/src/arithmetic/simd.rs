@@ -26,6 +26,8 @@ pub unsafe trait Simd: Copy + 'static {
     type B: Copy;
     /// 16 × u8: one byte of each of 16 rows.
     type Q: Copy;
+    /// 8 groups of 64 signed weights, made ready for products with many tokens.
+    type Signed: Copy;
 
     /// Tokens that a product takes at once.
     const TILE: usize;
@@ -131,6 +133,11 @@ pub unsafe trait Simd: Copy + 'static {
     ) -> [Self::I; T];
     /// As `dots` over the whole block, for signed weights stored with their top bit flipped (w + 128).
     unsafe fn dots_signed<const T: usize>(w: &[Self::B; 8], x: *const Block) -> [Self::I; T];
+
+    /// Signed weights, stored with their top bit flipped, made ready.
+    unsafe fn signed(w: [Self::B; 8]) -> Self::Signed;
+    /// As `dots_signed`.
+    unsafe fn dots_ready<const T: usize>(w: &Self::Signed, x: *const Block) -> [Self::I; T];
 
     // ---- 16 bytes
 

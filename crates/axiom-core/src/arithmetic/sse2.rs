@@ -60,6 +60,7 @@ unsafe impl Simd for Sse2 {
     type I = [__m128i; 4];
     type B = [__m128i; 4];
     type Q = __m128i;
+    type Signed = [Self::B; 8];
 
     const TILE: usize = 2;
     const BY_GROUP: bool = true;
@@ -192,6 +193,9 @@ unsafe impl Simd for Sse2 {
             sums
         }
         fn dots_signed<const T: usize>(w: &[Self::B; 8], x: *const Block) -> [Self::I; T] { sums::<T, 8, true>(w, x, 0) }
+
+        fn signed(w: [Self::B; 8]) -> Self::Signed { w }
+        fn dots_ready<const T: usize>(w: &Self::Signed, x: *const Block) -> [Self::I; T] { Self::dots_signed::<T>(w, x) }
 
         fn load_q(p: *const u8) -> Self::Q { _mm_loadu_si128(p.cast()) }
         fn and_q(a: Self::Q, m: u8) -> Self::Q { _mm_and_si128(a, _mm_set1_epi8(m as i8)) }

@@ -130,6 +130,8 @@ unsafe fn operations<S: Simd>(input: &Input) -> Output {
         }
         ints!("dots_signed 4", S::dots_signed::<4>(&wide, tokens.as_ptr()));
         ints!("dots_signed 1", S::dots_signed::<1>(&wide, &tokens[2]));
+        ints!("dots_ready 4", S::dots_ready::<4>(&S::signed(wide), tokens.as_ptr()));
+        ints!("dots_ready 1", S::dots_ready::<1>(&S::signed(wide), &tokens[2]));
         let scale = S::round_to_i(S::load(input.bytes_i.map(|scale| scale as f32).as_ptr()));
         int!("pair_i", S::pair_i(scale, S::sub_i(S::splat_i(0), scale)));
         int!("dot_pairs", S::dot_pairs(i, j));

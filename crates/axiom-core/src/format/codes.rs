@@ -5,27 +5,36 @@
 //! a mask bring out one group. `join` makes a block of its eight groups, `unpack` brings them out again in registers, and
 //! `get` reads the codes of one row.
 
+use super::groups::{Flipped, Groups, Signed, Small};
 use crate::arithmetic::simd::{Simd, unrolled};
 
 /// Eight groups of 64 codes, a byte each: group g, byte `row × 4 + t` is the code of column 4g + t.
-pub type Groups = [u8; 512];
+pub type GroupBytes = [u8; 512];
 
 /// A layout of 32 columns × 16 rows of unsigned codes.
 pub trait Codes {
     /// Bytes of a block.
     const BYTES: usize;
-    /// Largest code.
-    const MAX: i32;
     /// Writes a block of eight groups of 64 codes.
-    fn join(groups: &Groups, block: &mut [u8]);
+    fn join(groups: &GroupBytes, block: &mut [u8]);
     /// Reads the codes of one row.
     fn get(block: &[u8], row: usize) -> [u8; 32];
+    /// The eight groups for a few tokens.
+    type Few<S: Simd>: Groups<S>;
+    /// The eight groups for many.
+    type Many<S: Simd>: Groups<S>;
     /// The eight groups: group g, byte `row × 4 + t` is the code of column 4g + t.
     ///
     /// # Safety
     ///
     /// The processor has the instructions of `S`; `block` is readable for `BYTES`.
-    unsafe fn unpack<S: Simd>(block: *const u8) -> [S::B; 8];
+    unsafe fn unpack<S: Simd>(block: *const u8) -> Self::Few<S>;
+    /// Groups made ready for many tokens.
+    ///
+    /// # Safety
+    ///
+    /// The processor has the instructions of `S`.
+    unsafe fn ready<S: Simd>(few: Self::Few<S>) -> Self::Many<S>;
 }
 
 /// The group of a column, and its byte there.
@@ -39,9 +48,10 @@ pub struct Bytes;
 
 impl Codes for Bytes {
     const BYTES: usize = 512;
-    const MAX: i32 = 255;
+    type Few<S: Simd> = Flipped<S>;
+    type Many<S: Simd> = Signed<S>;
 
-    fn join(groups: &Groups, block: &mut [u8]) {
+    fn join(groups: &GroupBytes, block: &mut [u8]) {
         block.copy_from_slice(groups);
     }
 
@@ -53,9 +63,15 @@ impl Codes for Bytes {
     }
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd>(block: *const u8) -> [S::B; 8] {
+    unsafe fn unpack<S: Simd>(block: *const u8) -> Flipped<S> {
         // SAFETY: the caller's duty; eight groups of 64 bytes.
-        unsafe { unrolled!(8, |g| S::load_b(block.add(64 * g))) }
+        unsafe { Flipped(unrolled!(8, |g| S::load_b(block.add(64 * g)))) }
+    }
+
+    #[inline(always)]
+    unsafe fn ready<S: Simd>(few: Flipped<S>) -> Signed<S> {
+        // SAFETY: the caller's duty.
+        unsafe { Signed(S::signed(few.0)) }
     }
 }
 
@@ -64,9 +80,10 @@ pub struct Nibbles;
 
 impl Codes for Nibbles {
     const BYTES: usize = 256;
-    const MAX: i32 = 15;
+    type Few<S: Simd> = Small<S, 15>;
+    type Many<S: Simd> = Small<S, 15>;
 
-    fn join(groups: &Groups, block: &mut [u8]) {
+    fn join(groups: &GroupBytes, block: &mut [u8]) {
         let (low, high) = groups.split_at(256);
         for ((out, low), high) in block.iter_mut().zip(low).zip(high) {
             *out = low & 15 | high << 4;
@@ -81,16 +98,21 @@ impl Codes for Nibbles {
     }
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd>(block: *const u8) -> [S::B; 8] {
+    unsafe fn unpack<S: Simd>(block: *const u8) -> Small<S, 15> {
         // SAFETY: the caller's duty; four groups of 64 bytes.
         unsafe {
             let packed: [S::B; 4] = unrolled!(4, |g| S::load_b(block.add(64 * g)));
-            unrolled!(8, |g| if g < 4 {
+            Small(unrolled!(8, |g| if g < 4 {
                 S::and_b(packed[g % 4], 15)
             } else {
                 S::and_b(S::shr_b::<4>(packed[g % 4]), 15)
-            })
+            }))
         }
+    }
+
+    #[inline(always)]
+    unsafe fn ready<S: Simd>(few: Small<S, 15>) -> Small<S, 15> {
+        few
     }
 }
 
@@ -99,9 +121,10 @@ pub struct Crumbs;
 
 impl Codes for Crumbs {
     const BYTES: usize = 128;
-    const MAX: i32 = 3;
+    type Few<S: Simd> = Small<S, 3>;
+    type Many<S: Simd> = Small<S, 3>;
 
-    fn join(groups: &Groups, block: &mut [u8]) {
+    fn join(groups: &GroupBytes, block: &mut [u8]) {
         for (out, four) in block.chunks_exact_mut(64).zip(groups.chunks_exact(256)) {
             for (i, out) in out.iter_mut().enumerate() {
                 *out = four[i] & 3 | (four[64 + i] & 3) << 2 | (four[128 + i] & 3) << 4 | four[192 + i] << 6;
@@ -117,11 +140,11 @@ impl Codes for Crumbs {
     }
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd>(block: *const u8) -> [S::B; 8] {
+    unsafe fn unpack<S: Simd>(block: *const u8) -> Small<S, 3> {
         // SAFETY: the caller's duty; two groups of 64 bytes.
         unsafe {
             let packed: [S::B; 2] = unrolled!(2, |h| S::load_b(block.add(64 * h)));
-            [
+            Small([
                 S::and_b(packed[0], 3),
                 S::and_b(S::shr_b::<2>(packed[0]), 3),
                 S::and_b(S::shr_b::<4>(packed[0]), 3),
@@ -130,8 +153,13 @@ impl Codes for Crumbs {
                 S::and_b(S::shr_b::<2>(packed[1]), 3),
                 S::and_b(S::shr_b::<4>(packed[1]), 3),
                 S::and_b(S::shr_b::<6>(packed[1]), 3),
-            ]
+            ])
         }
+    }
+
+    #[inline(always)]
+    unsafe fn ready<S: Simd>(few: Small<S, 3>) -> Small<S, 3> {
+        few
     }
 }
 
@@ -142,7 +170,7 @@ impl Bits {
     const BYTES: usize = 64;
 
     /// From bit `AT` of the groups' codes.
-    fn join<const AT: u8>(groups: &Groups, block: &mut [u8]) {
+    fn join<const AT: u8>(groups: &GroupBytes, block: &mut [u8]) {
         block.fill(0);
         for (g, group) in groups.chunks_exact(64).enumerate() {
             for (out, code) in block.iter_mut().zip(group) {
@@ -202,9 +230,10 @@ pub struct Fives;
 
 impl Codes for Fives {
     const BYTES: usize = Nibbles::BYTES + Bits::BYTES;
-    const MAX: i32 = 31;
+    type Few<S: Simd> = Small<S, 31>;
+    type Many<S: Simd> = Small<S, 31>;
 
-    fn join(groups: &Groups, block: &mut [u8]) {
+    fn join(groups: &GroupBytes, block: &mut [u8]) {
         let (low, high) = block.split_at_mut(Nibbles::BYTES);
         Nibbles::join(groups, low);
         Bits::join::<4>(groups, high);
@@ -216,13 +245,18 @@ impl Codes for Fives {
     }
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd>(block: *const u8) -> [S::B; 8] {
+    unsafe fn unpack<S: Simd>(block: *const u8) -> Small<S, 31> {
         // SAFETY: the caller's duty; the parts lie one after the other.
         unsafe {
             let low = Nibbles::unpack::<S>(block);
             let high = Bits::unpack_at::<S, 4>(block.add(Nibbles::BYTES));
-            unrolled!(8, |g| S::or_b(low[g], high[g]))
+            Small(unrolled!(8, |g| S::or_b(low.0[g], high[g])))
         }
+    }
+
+    #[inline(always)]
+    unsafe fn ready<S: Simd>(few: Small<S, 31>) -> Small<S, 31> {
+        few
     }
 }
 
@@ -231,9 +265,10 @@ pub struct Sixes;
 
 impl Codes for Sixes {
     const BYTES: usize = Nibbles::BYTES + Crumbs::BYTES;
-    const MAX: i32 = 63;
+    type Few<S: Simd> = Small<S, 63>;
+    type Many<S: Simd> = Small<S, 63>;
 
-    fn join(groups: &Groups, block: &mut [u8]) {
+    fn join(groups: &GroupBytes, block: &mut [u8]) {
         let (low, high) = block.split_at_mut(Nibbles::BYTES);
         Nibbles::join(groups, low);
         Crumbs::join(&groups.map(|code| code >> 4), high);
@@ -245,13 +280,13 @@ impl Codes for Sixes {
     }
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd>(block: *const u8) -> [S::B; 8] {
+    unsafe fn unpack<S: Simd>(block: *const u8) -> Small<S, 63> {
         // SAFETY: the caller's duty; the parts lie one after the other.
         unsafe {
-            let low = Nibbles::unpack::<S>(block);
+            let low = Nibbles::unpack::<S>(block).0;
             let high = block.add(Nibbles::BYTES);
             let high: [S::B; 2] = unrolled!(2, |h| S::load_b(high.add(64 * h)));
-            [
+            Small([
                 S::or_b(low[0], S::and_b(S::shl_b::<4>(high[0]), 0x30)),
                 S::or_b(low[1], S::and_b(S::shl_b::<2>(high[0]), 0x30)),
                 S::or_b(low[2], S::and_b(high[0], 0x30)),
@@ -260,8 +295,13 @@ impl Codes for Sixes {
                 S::or_b(low[5], S::and_b(S::shl_b::<2>(high[1]), 0x30)),
                 S::or_b(low[6], S::and_b(high[1], 0x30)),
                 S::or_b(low[7], S::and_b(S::shr_b::<2>(high[1]), 0x30)),
-            ]
+            ])
         }
+    }
+
+    #[inline(always)]
+    unsafe fn ready<S: Simd>(few: Small<S, 63>) -> Small<S, 63> {
+        few
     }
 }
 
@@ -270,9 +310,10 @@ pub struct Threes;
 
 impl Codes for Threes {
     const BYTES: usize = Crumbs::BYTES + Bits::BYTES;
-    const MAX: i32 = 7;
+    type Few<S: Simd> = Small<S, 7>;
+    type Many<S: Simd> = Small<S, 7>;
 
-    fn join(groups: &Groups, block: &mut [u8]) {
+    fn join(groups: &GroupBytes, block: &mut [u8]) {
         let (low, high) = block.split_at_mut(Crumbs::BYTES);
         Crumbs::join(groups, low);
         Bits::join::<2>(groups, high);
@@ -284,12 +325,17 @@ impl Codes for Threes {
     }
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd>(block: *const u8) -> [S::B; 8] {
+    unsafe fn unpack<S: Simd>(block: *const u8) -> Small<S, 7> {
         // SAFETY: the caller's duty; the parts lie one after the other.
         unsafe {
             let low = Crumbs::unpack::<S>(block);
             let high = Bits::unpack_at::<S, 2>(block.add(Crumbs::BYTES));
-            unrolled!(8, |g| S::or_b(low[g], high[g]))
+            Small(unrolled!(8, |g| S::or_b(low.0[g], high[g])))
         }
+    }
+
+    #[inline(always)]
+    unsafe fn ready<S: Simd>(few: Small<S, 7>) -> Small<S, 7> {
+        few
     }
 }

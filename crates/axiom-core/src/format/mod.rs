@@ -7,6 +7,7 @@ mod bf16;
 pub mod codes;
 mod f16;
 mod f32;
+mod groups;
 mod k_scales;
 pub mod pack;
 pub mod panel;

@@ -111,7 +111,8 @@ unsafe fn multiply_tile<S: Simd, Q: Quantized, const T: usize>(
                 let block = codes.add(i * Q::Codes::BYTES);
                 prefetch::<S, Q>(chunk, i);
                 let w = Q::Codes::unpack::<S>(block);
-                acc = Q::scales::<S>(chunk, i).accumulate::<Q::Codes, T>(acc, &w, x);
+                let scales = Q::scales::<S>(chunk, i);
+                acc = scales.join::<Few<S, Q>, T>(acc, scales.dots(&w, x), x);
                 x = x.add(T);
             }
             chunk = codes.add(n * Q::Codes::BYTES);
@@ -123,9 +124,12 @@ unsafe fn multiply_tile<S: Simd, Q: Quantized, const T: usize>(
     }
 }
 
-/// A block of weights, unpacked.
+type Few<S, Q> = <<Q as Quantized>::Codes as Codes>::Few<S>;
+type Many<S, Q> = <<Q as Quantized>::Codes as Codes>::Many<S>;
+
+/// A block of weights, unpacked for many rows.
 struct Unpacked<S: Simd, Q: Quantized> {
-    w: [S::B; 8],
+    w: Many<S, Q>,
     scales: Q::Scales<S>,
 }
 
@@ -154,7 +158,8 @@ unsafe fn multiply_rows<S: Simd, Q: Quantized>(
             for (i, unpacked) in unpacked[..n].iter_mut().enumerate() {
                 let block = codes.add(i * Q::Codes::BYTES);
                 prefetch::<S, Q>(chunk, i);
-                unpacked.write(Unpacked { w: Q::Codes::unpack::<S>(block), scales: Q::scales::<S>(chunk, i) });
+                let w = Q::Codes::ready::<S>(Q::Codes::unpack::<S>(block));
+                unpacked.write(Unpacked { w, scales: Q::scales::<S>(chunk, i) });
             }
             let weights = unpacked.as_ptr().cast::<Unpacked<S, Q>>();
             let mut row = start;
@@ -195,10 +200,11 @@ unsafe fn add_tile<S: Simd, Q: Quantized, const T: usize>(
             let Unpacked { w, scales } = &*weights.add(i);
             let x = blocks.add(i * T);
             if S::BY_GROUP {
-                sums = scales.accumulate::<Q::Codes, T>(sums, w, x);
+                sums = scales.join::<Many<S, Q>, T>(sums, scales.dots(w, x), x);
             } else {
                 for t in 0..T {
-                    [sums[t]] = scales.accumulate::<Q::Codes, 1>([sums[t]], w, x.add(t));
+                    let x = x.add(t);
+                    [sums[t]] = scales.join::<Many<S, Q>, 1>([sums[t]], scales.dots(w, x), x);
                 }
             }
         }

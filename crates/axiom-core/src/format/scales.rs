@@ -1,63 +1,25 @@
 //! How a block's integer products become f32 and join the accumulator: three shapes serve all quantised formats
 //! (`docs/arithmetic.md`, section 4).
 
-use super::codes::Codes;
+use super::groups::Groups;
 use crate::arithmetic::activation::Block;
 use crate::arithmetic::simd::{Simd, unrolled};
 
-/// `Σ w q` over the block, for each of `T` tokens.
-///
-/// # Safety
-///
-/// As [`Scales::accumulate`].
-#[inline(always)]
-unsafe fn dots<S: Simd, C: Codes, const T: usize>(w: &[S::B; 8], x: *const Block) -> [S::I; T] {
-    // SAFETY: the caller's duty.
-    unsafe {
-        match C::MAX {
-            3 => S::dots::<T, 8, 3>(w, x, 0),
-            7 => S::dots::<T, 8, 7>(w, x, 0),
-            15 => S::dots::<T, 8, 15>(w, x, 0),
-            31 => S::dots::<T, 8, 31>(w, x, 0),
-            63 => S::dots::<T, 8, 63>(w, x, 0),
-            // Only Q8_0 has codes of 8 bits; they are signed bytes with the top bit flipped.
-            _ => S::dots_signed::<T>(w, x),
-        }
-    }
-}
-
-/// `scale[0] Σ_first16 w q + scale[1] Σ_last16 w q`, for each of `T` tokens; scales are pairs of equal numbers.
-///
-/// # Safety
-///
-/// As [`Scales::accumulate`].
-#[inline(always)]
-unsafe fn dots_halves<S: Simd, C: Codes, const T: usize>(
-    w: &[S::B; 8],
-    x: *const Block,
-    scale: [S::I; 2],
-) -> [[S::I; T]; 2] {
-    // SAFETY: the caller's duty; a half is four groups and 16 columns.
-    unsafe {
-        unrolled!(2, |h| {
-            let w = &*w.as_ptr().add(4 * h).cast::<[S::B; 4]>();
-            match C::MAX {
-                3 => S::dots_scaled::<T, 3>(w, x, 16 * h, scale[h]),
-                7 => S::dots_scaled::<T, 7>(w, x, 16 * h, scale[h]),
-                _ => S::dots_scaled::<T, 63>(w, x, 16 * h, scale[h]),
-            }
-        })
-    }
-}
-
 /// Scales of one block of 32 columns in 16 rows.
 pub trait Scales<S: Simd>: Copy {
-    /// `acc` with the block's product added, for each of `T` tokens, whose blocks lie side by side.
+    /// The integer products of the block with `T` tokens, whose blocks lie side by side.
     ///
     /// # Safety
     ///
     /// The processor has the instructions of `S`; `x` points to `T` blocks.
-    unsafe fn accumulate<C: Codes, const T: usize>(&self, acc: [S::F; T], w: &[S::B; 8], x: *const Block) -> [S::F; T];
+    unsafe fn dots<G: Groups<S>, const T: usize>(&self, w: &G, x: *const Block) -> [S::I; T];
+
+    /// `acc` with those products added.
+    ///
+    /// # Safety
+    ///
+    /// As [`Scales::dots`].
+    unsafe fn join<G: Groups<S>, const T: usize>(&self, acc: [S::F; T], dots: [S::I; T], x: *const Block) -> [S::F; T];
 }
 
 /// One scale: `acc + (d_w × d) × f32(Σ (w − ZERO) q)`.
@@ -69,19 +31,23 @@ pub struct Scale<S: Simd, const ZERO: i32> {
 
 impl<S: Simd, const ZERO: i32> Scales<S> for Scale<S, ZERO> {
     #[inline(always)]
-    unsafe fn accumulate<C: Codes, const T: usize>(
+    unsafe fn dots<G: Groups<S>, const T: usize>(&self, w: &G, x: *const Block) -> [S::I; T] {
+        // SAFETY: the caller's duty.
+        unsafe { w.dots::<T>(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn join<G: Groups<S>, const T: usize>(
         &self,
         mut acc: [S::F; T],
-        w: &[S::B; 8],
+        dots: [S::I; T],
         x: *const Block,
     ) -> [S::F; T] {
         // SAFETY: the caller's duty.
         unsafe {
-            let dots = dots::<S, C, T>(w, x);
             for t in 0..T {
                 let x = &*x.add(t);
-                // The signed bytes of Q8_0 have had their zero taken off.
-                let zero = if C::MAX == 255 { 0 } else { ZERO };
+                let zero = if G::IS_SIGNED { 0 } else { ZERO };
                 let sum = if zero == 0 {
                     dots[t]
                 } else {
@@ -105,15 +71,20 @@ pub struct ScaleMin<S: Simd> {
 
 impl<S: Simd> Scales<S> for ScaleMin<S> {
     #[inline(always)]
-    unsafe fn accumulate<C: Codes, const T: usize>(
+    unsafe fn dots<G: Groups<S>, const T: usize>(&self, w: &G, x: *const Block) -> [S::I; T] {
+        // SAFETY: the caller's duty.
+        unsafe { w.dots::<T>(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn join<G: Groups<S>, const T: usize>(
         &self,
         mut acc: [S::F; T],
-        w: &[S::B; 8],
+        dots: [S::I; T],
         x: *const Block,
     ) -> [S::F; T] {
         // SAFETY: the caller's duty.
         unsafe {
-            let dots = dots::<S, C, T>(w, x);
             for t in 0..T {
                 let x = &*x.add(t);
                 let scaled = S::add(acc[t], S::mul(S::mul(self.d, S::splat(x.d)), S::to_f(dots[t])));
@@ -153,19 +124,24 @@ impl<S: Simd> Halves<S> {
 
 impl<S: Simd> Scales<S> for Halves<S> {
     #[inline(always)]
-    unsafe fn accumulate<C: Codes, const T: usize>(
+    unsafe fn dots<G: Groups<S>, const T: usize>(&self, w: &G, x: *const Block) -> [S::I; T] {
+        // SAFETY: the caller's duty.
+        unsafe { w.dots_halves::<T>(x, self.scale) }
+    }
+
+    #[inline(always)]
+    unsafe fn join<G: Groups<S>, const T: usize>(
         &self,
         mut acc: [S::F; T],
-        w: &[S::B; 8],
+        dots: [S::I; T],
         x: *const Block,
     ) -> [S::F; T] {
         // SAFETY: the caller's duty.
         unsafe {
-            let [first, last] = dots_halves::<S, C, T>(w, x, self.scale);
             for t in 0..T {
                 let x = &*x.add(t);
                 let zero = S::dot_pairs(self.zero, S::splat_i(x.s_bits()));
-                let sum = S::to_f(S::add_i(S::add_i(first[t], last[t]), zero));
+                let sum = S::to_f(S::add_i(dots[t], zero));
                 acc[t] = S::add(acc[t], S::mul(S::mul(self.d, S::splat(x.d)), sum));
             }
             acc
@@ -205,19 +181,24 @@ impl<S: Simd> HalvesMin<S> {
 
 impl<S: Simd> Scales<S> for HalvesMin<S> {
     #[inline(always)]
-    unsafe fn accumulate<C: Codes, const T: usize>(
+    unsafe fn dots<G: Groups<S>, const T: usize>(&self, w: &G, x: *const Block) -> [S::I; T] {
+        // SAFETY: the caller's duty.
+        unsafe { w.dots_halves::<T>(x, self.scale) }
+    }
+
+    #[inline(always)]
+    unsafe fn join<G: Groups<S>, const T: usize>(
         &self,
         mut acc: [S::F; T],
-        w: &[S::B; 8],
+        dots: [S::I; T],
         x: *const Block,
     ) -> [S::F; T] {
         // SAFETY: the caller's duty.
         unsafe {
-            let [first, last] = dots_halves::<S, C, T>(w, x, self.scale);
             for t in 0..T {
                 let x = &*x.add(t);
                 let d = S::splat(x.d);
-                let sum = S::to_f(S::add_i(first[t], last[t]));
+                let sum = S::to_f(dots[t]);
                 let min = S::to_f(S::dot_pairs(self.min, S::splat_i(x.s_bits())));
                 let scaled = S::add(acc[t], S::mul(S::mul(self.d, d), sum));
                 acc[t] = S::sub(scaled, S::mul(S::mul(self.d_min, d), min));
