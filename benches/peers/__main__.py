@@ -42,6 +42,10 @@ def main() -> None:
     parser.add_argument("--decode", type=_numbers, default=[128], help="tokens per decode run; 0 for none (128)")
     parser.add_argument("--depth", type=_numbers, default=[0], help="prompt tokens before a decode run (0)")
     parser.add_argument("--prefill", type=_numbers, default=[512], help="tokens per prefill run; 0 for none (512)")
+    parser.add_argument(
+        "--together", type=_numbers, default=[], help="numbers of sequences that decode together (none)"
+    )
+    parser.add_argument("--busy", action="store_true", help="decode with a busy loop on one of the processors, too")
     parser.add_argument("--kv", choices=("f16", "f32"), default="f16", help="type of the KV cache (f16)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every single run to FILE")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
@@ -51,6 +55,9 @@ def main() -> None:
     if unknown:
         parser.error(f"no engine {', '.join(unknown)}; one of {', '.join(ENGINES)}")
     cases = [Case("decode", n, depth) for n in args.decode if n for depth in args.depth]
+    if args.busy:
+        cases += [Case(case.kind, case.n_tokens, case.depth, is_busy=True) for case in cases]
+    cases += [Case("together", args.decode[0], n_seq=n_seq) for n_seq in args.together if args.decode[0]]
     cases += [Case("prefill", n) for n in args.prefill if n]
     if not cases:
         parser.error("nothing to time: --decode and --prefill are both 0")
@@ -60,10 +67,8 @@ def main() -> None:
             print(line, file=sys.stderr, flush=True)
 
     model, n_vocab = describe_model(args.model)
-    bandwidth: dict[int, float | None] = {}
     results = []
     for n_threads in args.threads:
-        bandwidth[n_threads] = machine.read_bandwidth(n_threads)
         results += compare(
             engines,
             str(args.model),
@@ -74,9 +79,9 @@ def main() -> None:
             kv=args.kv,
             progress=progress,
         )
-    print(report.as_markdown(machine.describe(), model, bandwidth, results), end="")
+    print(report.as_markdown(machine.describe(), model, results), end="")
     if args.json:
-        args.json.write_text(report.as_json(machine.describe(), model, bandwidth, results) + "\n")
+        args.json.write_text(report.as_json(machine.describe(), model, results) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -50,3 +54,17 @@ def read_bandwidth(n_threads: int) -> float | None:
     except ImportError:
         return None
     return float(_native.read_bandwidth(n_threads))
+
+
+@contextlib.contextmanager
+def busy_processor() -> Iterator[None]:
+    """Something else computes all the time on the last of the processors that this process may use."""
+    processor = max(os.sched_getaffinity(0))
+    loop = f"import os; os.sched_setaffinity(0, {{{processor}}})\nprint(flush=True)\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", loop], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield
+        finally:
+            process.kill()

@@ -9,6 +9,8 @@ they use meanwhile is recorded: an engine whose threads spin at rest would slow 
 from __future__ import annotations
 
 import base64
+import contextlib
+import math
 import random
 import statistics
 import time
@@ -17,21 +19,29 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benches.peers.machine import busy_s
+from benches.peers.machine import busy_processor, busy_s, read_bandwidth
 from benches.peers.worker import Worker
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is timed: `n_prefill` tokens in one pass, or `n_decode` tokens one at a time after a prompt of `depth`."""
+    """What is timed: `n_tokens` tokens in one pass ("prefill"), or one at a time after a prompt of `depth` ("decode"),
+    or one at a time in each of `n_seq` sequences together ("together").
+    """
 
     kind: str
     n_tokens: int
     depth: int = 0
+    n_seq: int = 1
+    is_busy: bool = False
+    """With a busy loop on one of the processors."""
 
     @property
     def name(self) -> str:
-        return f"{self.kind} {self.n_tokens}" + (f" at {self.depth}" if self.depth else "")
+        name = (
+            f"{self.kind} {self.n_seq} x {self.n_tokens}" if self.kind == "together" else f"{self.kind} {self.n_tokens}"
+        )
+        return name + (f" at {self.depth}" if self.depth else "") + (", one processor busy" if self.is_busy else "")
 
 
 @dataclass(frozen=True)
@@ -58,14 +68,39 @@ class Comparison:
     runs: dict[str, list[Run]] = field(default_factory=dict)
     cosine: dict[str, float] = field(default_factory=dict)
     """Of each peer's logits with the subject's, after the same prompt: that both computed the same model."""
+    bandwidth: list[float] = field(default_factory=list)
+    """Bytes per second that the threads read from memory, measured before each pair of a decode."""
 
     def rates(self, engine: str) -> list[float]:
-        """Tokens per second of each run."""
-        return [self.case.n_tokens / run.total_s for run in self.runs[engine]]
+        """Tokens per second of each run, of all sequences together."""
+        return [self.case.n_seq * self.case.n_tokens / run.total_s for run in self.runs[engine]]
 
     def ratios(self, subject: str, peer: str) -> list[float]:
         """How many times as fast as `peer` `subject` was, pair by pair."""
         return [s / p for s, p in zip(self.rates(subject), self.rates(peer), strict=True)]
+
+
+@dataclass(frozen=True)
+class TokenTimes:
+    """The times of the tokens of one run, in seconds, less what they grow with the context."""
+
+    p50: float
+    p99: float
+    largest: float
+
+    @classmethod
+    def of(cls, run: Run) -> TokenTimes:
+        """Takes out the line from the median of the first half to that of the second."""
+        n = len(run.seconds)
+        first, second = statistics.median(run.seconds[: n // 2]), statistics.median(run.seconds[n // 2 :])
+        slope = (second - first) / (n - n // 2)
+        level = sorted(seconds - slope * (i - n / 2) for i, seconds in enumerate(run.seconds))
+        return cls(statistics.median(level), level[min(n - 1, math.ceil(0.99 * n) - 1)], level[-1])
+
+    @property
+    def excess(self) -> float:
+        """How much longer a slow token takes than an ordinary one."""
+        return self.p99 - self.p50
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
@@ -88,12 +123,13 @@ def compare(
     """Times every case on every engine; `engines[0]` is the subject that the others are compared with."""
     n_ctx = max(case.n_tokens + case.depth for case in cases)
     n_ctx += -n_ctx % 256
+    n_seq = max(case.n_seq for case in cases)
     # One list of tokens for all: case by case the same tokens go to every engine.
     tokens = random.Random(seed).choices(range(n_vocab), k=n_ctx)
     workers: list[Worker] = []
     try:
         for engine in engines:
-            workers.append(Worker(engine, model, n_threads, n_ctx, kv))
+            workers.append(Worker(engine, model, n_threads, n_ctx, kv, n_seq))
             progress(f"{engine}, {n_threads} threads: loaded in {workers[-1].load_s:.1f} s")
         versions = {worker.engine: worker.version for worker in workers}
         cosine = _check_same_model(workers, tokens[:32])
@@ -103,6 +139,8 @@ def compare(
             for worker in workers:
                 _run(worker, workers, case, tokens)  # warm-up, not recorded
             for pair in range(n_pairs):
+                if case.kind == "decode" and not case.is_busy and (rate := read_bandwidth(n_threads)):
+                    comparison.bandwidth.append(rate)
                 for worker in workers if pair % 2 == 0 else reversed(workers):
                     comparison.runs[worker.engine].append(_run(worker, workers, case, tokens))
                 rates = ", ".join(f"{e} {comparison.rates(e)[-1]:.2f}" for e in engines)
@@ -117,11 +155,16 @@ def compare(
 def _run(worker: Worker, workers: Sequence[Worker], case: Case, tokens: list[int]) -> Run:
     peers = [w for w in workers if w is not worker]
     before = time.perf_counter(), busy_s(), worker.cpu_s(), sum(p.cpu_s() for p in peers)
-    if case.kind == "prefill":
-        reply = worker.ask("prefill", tokens=tokens[: case.n_tokens])
-    else:
-        prompt, appended = tokens[: case.depth], tokens[case.depth : case.depth + case.n_tokens]
-        reply = worker.ask("decode", prompt=prompt, tokens=appended)
+    with busy_processor() if case.is_busy else contextlib.nullcontext():
+        if case.kind == "prefill":
+            reply = worker.ask("prefill", tokens=tokens[: case.n_tokens])
+        elif case.kind == "together":
+            # Every sequence goes through the list from another place.
+            steps = [[tokens[(i + 17 * seq) % len(tokens)] for seq in range(case.n_seq)] for i in range(case.n_tokens)]
+            reply = worker.ask("together", tokens=steps)
+        else:
+            prompt, appended = tokens[: case.depth], tokens[case.depth : case.depth + case.n_tokens]
+            reply = worker.ask("decode", prompt=prompt, tokens=appended)
     after = time.perf_counter(), busy_s(), worker.cpu_s(), sum(p.cpu_s() for p in peers)
     wall, busy, own, idle = (b - a for a, b in zip(before, after, strict=True))
     return Run(reply["seconds"], wall, idle, max(0.0, busy - own - idle))

@@ -33,6 +33,8 @@ def serve(requests: IO[str], replies: IO[str]) -> None:
                     reply = {"seconds": [_time_prefill(engine, request["tokens"])]}
                 case "decode":
                     reply = {"seconds": _time_decode(engine, request["prompt"], request["tokens"])}
+                case "together":
+                    reply = {"seconds": _time_together(engine, request["tokens"])}
                 case "logits":
                     engine.reset()
                     logits = engine.prefill(request["tokens"])
@@ -62,15 +64,24 @@ def _time_decode(engine: Any, prompt: list[int], tokens: list[int]) -> list[floa
     return [after - before for before, after in itertools.pairwise(marks)]
 
 
+def _time_together(engine: Any, tokens: list[list[int]]) -> list[float]:
+    engine.reset()
+    marks = [time.perf_counter()]
+    for step in tokens:
+        engine.decode_together(step)
+        marks.append(time.perf_counter())
+    return [after - before for before, after in itertools.pairwise(marks)]
+
+
 class Worker:
     """The parent's end of one worker process."""
 
-    def __init__(self, engine: str, model: str, n_threads: int, n_ctx: int, kv: str) -> None:
+    def __init__(self, engine: str, model: str, n_threads: int, n_ctx: int, kv: str, n_seq: int = 1) -> None:
         self.engine = engine
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benches.peers.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        loaded = self.ask("load", engine=engine, model=model, n_threads=n_threads, n_ctx=n_ctx, kv=kv)
+        loaded = self.ask("load", engine=engine, model=model, n_threads=n_threads, n_ctx=n_ctx, kv=kv, n_seq=n_seq)
         self.version: str = loaded["version"]
         self.load_s: float = loaded["seconds"]
 

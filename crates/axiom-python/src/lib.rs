@@ -12,6 +12,7 @@ mod receipt;
 mod sampler;
 mod signals;
 mod stop_flag;
+mod testing_attention;
 mod testing_float64;
 mod testing_kernels;
 mod testing_machines;
@@ -41,6 +42,8 @@ mod _native {
     /// Single functions of the core, for tests that compare them with the reference.
     #[pymodule]
     mod testing {
+        #[pymodule_export]
+        use crate::testing_attention::{AttentionTiles, clock_hz};
         #[pymodule_export]
         use crate::testing_float64::float64;
         #[pymodule_export]
