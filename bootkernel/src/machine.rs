@@ -31,7 +31,7 @@ pub fn fall_asleep() {
 }
 
 /// Wakes them, if they were let sleep.
-pub fn wake_up() {
+fn wake_up() {
     if IS_ASLEEP.swap(false, SeqCst) {
         apic::wake_others();
     }
@@ -108,6 +108,7 @@ unsafe impl Platform for Machine {
         if self.n_worker == 1 {
             job(0);
         } else {
+            wake_up();
             WORK.run(job);
         }
     }

@@ -16,8 +16,10 @@ pub const BYTES_MESSAGE: usize = 1 << 20;
 
 /// The rest of a frame that has begun comes within this time, or is not waited for.
 const REST_US: u64 = 2_000_000;
-/// When nothing has come for so long, the first core sleeps from tick to tick, and the others altogether.
+/// When nothing has come for so long, the first core sleeps from tick to tick.
 const AWAKE_US: u64 = 200_000;
+/// The others sleep sooner: while they wait for work they take time from whoever is to bring it.
+const OTHERS_AWAKE_US: u64 = 2_000;
 
 /// The line.
 pub struct Wire {
@@ -63,10 +65,7 @@ impl Wire {
             let now_us = clock::now_us();
             match taken {
                 Some(Taken::Whole { kind: kind::CANCEL, .. }) => {}
-                Some(Taken::Whole { kind, number }) => {
-                    machine::wake_up();
-                    return (kind, number);
-                }
+                Some(Taken::Whole { kind, number }) => return (kind, number),
                 Some(Taken::TooLong { number, most }) => {
                     let mut error = self.port.error(number, axiom_core::error::ErrorClass::MemoryBudget);
                     error.text(format_args!(
@@ -81,17 +80,15 @@ impl Wire {
                     last_us = now_us;
                 }
                 // Ticks go on: what comes is seen within one of them.
-                None if now_us - last_us > AWAKE_US => {
-                    machine::fall_asleep();
-                    nub::wait();
-                }
+                None if now_us - last_us > AWAKE_US => nub::wait(),
+                // The others are woken when there is work for them.
+                None if now_us - last_us > OTHERS_AWAKE_US => machine::fall_asleep(),
                 None => core::hint::spin_loop(),
             }
             if self.port.n_damage != self.port.receiver.n_damage() {
                 self.port.report_damage();
             }
             if taken.is_some() {
-                machine::wake_up();
                 last_us = now_us;
             }
         }
