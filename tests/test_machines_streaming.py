@@ -58,7 +58,7 @@ class ScriptedDisk:
         self.pending: list[tuple[int, int, int]] = []
         self.answers: list[Completion] = []
         self.script: list[tuple[int, int]] = []
-        self.n_silent = self.now_us = 0
+        self.n_silent = self.now_us = self.stopped_us = 0
 
     def submit(self, tag: int, offset: int, n_bytes: int) -> bool:
         is_room = len(self.pending) < self.n_request_max
@@ -71,7 +71,8 @@ class ScriptedDisk:
 
     def wait(self) -> None:
         is_silent = self.n_silent > 0 or not self.pending
-        self.now_us += 1_000_000 if is_silent else 1000
+        self.now_us += self.stopped_us + (1_000_000 if is_silent else 1000)
+        self.stopped_us = 0
         if is_silent:
             self.n_silent = max(0, self.n_silent - 1)
             return
@@ -80,6 +81,8 @@ class ScriptedDisk:
     def answer(self, which: int, kind: int) -> None:
         if kind == 6:
             self.n_silent = 40
+        if kind == 7:
+            self.stopped_us = 60_000_000
         if not self.pending or kind >= 6:
             return
         tag, _, n_bytes = self.pending[which % len(self.pending)]
@@ -137,7 +140,7 @@ def streamer(sizes: list[int], program: list[Step]) -> Answers:
 
 # What disks do: whole answers for the most part, short ones, none, errors. What no disk should do ends a program soon,
 # so it is in some programs only.
-KINDS = st.sampled_from([0] * 9 + [1, 1, 1, 2, 3, 3])
+KINDS = st.sampled_from([0] * 9 + [1, 1, 1, 2, 3, 3, 7])
 BROKEN_KINDS = st.sampled_from([0, 0, 0, 1, 2, 3, 4, 5, 6])
 
 
@@ -184,3 +187,10 @@ def test_the_next_layer_loads_while_one_computes() -> None:
     assert states[2] == "Unloaded, Computing 2, Resident 4"
     assert states[3] == "Unloaded, Streaming 6, Resident 4"
     assert answers[4][1].split(";")[1].split()[-1] == "1", "only the first layer was waited for"
+
+
+def test_a_program_that_was_stopped_does_not_blame_the_disk() -> None:
+    answers = streamer([1, 1, 2, 4], [("plan", 0, 7), ("answer", 0, 7), ("begin", 2, 0)])
+    assert answers[-1][0].startswith("slot 1, ")
+    silent = streamer([1, 1, 2, 4], [("answer", 0, 6), ("begin", 2, 0)])
+    assert silent[-1][0].startswith("the disk has not answered any of 1 requests for 31 s; check the disk")

@@ -55,9 +55,30 @@ struct Landing {
 
 /// A device that answers nothing for so long will not answer any more.
 const SILENCE_US: u64 = 30_000_000;
+/// What one wait counts for at most: where it took longer, not the device slept but the whole program, as a stopped process
+/// and a laptop with its lid shut do.
+const WAIT_MAX_US: u64 = 1_000_000;
 
 /// The slot of a request that goes into no slot.
 const FETCH: usize = usize::MAX;
+
+/// How long nothing has come.
+struct Silence {
+    last_us: u64,
+    waited_us: u64,
+}
+
+impl Silence {
+    fn begin(now_us: u64) -> Silence {
+        Silence { last_us: now_us, waited_us: 0 }
+    }
+
+    /// One wait more.
+    fn go_on(&mut self, now_us: u64) {
+        self.waited_us += now_us.saturating_sub(self.last_us).min(WAIT_MAX_US);
+        self.last_us = now_us;
+    }
+}
 
 /// Pieces that somebody waits for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -198,21 +219,20 @@ impl Streamer {
     }
 
     /// Waits a moment for completions, and takes them; an error where none has come for long.
-    ///
-    /// `since_us` is when one came last, or waiting began.
     fn await_some(
         &mut self,
-        since_us: &mut u64,
+        silence: &mut Silence,
         pool: &mut WeightPool,
         device: &dyn BlockDevice,
         now_us: &dyn Fn() -> u64,
     ) -> Result<(), Error> {
         device.wait();
         let now = now_us();
+        silence.go_on(now);
         if self.collect(pool, device, now)? {
-            *since_us = now;
-        } else if now.saturating_sub(*since_us) > SILENCE_US {
-            let error = Error::Silence { n_request: self.requests.len(), waited_us: now - *since_us };
+            silence.waited_us = 0;
+        } else if silence.waited_us > SILENCE_US {
+            let error = Error::Silence { n_request: self.requests.len(), waited_us: silence.waited_us };
             self.broken = Some(error.clone());
             return Err(error);
         }
@@ -376,7 +396,7 @@ impl Streamer {
             return Err(Error::Stream { what: "a streamed extent", expected: self.order.len(), got: extent });
         };
         self.due = index;
-        let mut since_us = now_us();
+        let mut silence = Silence::begin(now_us());
         let mut has_waited = false;
         loop {
             self.pump(pool, device, now_us())?;
@@ -394,7 +414,7 @@ impl Streamer {
                 has_waited = true;
                 self.counts.n_stall += 1;
             }
-            self.await_some(&mut since_us, pool, device, now_us)?;
+            self.await_some(&mut silence, pool, device, now_us)?;
         }
     }
 
@@ -429,7 +449,7 @@ impl Streamer {
         device: &dyn BlockDevice,
         now_us: &dyn Fn() -> u64,
     ) -> Result<(), Error> {
-        let mut since_us = now_us();
+        let mut silence = Silence::begin(now_us());
         let mut n_sent = 0;
         self.fetched = Fetched::default();
         while n_sent < pieces.len() || self.fetched.n_pending > 0 {
@@ -443,7 +463,7 @@ impl Streamer {
             if self.fetched.fault.is_some() && self.fetched.n_pending == 0 {
                 break;
             }
-            self.await_some(&mut since_us, pool, device, now_us)?;
+            self.await_some(&mut silence, pool, device, now_us)?;
         }
         match self.fetched.fault {
             Some((offset, fault)) => Err(Error::Read { extent, offset, fault }),

@@ -14,7 +14,8 @@ from typing import Protocol
 from ..memory.weight_pool import WeightPool
 from .requests import Request, Requests
 
-_SILENCE_US = 30_000_000
+# A device that answers nothing for so long will not answer any more; one wait counts for so much at most.
+_SILENCE_US, _WAIT_MAX_US = 30_000_000, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class Streamer:
         if index is None:
             raise _refused("a streamed extent", len(self.order), extent)
         self._due = index
-        since_us, has_waited = self.device.now_us, False
+        waited_us, has_waited = 0, False
         while True:
             self.pump()
             slot = self.pool.slot_of(extent)
@@ -154,7 +155,7 @@ class Streamer:
                     raise _unreadable(extent, *load.fault)
             self.counts.n_stall += not has_waited
             has_waited = True
-            since_us = self._await_some(since_us)
+            waited_us = self._await_some(waited_us)
         self.pool.begin(slot)
         is_first = index not in self._known
         self._known.add(index)
@@ -169,14 +170,14 @@ class Streamer:
 
     def fetch(self, extent: int, pieces: Sequence[tuple[int, int]]) -> None:
         """Reads some pieces of an extent, each (offset, bytes), that somebody waits for; OSError if one is not read."""
-        since_us, left = self.device.now_us, list(pieces)
+        waited_us, left = 0, list(pieces)
         self._fetched = _Load()
         while left or self._fetched.n_pending:
             while left and self._fetched.fault is None and self._send(Request(None, *left[0])):
                 del left[0]
             if self._fetched.fault is not None and self._fetched.n_pending == 0:
                 break
-            since_us = self._await_some(since_us)
+            waited_us = self._await_some(waited_us)
         if self._fetched.fault is not None:
             raise _unreadable(extent, *self._fetched.fault)
 
@@ -223,19 +224,23 @@ class Streamer:
                 raise
         return has_come
 
-    def _await_some(self, since_us: int) -> int:
-        """Waits a moment for completions, and takes them; OSError where none has come for long."""
+    def _await_some(self, waited_us: int) -> int:
+        """Waits a moment for completions, and takes them; OSError where none has come for long.
+
+        Takes and returns for how long none has come.
+        """
+        start_us = self.device.now_us
         self.device.wait()
-        now_us = self.device.now_us
         if self._collect():
-            return now_us
-        if now_us - since_us > _SILENCE_US:
+            return 0
+        waited_us += min(self.device.now_us - start_us, _WAIT_MAX_US)
+        if waited_us > _SILENCE_US:
             self._broken = OSError(
-                f"the disk has not answered any of {len(self._requests)} requests for "
-                f"{(now_us - since_us) // 1_000_000} s; check the disk and its connection, and open the model again"
+                f"the disk has not answered any of {len(self._requests)} requests for {waited_us // 1_000_000} s; "
+                "check the disk and its connection, and open the model again"
             )
             raise self._broken
-        return since_us
+        return waited_us
 
     def _complete(self, completion: Completion) -> None:
         request, result = self._requests.take(completion.tag), completion.result

@@ -30,6 +30,7 @@ pub struct ScriptedDisk {
     answers: RefCell<VecDeque<Completion>>,
     script: RefCell<VecDeque<(usize, u64)>>,
     n_silent: Cell<u32>,
+    is_stopped: Cell<bool>,
     now_us: Cell<u64>,
 }
 
@@ -48,6 +49,7 @@ impl ScriptedDisk {
             answers: RefCell::default(),
             script: RefCell::default(),
             n_silent: Cell::new(0),
+            is_stopped: Cell::new(false),
             now_us: Cell::new(0),
         }
     }
@@ -68,11 +70,15 @@ impl ScriptedDisk {
     }
 
     /// Answers one request: 0 in full, 1 by half, 2 with nothing, 3 with an error, 4 with more than was asked for, 5 under a tag
-    /// that nobody gave (the request stays). 6: nothing is answered for the next forty waits.
+    /// that nobody gave (the request stays). 6: nothing is answered for the next forty waits. 7: the next wait takes a minute,
+    /// because everything stands still.
     pub fn answer(&self, which: usize, kind: u64) {
         let mut pending = self.pending.borrow_mut();
         if kind == 6 {
             self.n_silent.set(40);
+        }
+        if kind == 7 {
+            self.is_stopped.set(true);
         }
         if pending.is_empty() || kind >= 6 {
             return;
@@ -127,7 +133,8 @@ unsafe impl BlockDevice for ScriptedDisk {
 
     fn wait(&self) {
         let is_silent = self.n_silent.get() > 0 || self.pending.borrow().is_empty();
-        self.now_us.set(self.now_us.get() + if is_silent { 1_000_000 } else { 1000 });
+        let stopped_us = if self.is_stopped.take() { 60_000_000 } else { 0 };
+        self.now_us.set(self.now_us.get() + stopped_us + if is_silent { 1_000_000 } else { 1000 });
         if is_silent {
             self.n_silent.set(self.n_silent.get().saturating_sub(1));
             return;
