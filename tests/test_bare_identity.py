@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from axiom.bare import conformance
 from axiom.bare.engine import Engine
+from axiom.bare.kernel import BareError
 from axiom.bare.qemu import Machine, accelerator
 from axiom.bare.serving import ServingMachine
 from axiom.image_writer import pack
@@ -87,8 +88,7 @@ def bare(request: pytest.FixtureRequest) -> Iterator[Examined]:
 
 def test_the_tables_of_the_machine(bare: Examined) -> None:
     assert {"portable", "sse2"} <= set(bare.tables)
-    if bare.machine.greeting.kernels != "sse2":
-        assert "avx2" in bare.tables
+    assert bare.machine.greeting.kernels == bare.tables[0]
 
 
 @EXAMPLES
@@ -240,7 +240,13 @@ def test_tables_under_emulation(
     random_model: Callable[..., Path], image_of: Callable[[Path], Path], table: str
 ) -> None:
     path = random_model(**shape("Q4_0"))
-    engine = bare_engine(image_of(path), kernels=table, accelerated_by="tcg")
+    try:
+        engine = bare_engine(image_of(path), kernels=table, accelerated_by="tcg")
+    except BareError as error:
+        # QEMU before 7.2 emulates no vectors of 256 bits.
+        if "this machine lacks" in str(error):
+            pytest.skip(f"the emulated processor lacks what the table {table} needs")
+        raise
     assert engine.info()["kernels"] == table
     assert_same_rows(run(engine), run(open_body(path, "reference")), f"bare, {table}, emulated")
     engine.close()
