@@ -117,10 +117,9 @@ def draw(machine: Machine, points: Sequence[Point], out: Path) -> None:
         for is_plain, style, what in ((False, "-", "bytes"), (True, "--", "f32")):
             roof = machine.roof(table, is_plain)
             knee = roof / machine.read_bytes_per_s
-            axes.plot(
-                [low, knee, high], [low * machine.read_bytes_per_s / 1e9, roof / 1e9, roof / 1e9], style,
-                color="black", linewidth=1, label=f"{what}: {roof / 1e9:.0f} GMAC/s",
-            )  # fmt: skip
+            height = [low * machine.read_bytes_per_s / 1e9, roof / 1e9, roof / 1e9]
+            axes.plot([low, knee, high], height, style, color="black", linewidth=1)
+            axes.text(high * 0.9, roof / 1e9 * 1.04, f"{what}: {roof / 1e9:.0f}", horizontalalignment="right")
         kernels = list(dict.fromkeys(point.kernel for point in mine))
         for k, kernel in enumerate(kernels):
             line = sorted((p for p in mine if p.kernel == kernel), key=lambda point: point.n_row)
@@ -128,12 +127,12 @@ def draw(machine: Machine, points: Sequence[Point], out: Path) -> None:
                 [p.mac_per_byte for p in line], [p.gmac_per_s for p in line], "-", marker="osD^v<>p*hXP"[k % 12],
                 color=f"C{k % 10}", linewidth=0.6, markersize=6, label=kernel,
             )  # fmt: skip
-        axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(1, 400))
+        axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(0.8, 600))
         axes.set_xlabel("multiplications for every byte of weights, or of keys and values")
         axes.set_ylabel("10^9 multiplications in a second, one thread")
         axes.set_title(f"{table}: 1, 8 and 64 rows; slope {machine.read_bytes_per_s / 1e9:.1f} GB/s of memory")
         axes.grid(which="both", linewidth=0.3)
-        axes.legend(fontsize=8, ncols=2, loc="lower right")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), ncols=8, loc="outside lower center")
     figure.savefig(out, dpi=110)
 
 

@@ -48,9 +48,11 @@ impl Product {
         let bytes_rows = bytes_x + n_token * n_block * size_of::<Block>() + bytes_out;
         let memory = |bytes: usize| Region::new(bytes).map_err(|error| PyMemoryError::new_err(error.to_string()));
         let (mut weights, mut rows) = (memory(bytes_panel * n_panel)?, memory(bytes_rows)?);
-        // Bytes that repeat after a prime number; the upper bit pair of every second is clear, so that scales are finite.
+        // Bytes that repeat after a prime number; every second begins with 001, so that scales and plain numbers are finite and
+        // not subnormal, which would be slow.
         for (i, byte) in weights.as_mut_slice().iter_mut().enumerate() {
-            *byte = (i % 8191 * 37 % 251) as u8 & if i % 2 == 1 { 0x3F } else { 0xFF };
+            let any = (i % 8191 * 37 % 251) as u8;
+            *byte = if i % 2 == 1 { any & 0x1F | 0x20 } else { any };
         }
         for (i, x) in rows.as_mut_slice()[..bytes_x].chunks_exact_mut(4).enumerate() {
             x.copy_from_slice(&((i % 1009) as f32 / 500.0 - 1.0).to_le_bytes());
