@@ -1,25 +1,25 @@
 //! `axiom._native.Engine`: the engine of the core behind the protocol `axiom.engine.Engine`.
 
 use crate::arguments::Integer;
-use crate::engine_arguments::{Batch, checked_config, checked_kv, checked_out, tensor_buffers};
-use crate::error::{out_of_memory, to_py};
+use crate::engine_arguments::{checked_config, checked_kv, checked_out, tensor_buffers};
+use crate::error::to_py;
 use crate::host::{checked_threads, choose_kernels};
-use crate::image::{self, OpenError, OpenImage};
+use crate::image::{self, OpenImage};
+use crate::loading::{Loading, Open, cannot_open};
 use crate::signals::Interrupt;
 use crate::stop_flag::StopFlag;
 use axiom_core::error::Error;
-use axiom_core::kernels::Kernels;
 use axiom_core::memory::{KVFormat, ROWS_PER_WAVE};
-use axiom_core::model::{ModelConfig, TensorSource};
+use axiom_core::model::TensorSource;
 use axiom_core::runtime::{self, Options, WeightSource};
 use axiom_core::telemetry::LayerRecord;
-use axiom_host::{Host, Region, RegionError, Timer, region};
+use axiom_host::region;
 use numpy::{PyArray2, PyArrayMethods};
-use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 /// A model loaded into the Rust engine: sequences of positions, and the forward pass that appends to them.
 ///
@@ -41,16 +41,13 @@ pub struct Engine {
     is_direct: Option<bool>,
 }
 
-/// The engine with the memory it lives in; fields are dropped in this order.
-struct Open {
-    engine: runtime::Engine,
-    region: Region,
-    batch: Batch,
-    /// What makes a pass look up between layers.
-    timer: Timer,
-}
-
 impl Engine {
+    fn of(open: Open, options: Options, is_direct: Option<bool>) -> Engine {
+        let Options { n_ctx, n_seq_max, kv, .. } = options;
+        let n_vocab = open.engine.config().n_vocab;
+        Engine { open: Mutex::new(Some(open)), n_ctx, n_vocab, n_seq_max, kv, is_direct }
+    }
+
     fn lock(&self) -> PyResult<MutexGuard<'_, Option<Open>>> {
         // Waiting would hold up the interpreter, which the other call may need to end.
         self.open.try_lock().map_err(|error| {
@@ -111,7 +108,8 @@ impl Engine {
         let sources: Vec<TensorSource<'_>> = buffers.iter().map(|buffer| buffer.source()).collect::<PyResult<_>>()?;
         let options = Options { n_ctx, n_seq_max, rows_per_pass: ROWS_PER_WAVE, kv };
         let loading = Loading { options, kernels, n_thread, progress };
-        loading.open(py, config, None, |_| Ok(WeightSource::Tensors(&sources)))
+        let open = loading.open(py, config, None, |_| Ok(WeightSource::Tensors(&sources)))?;
+        Ok(Engine::of(open, options, None))
     }
 
     /// Load a model from the image at `path`: all of it, or what has room in `budget` bytes, and the rest as layers need it.
@@ -145,13 +143,13 @@ impl Engine {
         let plan = image::plan(&image, &options, n_thread, budget).map_err(|error| to_py(py, &error))?;
         let loading = Loading { options, kernels, n_thread, progress };
         let mut is_direct = None;
-        let opened = loading.open(py, image.config.clone(), Some(&path), |path| {
+        let open = loading.open(py, image.config.clone(), Some(&path), |path| {
             let path = path.expect("given above");
             let (weights, direct) = image::weights(&image, path, paranoid)?;
             is_direct = Some(direct);
             Ok(WeightSource::Image { layout: &image.layout, plan, image: weights })
         })?;
-        Ok(Engine { is_direct, ..opened })
+        Ok(Engine::of(open, options, is_direct))
     }
 
     /// Bytes of an engine that do not hold weights: cache and activations. From the configuration alone.
@@ -356,89 +354,4 @@ fn checked_counts(n_ctx: i64, n_seq_max: i64) -> PyResult<(usize, usize)> {
             "expected n_ctx and n_seq_max of 1 or more, got n_ctx={n_ctx}, n_seq_max={n_seq_max}"
         ))),
     }
-}
-
-/// The error of an image that cannot be opened, with its name.
-fn cannot_open(py: Python<'_>, path: &Path, error: OpenError) -> PyErr {
-    match error {
-        OpenError::Io(error) => {
-            let code = error.raw_os_error().unwrap_or(0);
-            PyOSError::new_err((code, error.to_string(), path.display().to_string()))
-        }
-        OpenError::Core(error) => to_py(py, &error),
-    }
-}
-
-/// How a model is loaded, whatever its weights come from.
-struct Loading {
-    options: Options,
-    kernels: &'static Kernels,
-    n_thread: usize,
-    progress: Option<Py<PyAny>>,
-}
-
-impl Loading {
-    fn open<'a>(
-        self,
-        py: Python<'_>,
-        config: ModelConfig,
-        path: Option<&Path>,
-        source: impl FnOnce(Option<&Path>) -> Result<WeightSource<'a>, OpenError> + Send,
-    ) -> PyResult<Engine> {
-        let Loading { options, kernels, n_thread, progress } = self;
-        let n_vocab = config.n_vocab;
-        let interrupt = Interrupt::new(py)?;
-        let mut region: Option<Region> = None;
-        let mut refused: Option<RegionError> = None;
-        let mut failed: Option<PyErr> = None;
-        let loaded = py.detach(|| {
-            let host = Host::start(n_thread).map_err(LoadError::Threads)?;
-            let memory = |n_bytes| match Region::new(n_bytes) {
-                Ok(reserved) => Ok(region.insert(reserved).as_ptr()),
-                Err(error) => {
-                    refused = Some(error);
-                    Err(Error::Region { len: 0, used: 0, n: n_bytes, bytes_each: 1 })
-                }
-            };
-            let mut on_progress = |done: usize, total: usize| {
-                let told = Python::attach(|py| {
-                    progress.as_ref().map_or(Ok(()), |tell| tell.call1(py, (done, total)).map(drop))
-                });
-                let told = told.and_then(|()| interrupt.check());
-                failed = told.err();
-                failed.is_none()
-            };
-            let source = source(path).map_err(LoadError::Open)?;
-            // SAFETY: a region is zeroed, begins at a multiple of 2 MiB, is reserved for this engine alone, and is kept beside
-            // it in `Open` and dropped after it; `choose_kernels` has asked the processor.
-            let engine = unsafe {
-                runtime::Engine::new(config, source, options, kernels, Box::new(host), memory, &mut on_progress)
-            }
-            .map_err(|error| LoadError::Open(OpenError::Core(error)))?;
-            let timer = Timer::start(Arc::clone(engine.lock())).map_err(LoadError::Threads)?;
-            Ok((engine, timer))
-        });
-        match (loaded, region) {
-            (Ok((engine, timer)), Some(region)) => {
-                let open = Open { engine, region, batch: Batch::default(), timer };
-                let Options { n_ctx, n_seq_max, kv, .. } = options;
-                Ok(Engine { open: Mutex::new(Some(open)), n_ctx, n_vocab, n_seq_max, kv, is_direct: None })
-            }
-            (Err(LoadError::Threads(error)), _) => {
-                Err(PyOSError::new_err(format!("cannot start {n_thread} threads: {error}; use fewer threads")))
-            }
-            (Err(LoadError::Open(error)), _) => Err(match (failed, refused, error) {
-                (Some(failed), ..) => failed,
-                (_, Some(refused), _) => out_of_memory(py, refused.to_string()),
-                (_, _, error) => cannot_open(py, path.unwrap_or(Path::new("")), error),
-            }),
-            (Ok(_), None) => unreachable!("a loaded engine has asked for its memory"),
-        }
-    }
-}
-
-/// Why a model was not loaded.
-enum LoadError {
-    Threads(std::io::Error),
-    Open(OpenError),
 }

@@ -7,6 +7,7 @@ mod engine_arguments;
 mod error;
 mod host;
 mod image;
+mod loading;
 mod metadata;
 mod receipt;
 mod sampler;
