@@ -97,6 +97,7 @@ impl Machine {
 // number, and `Work::run` waits for all that entered.
 unsafe impl Platform for Machine {
     fn now_us(&self) -> u64 {
+        crate::watchdog::hand_over();
         clock::now_us()
     }
 

@@ -38,7 +38,8 @@ pub fn image() -> Range {
 pub fn set_up(info: &mut BootInfo) -> Range {
     let taken = |result: Result<(), bare::boot::BootError>| {
         if let Err(error) = result {
-            line!("axiom: {error}");
+            // The line has begun with a sign of life.
+            line!("{error}");
             exit(Status::Machine);
         }
     };

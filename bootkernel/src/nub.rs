@@ -27,7 +27,9 @@ pub struct CorePage {
     pub watchdog: AtomicU64,
     /// Not zero: a non-maskable interrupt ends the core for good.
     pub stop: AtomicU64,
-    reserved: [u64; 4],
+    /// The time stamp of the last tick.
+    pub tick_tsc: AtomicU64,
+    reserved: [u64; 3],
     /// What the core was doing when it faulted.
     pub report: Report,
 }

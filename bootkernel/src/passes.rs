@@ -1,5 +1,4 @@
-//! Passes of an engine on this machine. Ticks are served between layers and nowhere else; a layer that never ends is found by
-//! the watchdog.
+//! Passes of an engine on this machine, with its ticks and its watchdog: a layer that never ends is found.
 
 use crate::{clock, progress, watchdog};
 use axiom_core::error::Error;
@@ -51,16 +50,12 @@ impl Passes {
                 progress::layers_done(n_done.get(), self.longest_us.get());
             }
             n_done.set(n_done.get() + 1);
-            // Every tick that has come is served here, and nowhere inside a layer.
-            for _ in 0..watchdog::take_ticks() {
-                lock.tick(now);
-            }
             watchdog::arm(limit_us());
             stop()
         };
         progress::pass_begins(engine.config().n_layer);
         watchdog::arm(limit_us());
-        let result = engine.forward(appends, logits, &boundary);
+        let result = watchdog::ticking(&lock, || engine.forward(appends, logits, &boundary));
         watchdog::disarm();
         if result.is_ok() {
             progress::pass_ends(clock::now_us() - start_us);

@@ -1,6 +1,6 @@
 //! What is printed of a story besides its text: one line for what was opened, for each layer, for each token, and the sums.
 
-use crate::{clock, line};
+use crate::{clock, line, watchdog};
 use axiom_core::runtime::Engine;
 use core::fmt::{self, Display};
 
@@ -66,7 +66,8 @@ pub fn totals(engine: &Engine, n_new: usize, n_prompt: usize, reason: &str, us: 
         );
     }
     line!(
-        "axiom: {} ticks waited for the end of a layer, {} us at most",
+        "axiom: {} ticks in passes, {} of them waited for the end of a layer, {} us at most",
+        watchdog::n_handed_over(),
         lock.n_deferred(),
         lock.longest_deferral_us()
     );

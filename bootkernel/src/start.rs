@@ -28,10 +28,15 @@ extern "C" fn runtime_main(magic: u32, address: u32) -> ! {
     write_u8(0x21, 0xff);
     write_u8(0xa1, 0xff);
     console::set_up();
+    // A sign of life before anything can go wrong: the beginning of the first line, whatever that will say.
+    let mut console = console::CONSOLE.lock();
+    console.write_bytes(b"axiom: ");
+    console.flush();
+    drop(console);
     let mut info = match BootInfo::read(magic, address.into(), &Peek) {
         Ok(info) => info,
         Err(error) => {
-            line!("axiom: {error}");
+            line!("{error}");
             exit(Status::Machine);
         }
     };
@@ -42,7 +47,7 @@ extern "C" fn runtime_main(magic: u32, address: u32) -> ! {
         Loader::Multiboot2 => "Multiboot2",
     };
     line!(
-        "axiom: bare, loaded by {loader}, {} MiB of memory, {} MiB free at {:#x}, {} modules, clock {} kHz ({source})",
+        "bare, loaded by {loader}, {} MiB of memory, {} MiB free at {:#x}, {} modules, clock {} kHz ({source})",
         info.memory.bytes_usable() >> 20,
         run.bytes() >> 20,
         run.start,

@@ -58,5 +58,6 @@
 .set PAGE_TICKS, 8
 .set PAGE_WATCHDOG, 16
 .set PAGE_STOP, 24
+.set PAGE_TICK_TSC, 32
 .set PAGE_REPORT, 64                            # 15 registers, vector, error, rip, cs, rflags, rsp, ss, cr2
 .set REPORT_WORDS, 22

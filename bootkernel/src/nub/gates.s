@@ -86,7 +86,11 @@ timer:
 0:  mov ecx, 0x80b                              # x2APIC: end of interrupt
     xor eax, eax
     wrmsr
-1:  mov rax, [rbx + PAGE_TICKS]
+1:  rdtsc
+    shl rdx, 32
+    or rax, rdx
+    mov [rbx + PAGE_TICK_TSC], rax
+    mov rax, [rbx + PAGE_TICKS]
     inc rax
     mov [rbx + PAGE_TICKS], rax
     mov rdx, [rbx + PAGE_WATCHDOG]
