@@ -68,6 +68,8 @@ class Machine:
     """What the disk image is in."""
     uefi: bool = False
     """Whether that firmware is UEFI."""
+    gdb_port: int | None = None
+    """Wait, before the first instruction, for GDB at this port of the host itself."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,8 @@ def command(machine: Machine) -> list[str]:
         arguments += ["-kernel", str(kernel_file()), "-append", command_line(machine.options)]
     if machine.module is not None:
         arguments += ["-initrd", str(machine.module)]
+    if machine.gdb_port is not None:
+        arguments += ["-S", "-gdb", f"tcp:127.0.0.1:{machine.gdb_port}"]
     for i, disk in enumerate(machine.disks):
         arguments += ["-object", f"iothread,id=io{i}"] if disk.attachment == "virtio-pci" else []
         arguments += _disk(i, disk)

@@ -46,6 +46,7 @@ _BYTES_BESIDES = 512 * _MIB
     help="What starts a disk image. Default: bios. With none QEMU starts the kernel of this package, with the options "
     "given here, and it finds the model in the disk image, as it does with a model.",
 )
+@click.option("--gdb", "gdb_port", type=click.IntRange(1, 65535), metavar="PORT", help="Wait for GDB at this port.")
 @story_options
 def command(image: str | None, **options: Any) -> None:
     """Boot DISK.img, made by `axiom image build`, or a MODEL, and pass on what the machine writes.
@@ -104,6 +105,7 @@ def _from_firmware(path: Path, words: dict[str, str], options: dict[str, Any]) -
         memory_mib=_memory_mib(path, options["memory"]),
         n_core=options["cores"],
         accelerator=options["accelerator"],
+        gdb_port=options["gdb_port"],
         image=path,
         image_device=device,
         uefi=options["firmware"] == "uefi",
@@ -131,6 +133,7 @@ def _from_kernel(path: Path, words: dict[str, str], options: dict[str, Any]) -> 
         memory_mib=_memory_mib(path, options["memory"]),
         n_core=options["cores"],
         accelerator=options["accelerator"],
+        gdb_port=options["gdb_port"],
         module=path if attach == "module" else None,
         disks=[] if attach == "module" else [Disk(path, attach)],
     )
