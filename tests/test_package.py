@@ -98,7 +98,7 @@ def test_links_and_file_names_in_docs_exist(path: Path) -> None:
 
 
 def test_readme_names_every_document() -> None:
-    named = set(re.findall(r"\(docs/([\w.]+)\)", README))
+    named = set(re.findall(r"\(docs/([\w.-]+)\)", README))
     assert named == {path.name for path in (ROOT / "docs").glob("*.md")}
 
 
