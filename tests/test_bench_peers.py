@@ -97,11 +97,12 @@ def test_pairs_alternate_in_order_after_one_unrecorded_run_of_each(monkeypatch):
 def test_the_report_states_ratios_bandwidth_and_disturbances():
     comparison = Comparison(Case("decode", 10), 2, {"ours": "ours 1", "theirs": "theirs 2"})
     comparison.runs = {"ours": [run(1.0, foreign=1.0)], "theirs": [run(2.0)]}
+    comparison.bandwidth = [20e9]
     about = machine.Machine("a processor", 2, 8.0, "Linux")
     model = report.Model("m.gguf", "llama", {"Q4_0": 1_000_000_000}, 1_000_000_000)
-    text = report.as_markdown(about, model, {2: 20e9}, [comparison])
+    text = report.as_markdown(about, model, [comparison])
     assert "| decode 10 | 2 | 10.00 / 10.00 / 10.00 | 5.00 / 5.00 / 5.00 | 2.000 / 2.000 / 2.000 | 50% |" in text
     assert "Disturbed: during decode 10 at 2 threads, ours, other processes used 50% of the machine." in text
     assert "waiting engines" not in text
-    parsed = json.loads(report.as_json(about, model, {2: 20e9}, [comparison]))
+    parsed = json.loads(report.as_json(about, model, [comparison]))
     assert parsed["results"][0]["ratios"] == {"theirs": [2.0]}

@@ -75,7 +75,7 @@ def test_the_ceiling_is_kept_at_every_moment(backend: str, random_model: Callabl
     path = random_model(**WIDE, fmt="F16")
     size = path.stat().st_size
     assert size > 100 << 20, "a model that shows when it is in memory twice"
-    ceiling = size + (180 << 20)
+    ceiling = size + (120 << 20)
     done = subprocess.run([sys.executable, "-c", PEAK, str(path), str(ceiling)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert size < int(done.stdout) < ceiling

@@ -72,26 +72,27 @@ class Part:
     n_keys: int
     keys: tuple[int, int]
     """Where the key-values begin and end in the file."""
+    mapping: mmap.mmap | None
+    """What `raw` looks into; None for an empty file, which cannot be mapped."""
 
     def release_pages(self) -> None:
         """Give the pages of the mapped file back: they no longer count as this process's memory, and are read again."""
-        mapped = memoryview(self.raw.data).obj
-        if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-            mapped.madvise(mmap.MADV_DONTNEED)
+        if self.mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self.mapping.madvise(mmap.MADV_DONTNEED)
 
 
-def _map_file(path: Path) -> npt.NDArray[np.uint8]:
-    """Map a whole file read-only. An empty file, which cannot be mapped, gives an empty array."""
+def _map_file(path: Path) -> mmap.mmap | None:
+    """Map a whole file read-only, or return None for an empty one."""
     with path.open("rb") as file:
-        n_bytes = os.fstat(file.fileno()).st_size
-        if n_bytes == 0:
-            return np.empty(0, dtype=np.uint8)
-        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=np.uint8)
+        if os.fstat(file.fileno()).st_size == 0:
+            return None
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def read_part(path: Path, part_idx: int) -> Part:
     """Read and check the header of the file at `path`, part `part_idx` of its model."""
-    raw = _map_file(path)
+    mapping = _map_file(path)
+    raw = np.frombuffer(mapping, dtype=np.uint8) if mapping is not None else np.empty(0, dtype=np.uint8)
     cursor = Cursor(path, raw)
     version = _read_magic_and_version(cursor)
     n_tensors = _read_count(cursor, "number of tensors", _MAX_TENSORS, _LEAST_TENSOR_BYTES)
@@ -108,7 +109,7 @@ def read_part(path: Path, part_idx: int) -> Part:
             raise cursor.error("tensor name", "each name once", f"{info.name!r} again")
         tensors[info.name] = info
     placed = _placed(cursor, tensors, alignment)
-    return Part(path, version, alignment, metadata, placed, raw, cursor.pos, len(metadata), keys)
+    return Part(path, version, alignment, metadata, placed, raw, cursor.pos, len(metadata), keys, mapping)
 
 
 def read_metadata(cursor: Cursor) -> dict[str, MetadataValue]:
