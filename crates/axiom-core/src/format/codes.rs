@@ -125,11 +125,7 @@ impl Codes for Crumbs {
     type Many<S: Simd> = Small<S, 3>;
 
     fn join(groups: &GroupBytes, block: &mut [u8]) {
-        for (out, four) in block.chunks_exact_mut(64).zip(groups.chunks_exact(256)) {
-            for (i, out) in out.iter_mut().enumerate() {
-                *out = four[i] & 3 | (four[64 + i] & 3) << 2 | (four[128 + i] & 3) << 4 | four[192 + i] << 6;
-            }
-        }
+        Crumbs::join_from::<0>(groups, block);
     }
 
     fn get(block: &[u8], row: usize) -> [u8; 32] {
@@ -160,6 +156,18 @@ impl Codes for Crumbs {
     #[inline(always)]
     unsafe fn ready<S: Simd>(few: Small<S, 3>) -> Small<S, 3> {
         few
+    }
+}
+
+impl Crumbs {
+    /// From bits `AT` and `AT + 1` of the groups' codes.
+    fn join_from<const AT: u8>(groups: &GroupBytes, block: &mut [u8]) {
+        for (out, four) in block.chunks_exact_mut(64).zip(groups.chunks_exact(256)) {
+            for (i, out) in out.iter_mut().enumerate() {
+                let crumb = |group: usize| four[64 * group + i] >> AT & 3;
+                *out = crumb(0) | crumb(1) << 2 | crumb(2) << 4 | crumb(3) << 6;
+            }
+        }
     }
 }
 
@@ -271,7 +279,7 @@ impl Codes for Sixes {
     fn join(groups: &GroupBytes, block: &mut [u8]) {
         let (low, high) = block.split_at_mut(Nibbles::BYTES);
         Nibbles::join(groups, low);
-        Crumbs::join(&groups.map(|code| code >> 4), high);
+        Crumbs::join_from::<4>(groups, high);
     }
 
     fn get(block: &[u8], row: usize) -> [u8; 32] {

@@ -270,15 +270,26 @@ fn bytes_at<const N: usize>(block: &[u8], offset: usize) -> &[u8; N] {
     block[offset..].first_chunk().expect("a whole block")
 }
 
-/// `byte >> shift & mask` for each byte, eight at a time.
+/// `f` of the bytes, eight at a time.
 #[inline(always)]
-fn shifted<const N: usize>(bytes: &[u8; N], shift: usize, mask: u8) -> [u8; N] {
-    let mask = u64::from_le_bytes([mask; 8]);
+fn by_eights<const N: usize>(bytes: &[u8; N], f: impl Fn(u64) -> u64) -> [u8; N] {
     let mut out = [0; N];
     for (out, eight) in out.as_chunks_mut::<8>().0.iter_mut().zip(bytes.as_chunks::<8>().0) {
-        *out = (u64::from_le_bytes(*eight) >> shift & mask).to_le_bytes();
+        *out = f(u64::from_le_bytes(*eight)).to_le_bytes();
     }
     out
+}
+
+/// `byte >> shift & mask` for each byte.
+#[inline(always)]
+fn shifted<const N: usize>(bytes: &[u8; N], shift: usize, mask: u8) -> [u8; N] {
+    moved(bytes, shift, mask, 0)
+}
+
+/// `(byte >> from & mask) << to` for each byte.
+#[inline(always)]
+fn moved<const N: usize>(bytes: &[u8; N], from: usize, mask: u8, to: usize) -> [u8; N] {
+    by_eights(bytes, |eight| (eight >> from & u64::from_le_bytes([mask; 8])) << to)
 }
 
 /// Low halves of 16 bytes, then their high halves.

@@ -3,6 +3,7 @@
 use super::codes::{Codes, place};
 use super::panel::{CHUNK_BLOCKS, Plain};
 use super::{BlockFormat, Format, with_format};
+use crate::arithmetic::simd::unrolled;
 use crate::arithmetic::{BLOCK, LANES};
 
 /// Packs up to 16 GGUF rows into one panel; rows that are missing become zeros.
@@ -19,9 +20,11 @@ pub fn pack_panel(format: Format, rows: &[u8], n_col: usize, panel: &mut [u8]) {
         "rows of {bytes_row} bytes"
     );
     assert_eq!(Some(panel.len()), format.bytes_panel(n_col), "panel of {n_col} columns");
-    panel.fill(0);
     if bytes_row == 0 {
         return;
+    }
+    if rows.len() < LANES * bytes_row {
+        panel.fill(0);
     }
     with_format!(format, F => pack_blocks::<F>(rows, bytes_row, panel), P => pack_plain::<P>(rows, bytes_row, panel));
 }
@@ -53,27 +56,48 @@ fn locate<F: BlockFormat>(n: usize, n_total: usize) -> (usize, usize) {
 fn pack_blocks<F: BlockFormat>(rows: &[u8], bytes_row: usize, panel: &mut [u8]) {
     let n_total = bytes_row / F::BYTES;
     for n in 0..n_total {
-        let (mut meta, mut codes) = locate::<F>(n, n_total);
+        let (mut meta, codes) = locate::<F>(n, n_total);
         let blocks = || rows.chunks_exact(bytes_row).map(|row| &row[n * F::BYTES..(n + 1) * F::BYTES]);
         for &(offset, bytes) in F::FIELDS {
-            for (lane, block) in blocks().enumerate() {
-                let at = meta + lane * bytes;
-                panel[at..at + bytes].copy_from_slice(&block[offset..offset + bytes]);
+            let lanes = &mut panel[meta..meta + LANES * bytes];
+            match bytes {
+                1 => gather::<1>(blocks(), offset, lanes),
+                2 => gather::<2>(blocks(), offset, lanes),
+                _ => unreachable!("a field of {bytes} bytes"),
             }
             meta += LANES * bytes;
         }
-        for i in 0..F::COLUMNS / BLOCK {
-            let mut groups = [0; 512];
-            for (lane, block) in blocks().enumerate() {
-                for (column, four) in F::codes(block, i).chunks_exact(4).enumerate() {
-                    let (group, byte) = place(4 * column, lane);
-                    groups[64 * group + byte..][..4].copy_from_slice(four);
-                }
-            }
-            F::Codes::join(&groups, &mut panel[codes..codes + F::Codes::BYTES]);
-            codes += F::Codes::BYTES;
+        let codes = &mut panel[codes..];
+        if F::COLUMNS == BLOCK {
+            pack_codes::<F>(blocks(), 0, codes);
+        } else {
+            // Unrolled, so that every shift of bits is a constant.
+            unrolled!(8, |i| pack_codes::<F>(blocks(), i, codes));
         }
     }
+}
+
+/// The `BYTES` at `offset` of every block, side by side.
+#[inline(always)]
+fn gather<'a, const BYTES: usize>(blocks: impl Iterator<Item = &'a [u8]>, offset: usize, lanes: &mut [u8]) {
+    for (lane, block) in lanes.chunks_exact_mut(BYTES).zip(blocks) {
+        lane.copy_from_slice(&block[offset..offset + BYTES]);
+    }
+}
+
+/// The codes of columns 32i … 32i + 31 of every block.
+#[inline(always)]
+fn pack_codes<'a, F: BlockFormat>(blocks: impl Iterator<Item = &'a [u8]>, i: usize, codes: &mut [u8]) {
+    let mut groups = [0; 512];
+    for (lane, block) in blocks.enumerate() {
+        let columns = F::codes(block, i);
+        for column in (0..BLOCK).step_by(4) {
+            let (group, byte) = place(column, lane);
+            groups[64 * group + byte..][..4].copy_from_slice(&columns[column..column + 4]);
+        }
+    }
+    let bytes = <F::Codes as Codes>::BYTES;
+    F::Codes::join(&groups, &mut codes[i * bytes..(i + 1) * bytes]);
 }
 
 fn unpack_blocks<F: BlockFormat>(panel: &[u8], lane: usize, row: &mut [u8]) {
@@ -93,10 +117,13 @@ fn unpack_blocks<F: BlockFormat>(panel: &[u8], lane: usize, row: &mut [u8]) {
 }
 
 fn pack_plain<P: Plain>(rows: &[u8], bytes_row: usize, panel: &mut [u8]) {
-    for (lane, row) in rows.chunks_exact(bytes_row).enumerate() {
-        for (k, number) in row.chunks_exact(P::BYTES).enumerate() {
-            let at = (k * LANES + lane) * P::BYTES;
-            panel[at..at + P::BYTES].copy_from_slice(number);
+    // Some columns of all rows at a time, so that what is written stays in the nearest cache.
+    for (i, columns) in panel.chunks_mut(BLOCK * LANES * P::BYTES).enumerate() {
+        for (lane, row) in rows.chunks_exact(bytes_row).enumerate() {
+            let numbers = row[i * BLOCK * P::BYTES..].chunks_exact(P::BYTES);
+            for (column, number) in columns.chunks_exact_mut(LANES * P::BYTES).zip(numbers) {
+                column[lane * P::BYTES..(lane + 1) * P::BYTES].copy_from_slice(number);
+            }
         }
     }
 }

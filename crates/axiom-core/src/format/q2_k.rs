@@ -57,6 +57,7 @@ impl BlockFormat for Q2K {
         (15, 1),
     ];
 
+    #[inline(always)]
     fn codes(block: &[u8], i: usize) -> [u8; 32] {
         shifted(bytes_at(block, 16 + i / 4 * 32), i % 4 * 2, 3)
     }

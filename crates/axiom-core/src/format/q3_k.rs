@@ -6,7 +6,7 @@
 use super::codes::Threes;
 use super::panel::Quantized;
 use super::scales::Halves;
-use super::{BlockFormat, Field, bytes_at, either, f16_at, shifted};
+use super::{BlockFormat, Field, bytes_at, either, f16_at, moved, shifted};
 use crate::arithmetic::simd::{Simd, unrolled};
 
 /// The format.
@@ -63,8 +63,9 @@ impl BlockFormat for Q3K {
         (107, 1),
     ];
 
+    #[inline(always)]
     fn codes(block: &[u8], i: usize) -> [u8; 32] {
-        let thirds = shifted(bytes_at(block, 0), i, 1).map(|bit| bit << 2);
+        let thirds = moved(bytes_at(block, 0), i, 1, 2);
         either(shifted(bytes_at(block, 32 + i / 4 * 32), i % 4 * 2, 3), thirds)
     }
 

@@ -32,6 +32,7 @@ impl BlockFormat for Q4_0 {
     const BYTES: usize = 18;
     const FIELDS: &'static [Field] = &[(0, 2)];
 
+    #[inline(always)]
     fn codes(block: &[u8], _i: usize) -> [u8; 32] {
         halves(bytes_at(block, 2))
     }

@@ -35,6 +35,7 @@ impl BlockFormat for Q4_1 {
     const BYTES: usize = 20;
     const FIELDS: &'static [Field] = &[(0, 2), (2, 2)];
 
+    #[inline(always)]
     fn codes(block: &[u8], _i: usize) -> [u8; 32] {
         halves(bytes_at(block, 4))
     }

@@ -49,6 +49,7 @@ impl BlockFormat for Q4K {
         (15, 1),
     ];
 
+    #[inline(always)]
     fn codes(block: &[u8], i: usize) -> [u8; 32] {
         shifted(bytes_at(block, 16 + i / 2 * 32), i % 2 * 4, 15)
     }

@@ -33,6 +33,7 @@ impl BlockFormat for Q5_0 {
     const BYTES: usize = 22;
     const FIELDS: &'static [Field] = &[(0, 2)];
 
+    #[inline(always)]
     fn codes(block: &[u8], _i: usize) -> [u8; 32] {
         either(halves(bytes_at(block, 6)), fifths(bytes_at(block, 2)))
     }

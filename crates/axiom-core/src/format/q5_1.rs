@@ -36,6 +36,7 @@ impl BlockFormat for Q5_1 {
     const BYTES: usize = 24;
     const FIELDS: &'static [Field] = &[(0, 2), (2, 2)];
 
+    #[inline(always)]
     fn codes(block: &[u8], _i: usize) -> [u8; 32] {
         either(halves(bytes_at(block, 8)), fifths(bytes_at(block, 4)))
     }

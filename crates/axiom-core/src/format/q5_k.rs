@@ -7,7 +7,7 @@ use super::codes::Fives;
 use super::k_scales;
 use super::panel::Quantized;
 use super::scales::ScaleMin;
-use super::{BlockFormat, Field, bytes_at, either, f16_at, shifted};
+use super::{BlockFormat, Field, bytes_at, either, f16_at, moved, shifted};
 use crate::arithmetic::simd::Simd;
 
 /// The format.
@@ -49,8 +49,9 @@ impl BlockFormat for Q5K {
         (15, 1),
     ];
 
+    #[inline(always)]
     fn codes(block: &[u8], i: usize) -> [u8; 32] {
-        let fifths = shifted(bytes_at(block, 16), i, 1).map(|bit| bit << 4);
+        let fifths = moved(bytes_at(block, 16), i, 1, 4);
         either(shifted(bytes_at(block, 48 + i / 2 * 32), i % 2 * 4, 15), fifths)
     }
 

@@ -6,7 +6,7 @@
 use super::codes::Sixes;
 use super::panel::Quantized;
 use super::scales::Halves;
-use super::{BlockFormat, Field, bytes_at, either, f16_at, shifted};
+use super::{BlockFormat, Field, bytes_at, either, f16_at, moved, shifted};
 use crate::arithmetic::simd::{Simd, unrolled};
 
 /// The format.
@@ -55,10 +55,11 @@ impl BlockFormat for Q6K {
         (207, 1),
     ];
 
+    #[inline(always)]
     fn codes(block: &[u8], i: usize) -> [u8; 32] {
         let (half, quarter) = (i / 4, i % 4);
         let low = shifted(bytes_at(block, 64 * half + quarter % 2 * 32), quarter / 2 * 4, 15);
-        let high = shifted(bytes_at(block, 128 + 32 * half), 2 * quarter, 3).map(|bits| bits << 4);
+        let high = moved(bytes_at(block, 128 + 32 * half), 2 * quarter, 3, 4);
         either(low, high)
     }
 

@@ -6,7 +6,7 @@
 use super::codes::Bytes;
 use super::panel::Quantized;
 use super::scales::Scale;
-use super::{BlockFormat, Field, bytes_at, f16_at};
+use super::{BlockFormat, Field, by_eights, bytes_at, f16_at};
 use crate::arithmetic::simd::Simd;
 
 /// The format.
@@ -33,8 +33,9 @@ impl BlockFormat for Q8_0 {
     const BYTES: usize = 34;
     const FIELDS: &'static [Field] = &[(0, 2)];
 
+    #[inline(always)]
     fn codes(block: &[u8], _i: usize) -> [u8; 32] {
-        bytes_at::<32>(block, 2).map(|code| code ^ 0x80)
+        by_eights(bytes_at(block, 2), |codes| codes ^ 0x8080_8080_8080_8080)
     }
 
     fn set_codes(block: &mut [u8], _i: usize, codes: &[u8; 32]) {
