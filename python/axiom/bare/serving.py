@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -142,10 +141,11 @@ class ServingMachine:
         self._send(kind, payload)
         number, interrupt, is_cancelled = self._number, None, False
         n_again, n_damage = 0, self._receiver.n_damage
-        heard = time.monotonic()
+        silent_s = 0.0  # what was waited, not what passed: while this process is stopped, so may the machine be
         while True:
+            wait_s = _POLL_S if stop is not None or is_cancelled else 1.0
             try:
-                message = self._receive(_POLL_S if stop is not None or is_cancelled else 1.0)
+                message = self._receive(wait_s)
                 if message is None and (interrupt is not None or (stop is not None and stop.is_set())):
                     # Again each time: nothing else tells whether it has come.
                     self._write(Kind.CANCEL, number, b"")
@@ -159,10 +159,11 @@ class ServingMachine:
             if self._receiver.n_damage != n_damage:
                 raise self._fail("what the machine sent was damaged on the way")
             if message is None:
-                if time.monotonic() - heard > self.patience_s:
+                silent_s += wait_s
+                if silent_s > self.patience_s:
                     raise self._fail(f"the machine has not said anything for {self.patience_s:.0f} s")
                 continue
-            heard = time.monotonic()
+            silent_s = 0.0
             if message.kind == Kind.DAMAGED:
                 # Nothing was done for what came damaged; what came whole is not done twice.
                 n_again += 1
@@ -203,7 +204,7 @@ class ServingMachine:
     def _write(self, kind: Kind, number: int, payload: bytes) -> None:
         """Send a message; while it goes out, what comes in is taken, so that neither side waits for the other."""
         waiting = memoryview(b"".join(frame.encode() for frame in frames(kind, number, payload)))
-        deadline = time.monotonic() + self.patience_s
+        silent_s = 0.0
         while waiting:
             readable, writable, _ = select.select([self._socket], [self._socket], [], 1.0)
             if readable:
@@ -215,8 +216,10 @@ class ServingMachine:
                     continue
                 except OSError:
                     raise self._fail("the machine has ended") from None
-            elif time.monotonic() > deadline:
-                raise self._fail(f"the machine has not listened for {self.patience_s:.0f} s")
+            elif not readable:
+                silent_s += 1.0
+                if silent_s > self.patience_s:
+                    raise self._fail(f"the machine has not listened for {self.patience_s:.0f} s")
 
     def _receive(self, timeout_s: float) -> Message | None:
         """The next message, if one comes in time."""
