@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import gguf
+
 from tests.models import write_random_model
 
 # From the config.json of each model as published.
@@ -58,11 +60,18 @@ SHAPES: dict[str, dict[str, Any]] = {
 UNIQUE_BYTES = 4 << 20
 
 
+def file_type(fmt: str) -> int:
+    """The number that converters write for `fmt`, and that some readers ask for."""
+    names = (f"MOSTLY_{fmt}", f"MOSTLY_{fmt}_S", f"ALL_{fmt}")
+    return next(int(kind) for kind in gguf.LlamaFileType if kind.name in names)
+
+
 def write_shape(name: str, fmt: str, path: Path, **overrides: Any) -> Path:
     """Writes the model `name` of SHAPES in `fmt` (a format or mix of tests.models) to `path`."""
     if name not in SHAPES:
         raise ValueError(f"no shape {name!r}; one of {', '.join(SHAPES)}")
-    settings = {"fmt": fmt, "unique_bytes": UNIQUE_BYTES, **SHAPES[name], **overrides}
+    metadata = {"general.file_type": file_type(fmt)}
+    settings = {"fmt": fmt, "unique_bytes": UNIQUE_BYTES, "metadata": metadata, **SHAPES[name], **overrides}
     return write_random_model(path, **settings)
 
 
@@ -72,9 +81,11 @@ def main() -> None:
     parser.add_argument("format", help="Q4_0, Q8_0, Q4_K_M, F16, ...")
     parser.add_argument("path", type=Path)
     parser.add_argument("--n-layer", type=int, help="fewer or more layers than the model has")
+    parser.add_argument("--tokenizer", choices=("spm", "bpe"), help="another kind of vocabulary than the model has")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     overrides = {"seed": args.seed} | ({"n_layer": args.n_layer} if args.n_layer else {})
+    overrides |= {"tokenizer": args.tokenizer} if args.tokenizer else {}
     started = time.monotonic()
     path = write_shape(args.shape, args.format, args.path, **overrides)
     seconds = time.monotonic() - started

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 
 import numpy as np
 import pytest
 
-from benches.peers import engines, machine, measure, report, worker
+from benches.peers import engines, ik_llama, machine, measure, report, worker
 from benches.peers.measure import Case, Comparison, Run
 
 
@@ -106,3 +107,15 @@ def test_the_report_states_ratios_bandwidth_and_disturbances():
     assert "waiting engines" not in text
     parsed = json.loads(report.as_json(about, model, [comparison]))
     assert parsed["results"][0]["ratios"] == {"theirs": [2.0]}
+
+
+def test_an_engine_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delenv(ik_llama.VARIABLE, raising=False)
+    settings = {"do": "load", "model": "m", "n_threads": 1, "n_ctx": 4, "kv": "f16"}
+    requests = [json.dumps({**settings, "engine": engine}) + "\n" for engine in ("openvino", "ik_llama.cpp")]
+    replies = io.StringIO()
+    worker.serve(io.StringIO("".join(requests)), replies)
+    no_openvino, no_ik_llama = map(json.loads, replies.getvalue().splitlines())
+    assert "openvino" in no_openvino["error"]
+    assert "AXIOM_IK_LLAMA is not set" in no_ik_llama["error"]

@@ -4,7 +4,7 @@ A class takes the model, the number of threads, the context length, the type of 
 number of sequences, and then works on the first of these: `reset` empties all, `prefill` appends tokens in one batch,
 `decode` appends one token, and both leave the logits of the last token in ordinary memory, which they return.
 `decode_together` appends one token to each of several sequences and returns a row of logits for each. `version` says
-what exactly ran.
+what exactly ran. Two of them have files of their own: `ik_llama` and `openvino_genai`.
 Anything an engine does by default that makes it faster stays on.
 """
 
@@ -19,6 +19,8 @@ import numpy as np
 from axiom.engine import Backend, open_engine
 from axiom.gguf_file import GGUFFile
 from axiom.model_config import KVFormat, ModelConfig
+from benches.peers.ik_llama import IkLlama
+from benches.peers.openvino_genai import OpenVinoGenAI
 
 
 class Engine(Protocol):
@@ -143,4 +145,10 @@ class LlamaCpp:
         return np.ctypeslib.as_array(logits, (len(tokens), self._n_vocab)).copy()
 
 
-ENGINES: dict[str, type[Engine]] = {"axiom": Axiom, "axiom-reference": AxiomReference, "llama.cpp": LlamaCpp}
+ENGINES: dict[str, type[Engine]] = {
+    "axiom": Axiom,
+    "axiom-reference": AxiomReference,
+    "llama.cpp": LlamaCpp,
+    "ik_llama.cpp": IkLlama,
+    "openvino": OpenVinoGenAI,
+}
