@@ -1,4 +1,4 @@
-"""Packing of GGUF rows into panels by all workers, from memory to memory: what loading a GGUF does besides reading it."""
+"""Packing of GGUF rows into panels by all workers, memory to memory: what loading a GGUF does besides reading it."""
 
 from __future__ import annotations
 

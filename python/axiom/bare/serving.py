@@ -15,7 +15,7 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from axiom.bare.kernel import BareError, Status
@@ -96,6 +96,7 @@ class ServingMachine:
         self._receiver, self._inbox = Receiver(), Inbox()
         self._number = 0
         self._failure: str | None = None
+        self._silent_s = 0.0
         self.patience_s = start_s
         try:
             self.greeting = self._greet()
@@ -141,11 +142,9 @@ class ServingMachine:
         self._send(kind, payload)
         number, interrupt, is_cancelled = self._number, None, False
         n_again, n_damage = 0, self._receiver.n_damage
-        silent_s = 0.0  # what was waited, not what passed: while this process is stopped, so may the machine be
         while True:
-            wait_s = _POLL_S if stop is not None or is_cancelled else 1.0
             try:
-                message = self._receive(wait_s)
+                message = self._receive(_POLL_S if stop is not None or is_cancelled else 1.0)
                 if message is None and (interrupt is not None or (stop is not None and stop.is_set())):
                     # Again each time: nothing else tells whether it has come.
                     self._write(Kind.CANCEL, number, b"")
@@ -159,11 +158,7 @@ class ServingMachine:
             if self._receiver.n_damage != n_damage:
                 raise self._fail("what the machine sent was damaged on the way")
             if message is None:
-                silent_s += wait_s
-                if silent_s > self.patience_s:
-                    raise self._fail(f"the machine has not said anything for {self.patience_s:.0f} s")
                 continue
-            silent_s = 0.0
             if message.kind == Kind.DAMAGED:
                 # Nothing was done for what came damaged; what came whole is not done twice.
                 n_again += 1
@@ -199,14 +194,14 @@ class ServingMachine:
 
     def _send(self, kind: Kind, payload: bytes) -> None:
         self._number += 1
+        self._silent_s = 0.0
         self._write(kind, self._number, payload)
 
     def _write(self, kind: Kind, number: int, payload: bytes) -> None:
         """Send a message; while it goes out, what comes in is taken, so that neither side waits for the other."""
         waiting = memoryview(b"".join(frame.encode() for frame in frames(kind, number, payload)))
-        silent_s = 0.0
         while waiting:
-            readable, writable, _ = select.select([self._socket], [self._socket], [], 1.0)
+            readable, writable = self._wait(1.0, "listened", [self._socket])
             if readable:
                 self._take()
             if writable:
@@ -216,21 +211,27 @@ class ServingMachine:
                     continue
                 except OSError:
                     raise self._fail("the machine has ended") from None
-            elif not readable:
-                silent_s += 1.0
-                if silent_s > self.patience_s:
-                    raise self._fail(f"the machine has not listened for {self.patience_s:.0f} s")
 
     def _receive(self, timeout_s: float) -> Message | None:
-        """The next message, if one comes in time."""
+        """The next message, if one is whole in time."""
         while (frame := self._receiver.pop()) is None:
-            if not select.select([self._socket], [], [], timeout_s)[0]:
+            if not self._wait(timeout_s, "said anything")[0]:
                 return None
             self._take()
         try:
             return self._inbox.take(frame)
         except ValueError as error:
             raise self._fail(str(error)) from None
+
+    def _wait(self, timeout_s: float, what: str, outgoing: Sequence[socket.socket] = ()) -> tuple[bool, bool]:
+        """Wait until the line can be read or written; give up when that has not come for as long as patience lasts."""
+        readable, writable, _ = select.select([self._socket], outgoing, [], timeout_s)
+        if not readable and not writable:
+            # What was waited, not what passed: while this process is stopped, so may the machine be.
+            self._silent_s += timeout_s
+            if self._silent_s > self.patience_s:
+                raise self._fail(f"the machine has not {what} for {self.patience_s:.0f} s")
+        return bool(readable), bool(writable)
 
     def _take(self) -> None:
         try:
@@ -239,6 +240,7 @@ class ServingMachine:
             data = b""
         if not data:
             raise self._fail("the machine has ended")
+        self._silent_s = 0.0
         self._receiver.push(data)
 
     def _fail(self, what: str) -> BareError:
