@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from axiom.engine import open_engine
 from axiom.gguf_file import GGUFFile
 from axiom.model_config import ModelConfig
+from axiom.opening import open_engine
 
 _native: Any = pytest.importorskip("axiom._native", reason="the extension is not built; `make test` builds it")
 # The kernel tables that this processor runs, best first.

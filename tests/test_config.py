@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from axiom.capacity import plan_capacity
-from axiom.engine import open_engine
 from axiom.errors import ContextLengthError, MemoryBudgetError, ModelFormatError, UnsupportedModelError
 from axiom.gguf_file import GGUFFile
 from axiom.hardware import CpuBudget, MemoryBudget, cpu_budget, memory_budget
 from axiom.model_config import ModelConfig
+from axiom.opening import open_engine
 from tests.models import write_random_model
 
 SMALL = {"n_layer": 1, "n_embd": 64, "n_ff": 96, "n_head": 4, "n_head_kv": 2, "fmt": "Q8_0", "n_vocab": 300}
@@ -323,9 +323,9 @@ def test_opening_an_engine_checks_its_arguments(write: Callable[..., Path]) -> N
 
 
 def test_vectors_in_16_bits_are_widened(tmp_path: Path) -> None:
-    from axiom.engine import engine_tensor
     from axiom.gguf_types import TensorFormat
     from axiom.model_config import TensorSpec
+    from axiom.tensor_source import tensor_source
 
     values = np.array([1.5, -2.25, 0.0, 3.0], dtype="<f4")
 
@@ -337,8 +337,8 @@ def test_vectors_in_16_bits_are_widened(tmp_path: Path) -> None:
 
     for name, format_ in (("f16", TensorFormat.F16), ("bf16", TensorFormat.BF16), ("f32", TensorFormat.F32)):
         spec = TensorSpec(name, format_, 1, 4, is_vector=True)
-        assert engine_tensor(File(), spec)[:4] == (name, "F32", 1, 4)  # type: ignore[arg-type]
-        assert np.array_equal(engine_tensor(File(), spec)[4].view("<f4"), values)  # type: ignore[arg-type]
+        assert tensor_source(File(), spec)[:4] == (name, "F32", 1, 4)  # type: ignore[arg-type]
+        assert np.array_equal(tensor_source(File(), spec)[4].view("<f4"), values)  # type: ignore[arg-type]
 
 
 # Hardware

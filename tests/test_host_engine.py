@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 from axiom import _native, errors
-from axiom.engine import Engine, open_engine
+from axiom.engine import Engine
 from axiom.gguf_file import GGUFFile
 from axiom.model_config import ModelConfig
+from axiom.opening import open_engine
 
 SMALL = {"n_embd": 64, "n_head": 4, "n_head_kv": 2, "n_ff": 96, "n_vocab": 300, "fmt": "Q8_0"}
 PROMPT = list(range(5, 45))
@@ -244,7 +245,7 @@ def test_memory_that_the_system_refuses(random_model: Callable[..., Path]) -> No
     code = """
 import resource, sys
 from axiom import errors
-from axiom.engine import open_engine
+from axiom.opening import open_engine
 from axiom.gguf_file import GGUFFile
 from axiom.model_config import ModelConfig
 gguf = GGUFFile(sys.argv[1])
@@ -351,7 +352,7 @@ def test_after_a_fork_the_engine_still_computes(random_model: Callable[..., Path
     code = """
 import os, sys
 import numpy as np
-from axiom.engine import open_engine
+from axiom.opening import open_engine
 from axiom.gguf_file import GGUFFile
 from axiom.model_config import ModelConfig
 gguf = GGUFFile(sys.argv[1])

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 import axiom
 from axiom.capacity import ROWS_STREAMED, plan_streamed
 from axiom.cli import inspect, pack, verify_image
-from axiom.engine import open_engine
+from axiom.engine import FIELDS
 from axiom.errors import AxiomError, MemoryBudgetError, ModelFormatError, PassStopped
 from axiom.image_file import HEADER_BYTES, ROOT_OFFSET, ImageFile, image_digest
 from axiom.model_config import ModelConfig
+from axiom.opening import open_engine
 from axiom.reference.image import blake3
-from axiom.telemetry import FIELDS
 from tests.backends import BACKENDS
 
 FORMATS = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"]

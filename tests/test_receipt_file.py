@@ -12,8 +12,9 @@ import pytest
 
 import axiom
 import axiom.receipt
-from axiom.receipt import Receipt, verify
+from axiom.receipt import Receipt
 from axiom.runtime import Runtime
+from axiom.verification import verify
 from tests.backends import BACKENDS
 
 MODEL = {

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from axiom.engine import open_engine
+from axiom.engine import FIELDS
 from axiom.errors import ContextLengthError, MemoryBudgetError, ModelFormatError, NumericError
 from axiom.gguf_file import GGUFFile
 from axiom.model_config import ModelConfig
+from axiom.opening import open_engine
 from axiom.reference import Engine
-from axiom.telemetry import FIELDS
 
 SMALL = {"n_embd": 64, "n_head": 4, "n_head_kv": 2, "n_ff": 96, "n_vocab": 300, "fmt": "Q8_0"}
 PROMPT = [int(t) for t in np.random.default_rng(11).integers(0, 300, 290)]

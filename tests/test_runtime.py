@@ -404,7 +404,7 @@ def test_logits_are_the_same_in_chunks_and_at_once(runtime: Runtime, monkeypatch
     whole = runtime.logits(tokens)
     assert whole.dtype == np.float32
     assert whole.shape == (70, 400)
-    monkeypatch.setattr("axiom.runtime.CHUNK_TOKENS", 7)
+    monkeypatch.setattr("axiom.loaded_model.CHUNK_TOKENS", 7)
     assert np.array_equal(runtime.logits(tokens), whole)
     assert np.array_equal(np.array(list(runtime.iter_logits(tokens, first_row=30))), whole[30:])
     assert runtime.logits([]).shape == (0, 400)

@@ -11,8 +11,9 @@ from click.testing import CliRunner
 
 import axiom
 from axiom.cli import plot, run
+from axiom.engine import FIELDS
 from axiom.runtime import Runtime
-from axiom.telemetry import FIELDS, TelemetryFile, read_telemetry
+from axiom.telemetry import TelemetryFile, read_telemetry
 from tests.backends import ENGINES
 
 N_LAYER = 3

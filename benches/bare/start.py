@@ -9,7 +9,7 @@ from pathlib import Path
 
 from axiom.bare.qemu import Machine, accelerator, command
 from axiom.image_writer import pack
-from axiom.runtime import default_model_path
+from axiom.model_file import default_model_path
 from benches.bare.guest import OPTIONS, spread
 
 

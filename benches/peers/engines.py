@@ -16,9 +16,10 @@ from typing import Protocol
 
 import numpy as np
 
-from axiom.engine import Backend, open_engine
+from axiom.body import Backend
 from axiom.gguf_file import GGUFFile
 from axiom.model_config import KVFormat, ModelConfig
+from axiom.opening import open_engine
 from benches.peers.ik_llama import IkLlama
 from benches.peers.openvino_genai import OpenVinoGenAI
 

@@ -1,8 +1,7 @@
 //! What a story needs of a model's metadata: its tokenizer, and how long its texts may be.
 
 use axiom_core::error::Error;
-use axiom_core::text::special::ROLES;
-use axiom_core::text::vocab::{KEY_MERGES, KEY_SCORES, KEY_TOKENS, KEY_TYPES, Strings};
+use axiom_core::text::source::{KEY_MERGES, KEY_SCORES, KEY_TOKENS, KEY_TYPES, ROLES, Strings};
 use axiom_core::text::{Tokenizer, VocabSource};
 use bare::metadata::Metadata;
 

@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from axiom.image_file import ImageFile
     from axiom.image_writer import pack
     from axiom.model_config import ModelConfig
-    from axiom.receipt import Receipt, Verification, verify
+    from axiom.receipt import Receipt
     from axiom.runtime import Runtime
     from axiom.sampling import Sampling
     from axiom.session import Session
     from axiom.stream import Stream
     from axiom.tokenizer import Tokenizer
+    from axiom.verification import Verification, verify
 
     __version__: str
 
@@ -58,9 +59,9 @@ _HOMES = {
     "Tokenizer": "tokenizer",
     "UnsupportedModelError": "errors",
     "Usage": "completion",
-    "Verification": "receipt",
+    "Verification": "verification",
     "pack": "image_writer",
-    "verify": "receipt",
+    "verify": "verification",
 }
 
 __all__ = [

@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from axiom.engine import Engine, StopFlag
 from axiom.errors import AxiomError
 
-if TYPE_CHECKING:
-    from axiom.engine import Engine
-
-__all__ = ["Backend", "Body", "ReceiptChain", "Sampler", "StopFlag", "TextDecoder", "host_backend", "load_body"]
+__all__ = ["Backend", "Body", "ReceiptChain", "Sampler", "TextDecoder", "host_backend", "load_body"]
 
 Backend = Literal["native", "reference", "bare"]
 
@@ -51,18 +49,6 @@ class ReceiptChain(Protocol):
 
     def digest(self) -> bytes:
         """Return the digest so far."""
-        ...
-
-
-class StopFlag(Protocol):
-    """Asks a pass to stop at the next layer boundary: when it is set, or after the time that it was made for."""
-
-    def set(self) -> None:
-        """Stop now. May be called from any thread."""
-        ...
-
-    def is_set(self) -> bool:
-        """Return whether it has been set, or its time is over."""
         ...
 
 
@@ -101,12 +87,17 @@ def load_body(backend: Backend) -> Body:
         # The machine computes logits; choosing among them is done here, by whichever body is here.
         return replace(load_body(host_backend(backend)), engine=BareEngine)
     if backend == "reference":
-        from axiom.reference.engine import Engine
-        from axiom.reference.receipt import ReceiptChain
-        from axiom.reference.sample import Sampler
-        from axiom.reference.stop_flag import StopFlag
+        from axiom.reference.engine import Engine as ReferenceEngine
+        from axiom.reference.receipt import ReceiptChain as ReferenceChain
+        from axiom.reference.sample import Sampler as ReferenceSampler
+        from axiom.reference.stop_flag import StopFlag as ReferenceStopFlag
 
-        return Body(engine=Engine, sampler=Sampler, receipt_chain=ReceiptChain, stop_flag=StopFlag)
+        return Body(
+            engine=ReferenceEngine,
+            sampler=ReferenceSampler,
+            receipt_chain=ReferenceChain,
+            stop_flag=ReferenceStopFlag,
+        )
     raise ValueError(f"backend: expected 'native', 'reference' or 'bare', got {backend!r}")
 
 

@@ -18,8 +18,9 @@ from collections.abc import Callable, Generator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from axiom.body import Sampler, StopFlag, TextDecoder
+from axiom.body import Sampler, TextDecoder
 from axiom.completion import Completion, FinishReason, Timings, TokenLogprob, Usage
+from axiom.engine import StopFlag
 from axiom.errors import PassStopped
 from axiom.receipt import ReceiptRecorder
 from axiom.request import Request

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from axiom.body import Backend
-from axiom.engine import engine_tensor
 from axiom.gguf_file import GGUFFile
 from axiom.image_file import (
     CONFIG,
@@ -27,6 +26,7 @@ from axiom.image_file import (
 )
 from axiom.model_config import ModelConfig, TensorSpec
 from axiom.reference.image import EXTENT_ALIGN, Layout, model_layout
+from axiom.tensor_source import tensor_source
 
 __all__ = ["pack"]
 
@@ -86,7 +86,7 @@ def _packed_extent(
     packed = np.zeros(n_bytes, np.uint8)
     for at in layout.tensors:
         if at.extent == extent:
-            _, form, rows, cols, stored = engine_tensor(gguf, at.spec)
+            _, form, rows, cols, stored = tensor_source(gguf, at.spec)
             room = packed[at.offset : at.offset + at.n_bytes]
             if at.spec.is_vector:
                 room[:] = stored

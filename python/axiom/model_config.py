@@ -89,7 +89,7 @@ class ModelConfig:
     qk_norm: bool
     sliding_window: int | None
     """Positions that attention sees, if fewer than `n_ctx_train`. The engine computes full attention, which is the
-    same up to this many positions; `axiom.engine` refuses a longer context."""
+    same up to this many positions; `axiom.capacity` refuses a longer context."""
     tensors: tuple[TensorSpec, ...]
     """Every tensor that the forward pass reads: embedding, layers from the first to the last, norm, head."""
 

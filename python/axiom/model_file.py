@@ -9,7 +9,7 @@ from typing import TypeAlias
 from axiom.gguf_file import GGUFFile
 from axiom.image_file import MAGIC, ImageFile
 
-__all__ = ["ModelFile", "open_model"]
+__all__ = ["ModelFile", "default_model_path", "open_model"]
 
 ModelFile: TypeAlias = GGUFFile | ImageFile
 
@@ -19,3 +19,12 @@ def open_model(path: str | os.PathLike[str]) -> ModelFile:
     with Path(path).open("rb") as file:
         is_image = file.read(len(MAGIC)) == MAGIC
     return ImageFile(path) if is_image else GGUFFile(path)
+
+
+def default_model_path() -> Path:
+    """Return the path of the model that comes with the package."""
+    folder = Path(__file__).parent / "models"
+    found = sorted(folder.glob("*.gguf"))
+    if not found:
+        raise FileNotFoundError(f"no model in {folder}: this installation lacks the default model; give a .gguf file")
+    return found[0]

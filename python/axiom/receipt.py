@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +21,7 @@ from axiom.body import Body, ReceiptChain
 from axiom.files import write_whole
 from axiom.sampling import Sampling
 
-if TYPE_CHECKING:
-    from axiom.runtime import Runtime
-
-__all__ = ["CONTRACT", "FORMAT", "Receipt", "ReceiptRecorder", "Verification", "verify"]
+__all__ = ["CONTRACT", "FORMAT", "Receipt", "ReceiptRecorder", "begin_chain"]
 
 FORMAT = "axiom-receipt-1"
 CONTRACT = "axiom-arithmetic-1"
@@ -103,7 +100,7 @@ class ReceiptRecorder:
     def __init__(self, receipt: Receipt, body: Body, n_vocab: int):
         """Begin the chain of `receipt`, which has no output yet."""
         self._receipt = receipt
-        self._chain = _chain(receipt, body, n_vocab)
+        self._chain = begin_chain(receipt, body, n_vocab)
         self._output: list[int] = []
         self._links: list[str] = []
 
@@ -126,57 +123,8 @@ class ReceiptRecorder:
         )
 
 
-@dataclass(frozen=True)
-class Verification:
-    """The outcome of making a text again."""
-
-    equal: bool
-    n_tokens: int
-    """Output tokens that were found equal, in their logits and in the choice."""
-    difference: str | None
-    """What differs first, in words, or None."""
-
-    def __bool__(self) -> bool:
-        """Return whether everything was equal."""
-        return self.equal
-
-
-def verify(receipt: Receipt, runtime: Runtime, on_progress: Callable[[int, int], None] | None = None) -> Verification:
-    """Compute again what `receipt` describes, and compare every choice and the bits of every logit.
-
-    `runtime` must hold the receipt's model, with the same cache format; its body, kernels and threads may be any.
-    """
-    if receipt.contract != runtime.contract:
-        return Verification(False, 0, f"the receipt is of {receipt.contract!r}, this runtime of {runtime.contract!r}")
-    if receipt.model_sha256 != runtime.model_sha256(on_progress):
-        return Verification(
-            False,
-            0,
-            f"the receipt is of a model with SHA-256 {receipt.model_sha256}, this one has {runtime.model_sha256()}",
-        )
-    n_vocab = runtime.config.n_vocab
-    for name, tokens in (("prompt", receipt.prompt), ("output", receipt.output)):
-        wrong = [token for token in tokens if token >= n_vocab]
-        if wrong:
-            return Verification(False, 0, f"{name} has token {wrong[0]}, but the model's tokens are 0 to {n_vocab - 1}")
-    chain = _chain(receipt, runtime.body, n_vocab)
-    sampler = runtime.body.sampler(n_vocab, **receipt.sampling.as_dict())
-    history = [*receipt.prompt, *receipt.output]
-    n_prompt = len(receipt.prompt)
-    rows = runtime.iter_logits(history[:-1], first_row=n_prompt - 1, on_progress=on_progress)
-    for i, logits in enumerate(rows):
-        position = n_prompt + i
-        token = sampler.sample(logits, history[:position], position)
-        if token != history[position]:
-            return Verification(
-                False, i, f"output token {i}: the receipt has {history[position]}, this run chose {token}"
-            )
-        if chain.update(position, token, logits).hex() != receipt.links[i]:
-            return Verification(False, i, f"output token {i}: the logits before it differ in their bits")
-    return Verification(True, len(receipt.output), None)
-
-
-def _chain(receipt: Receipt, body: Body, n_vocab: int) -> ReceiptChain:
+def begin_chain(receipt: Receipt, body: Body, n_vocab: int) -> ReceiptChain:
+    """Return the chain of `receipt` before its first output token."""
     sampling = body.sampler(n_vocab, **receipt.sampling.as_dict()).canonical_bytes()
     return body.receipt_chain(receipt.contract, bytes.fromhex(receipt.model_sha256), receipt.prompt, sampling)
 

@@ -15,14 +15,13 @@ import numpy.typing as npt
 from axiom.completion import Completion
 from axiom.errors import ContextLengthError
 from axiom.generation import CHUNK_TOKENS, Generation
+from axiom.loaded_model import LoadedModel
 from axiom.request import GenerateOptions, checked_tokens
 from axiom.session_file import read_session_file, write_session_file
 from axiom.stream import Stream
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-    from axiom.runtime import Runtime
 
 __all__ = ["Session"]
 
@@ -33,11 +32,11 @@ class Session:
     A session is used by one thread at a time; different sessions may be used by different threads.
     """
 
-    def __init__(self, runtime: Runtime, seq: int | None = None, tokens: Sequence[int] = ()):
+    def __init__(self, model: LoadedModel, seq: int | None = None, tokens: Sequence[int] = ()):
         """Hold sequence `seq`, which has computed `tokens`; without one, open an empty sequence."""
-        self._runtime = runtime
+        self._model = model
         if seq is None:
-            seq = runtime.engine.open_sequence(held=True)
+            seq = model.engine.open_sequence(held=True)
         assert seq is not None
         self._seq: int | None = seq
         self._tokens = list(tokens)
@@ -60,7 +59,7 @@ class Session:
     @property
     def text(self) -> str:
         """The text of the tokens so far."""
-        return self._runtime.tokenizer.decode(self._tokens)
+        return self._model.tokenizer.decode(self._tokens)
 
     @property
     def telemetry(self) -> dict[str, Any]:
@@ -68,8 +67,8 @@ class Session:
         return {
             "n_tokens": len(self._tokens),
             "n_computed": self._n_computed,
-            "n_ctx": self._runtime.n_ctx,
-            "engine": self._runtime.telemetry,
+            "n_ctx": self._model.n_ctx,
+            "engine": self._model.telemetry,
         }
 
     def append(self, prompt: str | Sequence[int], *, parse_special: bool = False) -> int:
@@ -79,7 +78,7 @@ class Session:
         `ContextLengthError`, and leaves the session as it was, if they do not fit.
         """
         with self._in_use():
-            new = self._runtime.prompt_tokens(prompt, add_special=not self._tokens, parse_special=parse_special)
+            new = self._model.prompt_tokens(prompt, add_special=not self._tokens, parse_special=parse_special)
             self._check_room(len(self._tokens) + len(new))
             n_before = len(self._tokens)
             self._tokens += new
@@ -96,7 +95,7 @@ class Session:
         This is how a chat goes on: the whole conversation is rendered anew, and what is the same stays.
         """
         with self._in_use():
-            wanted = checked_tokens(tokens, self._runtime.config.n_vocab, "tokens")
+            wanted = checked_tokens(tokens, self._model.config.n_vocab, "tokens")
             self._check_room(len(wanted))
             pairs = zip(self._tokens, wanted, strict=False)
             n_same = next(
@@ -117,8 +116,8 @@ class Session:
         """Return a second session with the same tokens; each goes its own way from here."""
         with self._in_use():
             seq = self._sequence()
-            fork = self._runtime.engine.open_sequence(lambda engine: engine.seq_fork(seq), held=True)
-            twin = Session(self._runtime, fork, self._tokens)
+            fork = self._model.engine.open_sequence(lambda engine: engine.seq_fork(seq), held=True)
+            twin = Session(self._model, fork, self._tokens)
             twin._n_computed, twin._logits = self._n_computed, self._logits
             return twin
 
@@ -136,20 +135,20 @@ class Session:
             seq = self._sequence()
             history = list(self._tokens)
             if len(prompt) or not history:
-                history += self._runtime.prompt_tokens(prompt, add_special=not history)
+                history += self._model.prompt_tokens(prompt, add_special=not history)
             if not history:
                 raise ValueError("the session is empty and so is the prompt; append a text first")
             self._check_room(len(history) + 1)
-            request = self._runtime.checked_request(options)
+            request = self._model.checked_request(options)
             if self._n_computed == len(history) and self._logits is None:
                 # Logits are not kept in a file or over a rewind: the last token is computed again for them.
                 self._rewind_engine(len(history) - 1)
-            generation = self._runtime.new_generation(
+            generation = self._model.new_generation(
                 request, history=history, pending=history[self._n_computed :], logits=self._logits, seq=seq
             )
             if generation.pending:
                 generation.logits = None
-            pieces = self._runtime.run([generation], options.get("on_progress"))
+            pieces = self._model.run([generation], options.get("on_progress"))
             stream = Stream(generation, pieces, self._end_stream)
             self._stream = weakref.ref(stream)
             return stream
@@ -162,30 +161,30 @@ class Session:
         with self._in_use():
             self._compute()
             seq = self._sequence()
-            state = self._runtime.engine.call(lambda engine: engine.seq_save(seq))
-            write_session_file(path, self._runtime.gguf.header_digest(), self._tokens, state)
+            state = self._model.engine.call(lambda engine: engine.seq_save(seq))
+            write_session_file(path, self._model.gguf.header_digest(), self._tokens, state)
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Put the session of a file in place of this one. Raises `ValueError` if it is damaged or of another model."""
         with self._in_use():
-            loaded = self._runtime.load_session(path)
+            loaded = Session.from_file(self._model, path)
             old, self._seq, loaded._seq = self._seq, loaded._seq, None
             self._tokens, self._n_computed, self._logits = loaded._tokens, loaded._n_computed, None
             if old is not None:
-                self._runtime.engine.close_sequence(old)
+                self._model.engine.close_sequence(old)
 
     @classmethod
-    def from_file(cls, runtime: Runtime, path: str | os.PathLike[str]) -> Session:
+    def from_file(cls, model: LoadedModel, path: str | os.PathLike[str]) -> Session:
         """Open a new session from a file. Raises `ValueError` if it is damaged or of another model."""
-        tokens, state = read_session_file(path, runtime.gguf.header_digest())
-        checked_tokens(tokens, runtime.config.n_vocab, f"{os.fspath(path)}: tokens")
-        seq = runtime.engine.open_sequence(lambda engine: engine.seq_load(state), held=True)
+        tokens, state = read_session_file(path, model.gguf.header_digest())
+        checked_tokens(tokens, model.config.n_vocab, f"{os.fspath(path)}: tokens")
+        seq = model.engine.open_sequence(lambda engine: engine.seq_load(state), held=True)
         assert seq is not None
-        n_pos = runtime.engine.call(lambda engine: engine.seq_len(seq))
+        n_pos = model.engine.call(lambda engine: engine.seq_len(seq))
         if n_pos != len(tokens):
-            runtime.engine.close_sequence(seq)
+            model.engine.close_sequence(seq)
             raise ValueError(f"{os.fspath(path)}: expected the state of {len(tokens)} tokens, got one of {n_pos}")
-        return cls(runtime, seq, tokens)
+        return cls(model, seq, tokens)
 
     def close(self) -> None:
         """End a stream that is under way, and free the sequence. Closing twice does nothing."""
@@ -195,7 +194,7 @@ class Session:
         self._acquire()
         try:
             if self._seq is not None:
-                self._runtime.engine.close_sequence(self._seq)
+                self._model.engine.close_sequence(self._seq)
                 self._seq = None
         finally:
             self._busy.release()
@@ -214,7 +213,7 @@ class Session:
         """Free the sequence of a session that nobody closed."""
         seq = getattr(self, "_seq", None)
         if seq is not None:
-            self._runtime.engine.close_sequence(seq)
+            self._model.engine.close_sequence(seq)
 
     def _sequence(self) -> int:
         if self._seq is None:
@@ -231,7 +230,7 @@ class Session:
         return _InUse(self)
 
     def _check_room(self, n_tokens: int) -> None:
-        n_ctx = self._runtime.n_ctx
+        n_ctx = self._model.n_ctx
         if n_tokens > n_ctx:
             raise ContextLengthError(
                 f"the session would have {n_tokens} tokens, but the context has {n_ctx} positions; "
@@ -243,7 +242,7 @@ class Session:
         while self._n_computed < len(self._tokens):
             chunk = self._tokens[self._n_computed : self._n_computed + CHUNK_TOKENS]
             last = self._n_computed + len(chunk) == len(self._tokens)
-            rows = self._runtime.engine.forward([self._sequence()], [chunk], "last" if last else "none")
+            rows = self._model.engine.forward([self._sequence()], [chunk], "last" if last else "none")
             self._n_computed += len(chunk)
             self._logits = rows[0] if last else None
 
@@ -256,16 +255,16 @@ class Session:
 
     def _rewind_engine(self, n_pos: int) -> None:
         seq = self._sequence()
-        self._runtime.engine.call(lambda engine: engine.seq_rewind(seq, n_pos))
+        self._model.engine.call(lambda engine: engine.seq_rewind(seq, n_pos))
         self._n_computed = n_pos
 
     def _end_stream(self, generation: Generation) -> None:
         """Take over what a generation chose, however it ended: the engine knows how far it got."""
         try:
-            if self._seq is not None and not self._runtime.engine.closed:
+            if self._seq is not None and not self._model.engine.closed:
                 seq = self._seq
                 self._tokens = list(generation.history)
-                self._n_computed = self._runtime.engine.call(lambda engine: engine.seq_len(seq))
+                self._n_computed = self._model.engine.call(lambda engine: engine.seq_len(seq))
                 self._logits = None
         finally:
             self._busy.release()

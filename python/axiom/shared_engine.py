@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from axiom.body import StopFlag
-from axiom.engine import Engine, LogitRows
+from axiom.engine import Engine, LogitRows, StopFlag
 from axiom.errors import MemoryBudgetError
 
 __all__ = ["SharedEngine"]

@@ -12,42 +12,22 @@ import csv
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from axiom.runtime import Runtime
+from axiom.engine import FIELDS
+from axiom.loaded_model import LoadedModel
 
 __all__ = ["FIELDS", "TelemetryFile", "read_telemetry"]
 
-FIELDS = (
-    "pass",
-    "layer",
-    "n_token",
-    "start_us",
-    "stream_us",
-    "rms_us",
-    "attn_us",
-    "ffn_proj_us",
-    "ffn_act_us",
-    "ffn_down_us",
-    "output_us",
-    "layer_us",
-    "load_start_us",
-    "load_end_us",
-    "bytes_read",
-    "n_deferred",
-)
-
 
 class TelemetryFile:
-    """Writes the records of a runtime to a CSV file as they come. Use it as a context manager."""
+    """Writes the records of a model to a CSV file as they come. Use it as a context manager."""
 
-    def __init__(self, path: str | os.PathLike[str], runtime: Runtime):
+    def __init__(self, path: str | os.PathLike[str], model: LoadedModel):
         """Open the file, and forget the records of before."""
-        self._take: Callable[[], tuple[npt.NDArray[np.uint64], int]] = runtime.engine.take_records
+        self._take: Callable[[], tuple[npt.NDArray[np.uint64], int]] = model.engine.take_records
         self._take()
         self._file = open(path, "w", encoding="utf-8", newline="")  # noqa: SIM115  # closed by __exit__
         self._writer = csv.writer(self._file, lineterminator="\n")

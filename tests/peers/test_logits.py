@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from axiom.engine import open_engine
 from axiom.gguf_file import GGUFFile
 from axiom.model_config import ModelConfig
+from axiom.opening import open_engine
 from tests.blocks import FORMATS
 from tests.models import ARCHITECTURES
 from tests.peers.oracle import BACKEND, cosines, llama_logits, mean_log_likelihood, rms, top_margin, write_float_twin

@@ -3,8 +3,7 @@
 use crate::error::to_py;
 use crate::metadata::{self, StringsBuffer};
 use axiom_core::error::Error;
-use axiom_core::text::special::ROLES;
-use axiom_core::text::vocab::{KEY_MERGES, KEY_SCORES, KEY_TOKENS, KEY_TYPES};
+use axiom_core::text::source::{KEY_MERGES, KEY_SCORES, KEY_TOKENS, KEY_TYPES, ROLES};
 use axiom_core::text::{self, VocabSource};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;

@@ -18,10 +18,8 @@ from axiom.bare.protocol import Kind, Reader
 from axiom.bare.qemu import Disk, Machine, accelerator
 from axiom.bare.serving import ServingMachine
 from axiom.batch import check_out, checked_counts, checked_tokens_of
-from axiom.body import StopFlag
-from axiom.engine import LogitRows
+from axiom.engine import FIELDS, LogitRows, StopFlag
 from axiom.errors import PassStopped
-from axiom.telemetry import FIELDS
 
 __all__ = ["Engine"]
 

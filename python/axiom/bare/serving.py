@@ -21,7 +21,7 @@ from typing import NamedTuple
 from axiom.bare.kernel import BareError, Status
 from axiom.bare.protocol import VERSION, ErrorClass, Inbox, Kind, Message, Reader, Receiver, frames
 from axiom.bare.qemu import Machine, command
-from axiom.body import StopFlag
+from axiom.engine import StopFlag
 from axiom.errors import (
     ContextLengthError,
     MemoryBudgetError,

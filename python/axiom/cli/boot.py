@@ -57,7 +57,7 @@ def command(image: str | None, **options: Any) -> None:
     """
     from axiom.bare import disk_image, qemu
     from axiom.bare.kernel import Status
-    from axiom.runtime import default_model_path
+    from axiom.model_file import default_model_path
 
     path = Path(image) if image is not None else default_model_path()
     words = kernel_options(options)

@@ -91,7 +91,7 @@ def _extension(problems: list[str]) -> dict[str, Any]:
 
 
 def _default_model(problems: list[str]) -> str | None:
-    from axiom.runtime import default_model_path
+    from axiom.model_file import default_model_path
 
     try:
         return str(default_model_path())

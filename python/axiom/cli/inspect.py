@@ -44,8 +44,7 @@ def command(
     stay in memory, what would be read from the disk for each token, and how fast that can be.
     """
     from axiom.chat import chosen_template
-    from axiom.model_file import open_model
-    from axiom.runtime import default_model_path
+    from axiom.model_file import default_model_path, open_model
 
     gguf = open_model(model or default_model_path())
     if template:

@@ -66,7 +66,7 @@ def _draw(records: npt.NDArray[np.int64], first: int, last: int, name: str) -> A
     import numpy as np
     from matplotlib.figure import Figure
 
-    from axiom.telemetry import FIELDS
+    from axiom.engine import FIELDS
 
     column = {field: records[:, i] for i, field in enumerate(FIELDS)}
     # Passes by their order in the file: an engine may have computed others before.

@@ -8,8 +8,9 @@
 
 use super::byte_level;
 use super::merge::{Join, Merger, NONE};
+use super::source::{KEY_MERGES, Strings, quoted};
 use super::table::PairTable;
-use super::vocab::{KEY_MERGES, Strings, Vocab, quoted};
+use super::vocab::Vocab;
 use crate::error::Error;
 use alloc::{borrow::Cow, string::String, vec::Vec};
 

@@ -7,7 +7,7 @@
 //! 3. `bpe` or `spm` joins the characters of each word into tokens, both by the one loop in `merge`;
 //! 4. `decode` goes the other way, token by token, and never emits a broken character.
 //!
-//! `vocab` is the checked table of tokens that all of them read, `unicode` the character classes of one pinned Unicode
+//! `source` is what a file claims, `vocab` the checked table of tokens that all of them read, `unicode` the character classes of one pinned Unicode
 //! version. Nothing here recurses, and no step takes more than O(n log n) in the length of the text.
 
 pub mod bpe;
@@ -15,6 +15,7 @@ pub mod byte_level;
 pub mod decode;
 mod merge;
 pub mod pretokenize;
+pub mod source;
 pub mod special;
 pub mod spm;
 mod table;
@@ -24,6 +25,7 @@ mod unicode_tables;
 pub mod vocab;
 
 pub use decode::{TextDecoder, Utf8Decoder};
+pub use source::{Strings, VocabSource};
 pub use tokenizer::Tokenizer;
 pub use unicode_tables::UNICODE_VERSION;
-pub use vocab::{Kind, Strings, Vocab, VocabSource};
+pub use vocab::{Kind, Vocab};

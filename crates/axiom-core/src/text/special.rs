@@ -4,24 +4,11 @@
 //! the lists are those that llama.cpp recognises (`llama-vocab.cpp`), so that a model ends its turn in both alike. A token
 //! in such a list counts as a control token, whatever the file calls it, unless merges make it of ordinary letters.
 
+use super::source::{ROLES, VocabSource};
 use super::unicode::{SPACE, class};
-use super::vocab::{Kind, Vocab, VocabSource};
+use super::vocab::{Kind, Vocab};
 use crate::error::Error;
 use alloc::{format, vec::Vec};
-
-/// The roles that a file gives by id, as metadata keys.
-pub const ROLES: [&str; 10] = [
-    "tokenizer.ggml.bos_token_id",
-    "tokenizer.ggml.eos_token_id",
-    "tokenizer.ggml.eot_token_id",
-    "tokenizer.ggml.eom_token_id",
-    "tokenizer.ggml.unknown_token_id",
-    "tokenizer.ggml.seperator_token_id",
-    "tokenizer.ggml.padding_token_id",
-    "tokenizer.ggml.fim_pad_token_id",
-    "tokenizer.ggml.fim_rep_token_id",
-    "tokenizer.ggml.fim_sep_token_id",
-];
 
 // Where the texts of a role are several, the first that the vocabulary has is taken.
 const EOT_TEXTS: [&str; 11] = [

@@ -8,12 +8,10 @@
 //! normalisation maps of SentencePiece models, which models of this kind do not use.
 
 use super::merge::{Join, Merger, NONE};
-use super::vocab::{KEY_SCORES, Kind, Vocab, check_length};
+use super::source::{KEY_SCORES, check_length};
+use super::vocab::{Kind, Vocab};
 use crate::error::Error;
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
-
-/// U+2581, which stands for a space, in UTF-8.
-pub const ESCAPED_SPACE: &[u8] = "\u{2581}".as_bytes();
 
 /// What the algorithm needs beside the vocabulary.
 #[derive(Debug)]

@@ -4,9 +4,10 @@ use super::bpe::Bpe;
 use super::decode::TextDecoder;
 use super::merge::Merger;
 use super::pretokenize::{self, PreTokenizer};
+use super::source::VocabSource;
 use super::special::{Matcher, Part, SpecialIds};
-use super::spm::{ESCAPED_SPACE, Spm};
-use super::vocab::{Algorithm, Vocab, VocabSource};
+use super::spm::Spm;
+use super::vocab::{Algorithm, ESCAPED_SPACE, Vocab};
 use crate::error::Error;
 use alloc::{borrow::Cow, string::String, vec::Vec};
 

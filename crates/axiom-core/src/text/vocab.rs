@@ -7,105 +7,16 @@
 //! to nothing, and no text is ever encoded to it.
 
 use super::byte_level;
+use super::source::{KEY_TOKENS, KEY_TYPES, VocabSource, check_length, quoted};
 use super::table::{Insertion, WordTable};
 use crate::error::Error;
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
 
-/// Key of the token texts.
-pub const KEY_TOKENS: &str = "tokenizer.ggml.tokens";
-/// Key of the kinds of tokens.
-pub const KEY_TYPES: &str = "tokenizer.ggml.token_type";
-/// Key of the scores.
-pub const KEY_SCORES: &str = "tokenizer.ggml.scores";
-/// Key of the merges.
-pub const KEY_MERGES: &str = "tokenizer.ggml.merges";
+/// U+2581, which stands for a space, in UTF-8.
+pub const ESCAPED_SPACE: &[u8] = "\u{2581}".as_bytes();
 
 /// More tokens than any model has; an id then fits 24 bits.
 const MAX_TOKENS: usize = 1 << 24;
-
-/// An array of byte strings inside one buffer, as a model file holds them.
-#[derive(Clone, Copy, Debug)]
-pub struct Strings<'a> {
-    raw: &'a [u8],
-    starts: &'a [i64],
-    lengths: &'a [i64],
-}
-
-impl<'a> Strings<'a> {
-    /// Check that every string lies inside `raw`; string `i` is `lengths[i]` bytes from `starts[i]`.
-    pub fn new(key: &'static str, raw: &'a [u8], starts: &'a [i64], lengths: &'a [i64]) -> Result<Self, Error> {
-        if starts.len() != lengths.len() {
-            let expected = format!("as many lengths as starts, {}", starts.len());
-            return Err(Error::Metadata {
-                key,
-                index: None,
-                expected: expected.into(),
-                got: format!("{}", lengths.len()),
-            });
-        }
-        for (index, (&start, &length)) in starts.iter().zip(lengths).enumerate() {
-            let inside =
-                start >= 0 && length >= 0 && start.checked_add(length).is_some_and(|end| end <= raw.len() as i64);
-            if !inside {
-                return Err(Error::Metadata {
-                    key,
-                    index: Some(index),
-                    expected: format!("a string inside {} bytes", raw.len()).into(),
-                    got: format!("{length} bytes from {start}"),
-                });
-            }
-        }
-        Ok(Strings { raw, starts, lengths })
-    }
-
-    /// Number of strings.
-    pub fn len(&self) -> usize {
-        self.starts.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.starts.is_empty()
-    }
-
-    /// String `index`; panics if there is none.
-    pub fn get(&self, index: usize) -> &'a [u8] {
-        let start = self.starts[index] as usize;
-        &self.raw[start..start + self.lengths[index] as usize]
-    }
-
-    /// All of them, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + '_ {
-        (0..self.len()).map(|index| self.get(index))
-    }
-}
-
-/// What a model file says about its tokenizer, unchecked. Absent keys are `None`.
-#[derive(Clone, Copy, Debug)]
-pub struct VocabSource<'a> {
-    /// `tokenizer.ggml.model`
-    pub model: &'a str,
-    /// `tokenizer.ggml.pre`
-    pub pre: Option<&'a str>,
-    /// `general.name`, by which the Phi-3 models are known.
-    pub name: Option<&'a str>,
-    /// `tokenizer.ggml.tokens`
-    pub tokens: Strings<'a>,
-    /// `tokenizer.ggml.token_type`
-    pub types: Option<&'a [i64]>,
-    /// `tokenizer.ggml.scores`
-    pub scores: Option<&'a [f32]>,
-    /// `tokenizer.ggml.merges`
-    pub merges: Option<Strings<'a>>,
-    /// The ids of the roles, in the order of `special::ROLES`.
-    pub ids: [Option<i64>; super::special::ROLES.len()],
-    /// `tokenizer.ggml.add_bos_token`
-    pub add_bos: Option<bool>,
-    /// `tokenizer.ggml.add_eos_token`
-    pub add_eos: Option<bool>,
-    /// `tokenizer.ggml.add_space_prefix`
-    pub add_space_prefix: Option<bool>,
-}
 
 /// The algorithm that a vocabulary was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -337,28 +248,6 @@ fn checked_kinds(types: Option<&[i64]>, n: usize) -> Result<Vec<Kind>, Error> {
     types.iter().enumerate().map(kind_of).collect()
 }
 
-/// That an array has one entry for each token.
-pub(super) fn check_length(key: &'static str, got: usize, n_vocab: usize) -> Result<(), Error> {
-    if got == n_vocab {
-        return Ok(());
-    }
-    let expected = format!("{n_vocab} entries, one for each token").into();
-    Err(Error::Metadata { key, index: None, expected, got: format!("{got}") })
-}
-
-/// Bytes from a file as they are shown in a message: the beginning, quoted, what is not printable ASCII escaped.
-pub(super) fn quoted(bytes: &[u8]) -> String {
-    let mut shown = String::from("\"");
-    for &byte in bytes.iter().take(40) {
-        match byte {
-            b'"' | b'\\' | 0..0x20 | 0x7F.. => shown.push_str(&format!("\\x{byte:02x}")),
-            _ => shown.push(char::from(byte)),
-        }
-    }
-    shown.push_str(if bytes.len() > 40 { "\"…" } else { "\"" });
-    shown
-}
-
 /// The byte that `<0x0A>` names.
 fn byte_of_text(text: &[u8]) -> Option<u8> {
     let [b'<', b'0', b'x', high, low, b'>'] = text else {
@@ -373,7 +262,7 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((&first, after)) = rest.split_first() {
-        if let Some(after) = rest.strip_prefix(super::spm::ESCAPED_SPACE) {
+        if let Some(after) = rest.strip_prefix(ESCAPED_SPACE) {
             bytes.push(b' ');
             rest = after;
         } else {

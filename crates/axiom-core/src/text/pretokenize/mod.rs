@@ -14,8 +14,8 @@ mod o200k;
 mod scan;
 
 use crate::error::Error;
+use crate::text::source::quoted;
 use crate::text::unicode::{LETTER, MARK};
-use crate::text::vocab::quoted;
 use alloc::{format, string::String, vec::Vec};
 
 /// The first match at or after a place: where it starts and ends.
