@@ -15,8 +15,8 @@ pub struct Block {
     pub m: f32,
     /// Sums of the first and the last 16 of `q`: together four bytes, which go into a lane as they are.
     pub s: [i16; 2],
-    /// Sum of all of `q`.
-    pub sum: i32,
+    /// Eight times the sum of all of `q`: what a zero of 8 takes off a product.
+    pub eight_sum: i32,
 }
 
 /// `n_row` rows of activations of `n_block` blocks each, in f32 and quantised.
@@ -118,7 +118,7 @@ pub unsafe fn quantize<S: Simd>(activations: &Activations, row: usize, start: us
             };
             (*block).d = d;
             (*block).s = s.map(|sum| sum as i16); // 16 × 127 at most
-            (*block).sum = s[0] + s[1];
+            (*block).eight_sum = 8 * (s[0] + s[1]);
             (*block).m = d * (s[0] + s[1]) as f32;
         }
     }

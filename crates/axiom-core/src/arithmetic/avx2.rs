@@ -1,6 +1,7 @@
 //! AVX2 with F16C: sixteen lanes are two registers. (FMA is on such processors too; the contract has no use for it.)
 
 use super::activation::Block;
+use super::avx2_tile::{add_two_groups, two_groups};
 use super::simd::{Simd, simd_ops, unrolled};
 use core::arch::x86_64::*;
 
@@ -60,23 +61,16 @@ unsafe fn sums<const T: usize, const N: usize, const MAX: i32>(
     unsafe {
         let mut sums = [[_mm256_setzero_si256(); 2]; T];
         let mut words = [[_mm256_setzero_si256(); 2]; T];
-        if T >= 4 && run >= N {
-            // A loop that stays one: its short code is fetched faster than the same written out.
-            for t in 0..T {
-                let x = columns(x.add(t), at);
-                words[t] = unrolled!(2, |h| _mm256_maddubs_epi16(w[0][h], x));
-            }
-            for g in 1..opaque(N) {
-                let w = &*w.as_ptr().add(g);
-                for t in 0..T {
-                    let x = columns(x.add(t), at + 4 * g);
-                    for h in 0..2 {
-                        words[t][h] = in_order(_mm256_add_epi16(words[t][h], _mm256_maddubs_epi16(w[h], x)));
-                    }
-                }
+        if T == 4 && run >= N {
+            let (w, x) = (w.as_ptr(), x.cast::<u8>().add(at).cast());
+            let mut four = two_groups::<0>(w, x);
+            four = add_two_groups::<8>(four, w.add(2), x);
+            if N == 8 {
+                four = add_two_groups::<16>(four, w.add(4), x);
+                four = add_two_groups::<24>(four, w.add(6), x);
             }
             for t in 0..T {
-                sums[t] = unrolled!(2, |h| _mm256_madd_epi16(words[t][h], factor[h]));
+                sums[t] = unrolled!(2, |h| _mm256_madd_epi16(four[t][h], factor[h]));
             }
             return sums;
         }
@@ -109,6 +103,14 @@ unsafe impl Simd for Avx2 {
     // Eight registers of accumulators; the weights of the block stay in the first-level cache.
     const TILE: usize = 4;
     const BY_GROUP: bool = true;
+
+    #[inline(always)]
+    #[allow(clippy::pointers_in_nomem_asm_block)] // nothing is read or written: what is hidden is where the pointer comes from
+    fn in_memory(mut p: *mut Self::F) -> *mut Self::F {
+        // SAFETY: no instruction at all.
+        unsafe { core::arch::asm!("/* {} */", inout(reg) p, options(nomem, nostack, preserves_flags)) };
+        p
+    }
 
     simd_ops! {
         fn splat(x: f32) -> Self::F { [_mm256_set1_ps(x); 2] }

@@ -106,7 +106,7 @@ unsafe impl Simd for Avx512 {
         fn dots_signed<const T: usize>(w: &[Self::B; 8], x: *const Block) -> [Self::I; T] {
             let mut sums = [_mm512_setzero_si512(); T];
             for t in 0..T {
-                sums[t] = _mm512_set1_epi32(-128 * (*x.add(t)).sum);
+                sums[t] = _mm512_set1_epi32(-16 * (*x.add(t)).eight_sum);
                 for g in 0..8 {
                     sums[t] = _mm512_dpbusd_epi32(sums[t], w[g], columns(x.add(t), 4 * g));
                 }

@@ -1,13 +1,15 @@
 //! The bit contract: what every number is, on every processor (`docs/arithmetic.md`).
 //!
 //! [`simd`] names the vector operations; [`portable`], [`sse2`], [`avx2`], [`avx512`] and [`neon`] implement them with the same
-//! names. [`elementary`], [`activation`], [`vector`] and [`attention`] are the kernels, written once over any of them. [`half`]
-//! and [`float64`] are scalar.
+//! names (`avx2_tile` is a loop of [`avx2`], in instructions). [`elementary`], [`activation`], [`vector`] and [`attention`] are
+//! the kernels, written once over any of them. [`half`] and [`float64`] are scalar.
 
 pub mod activation;
 pub mod attention;
 #[cfg(target_arch = "x86_64")]
 pub mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx2_tile;
 #[cfg(target_arch = "x86_64")]
 pub mod avx512;
 pub mod elementary;

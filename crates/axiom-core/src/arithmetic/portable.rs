@@ -227,7 +227,7 @@ unsafe impl Simd for Portable {
         }
         fn dots_signed<const T: usize>(w: &[Self::B; 8], x: *const Block) -> [Self::I; T] {
             let sums = Self::dots::<T, 8, 255>(w, x, 0);
-            from_fn(|t| sums[t].map(|sum| sum - 128 * (*x.add(t)).sum))
+            from_fn(|t| sums[t].map(|sum| sum - 16 * (*x.add(t)).eight_sum))
         }
 
         fn signed(w: [Self::B; 8]) -> Self::Signed { w }

@@ -156,6 +156,12 @@ pub unsafe trait Simd: Copy + 'static {
     /// Sign-extends to i32.
     unsafe fn signed_q(a: Self::Q) -> Self::I;
 
+    /// The same pointer. Where registers are few, the compiler does not know that, and leaves in memory what it points to.
+    #[inline(always)]
+    fn in_memory(p: *mut Self::F) -> *mut Self::F {
+        p
+    }
+
     /// Hints that the cache line at `p` is read soon. `p` may point anywhere.
     unsafe fn prefetch(p: *const u8);
 }

@@ -219,7 +219,7 @@ impl Owned {
         for t in 0..n_row {
             padded[t * n_block * BLOCK..][..n_col].copy_from_slice(&x[t * n_col..][..n_col]);
         }
-        let unwritten = Block { q: [99; BLOCK], d: 9.0, m: 9.0, s: [9; 2], sum: 9 };
+        let unwritten = Block { q: [99; BLOCK], d: 9.0, m: 9.0, s: [9; 2], eight_sum: 9 };
         let mut owned =
             Owned { n_row, n_block, widest: table.tile, x: padded, blocks: vec![unwritten; n_row * n_block] };
         let activations = owned.activations();

@@ -34,7 +34,7 @@ struct Output {
 fn token(q: [i8; 32]) -> Block {
     let sum = |part: &[i8]| part.iter().map(|&q| i32::from(q)).sum::<i32>();
     let sums = [sum(&q[..16]), sum(&q[16..])];
-    Block { q, d: 1.0, m: sum(&q) as f32, s: sums.map(|sum| sum as i16), sum: sum(&q) }
+    Block { q, d: 1.0, m: sum(&q) as f32, s: sums.map(|sum| sum as i16), eight_sum: 8 * sum(&q) }
 }
 
 /// Runs every operation.

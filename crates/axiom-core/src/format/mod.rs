@@ -9,6 +9,7 @@ mod f16;
 mod f32;
 mod groups;
 mod k_scales;
+mod many_rows;
 pub mod pack;
 pub mod panel;
 mod q2_k;

@@ -5,11 +5,11 @@
 //! not depend on the instruction set (`docs/formats.md`).
 
 use super::codes::Codes;
+use super::many_rows::{ROWS_AT_ONCE, multiply_rows};
 use super::scales::Scales;
 use crate::arithmetic::activation::{Activations, Block};
 use crate::arithmetic::simd::Simd;
 use crate::arithmetic::{BLOCK, LANES};
-use core::mem::MaybeUninit;
 
 /// Blocks of 32 columns in a whole chunk.
 pub const CHUNK_BLOCKS: usize = 8;
@@ -35,8 +35,8 @@ pub trait Quantized {
 
 /// Rows from which a chunk's weights are unpacked into the first-level cache instead of into registers.
 const MANY_ROWS: usize = 3;
-/// Rows whose accumulators lie in the first-level cache beside the chunk.
-const ROWS_AT_ONCE: usize = 64;
+/// Bytes of a cache line, or of a part of one.
+pub(super) const LINE: usize = 64;
 
 /// `out[t][lane] = row(lane) · x[t]` for rows `start` … `end − 1` of the activations; `out` is that of row `start`, and rows
 /// of output lie `stride` apart.
@@ -77,15 +77,20 @@ pub unsafe fn multiply<S: Simd, Q: Quantized>(
     }
 }
 
+/// Bytes of a block of a whole chunk: its codes and its share of the meta.
+#[inline(always)]
+pub(super) fn bytes_block<Q: Quantized>() -> usize {
+    Q::meta_bytes(CHUNK_BLOCKS) / CHUNK_BLOCKS + Q::Codes::BYTES
+}
+
 /// Asks for a block's share of the bytes, scales and codes, that come some way later.
 #[inline(always)]
 unsafe fn prefetch<S: Simd, Q: Quantized>(chunk: *const u8, i: usize) {
-    let share = Q::meta_bytes(CHUNK_BLOCKS) / CHUNK_BLOCKS + Q::Codes::BYTES;
     let is_shared = Q::meta_bytes(1) == Q::meta_bytes(CHUNK_BLOCKS);
     let ahead = PREFETCH[usize::from(is_shared)];
-    for line in (0..share).step_by(64) {
+    for line in (0..bytes_block::<Q>()).step_by(LINE) {
         // SAFETY: a hint may point anywhere.
-        unsafe { S::prefetch(chunk.wrapping_add(ahead + i * share + line)) };
+        unsafe { S::prefetch(chunk.wrapping_add(ahead + i * bytes_block::<Q>() + line)) };
     }
 }
 
@@ -125,92 +130,6 @@ unsafe fn multiply_tile<S: Simd, Q: Quantized, const T: usize>(
 }
 
 type Few<S, Q> = <<Q as Quantized>::Codes as Codes>::Few<S>;
-type Many<S, Q> = <<Q as Quantized>::Codes as Codes>::Many<S>;
-
-/// A block of weights, unpacked for many rows.
-struct Unpacked<S: Simd, Q: Quantized> {
-    w: Many<S, Q>,
-    scales: Q::Scales<S>,
-}
-
-/// Up to `ROWS_AT_ONCE` rows: each chunk of weights is unpacked once, then all rows go through it, tile by tile.
-#[inline(always)]
-unsafe fn multiply_rows<S: Simd, Q: Quantized>(
-    panel: *const u8,
-    x: &Activations,
-    start: usize,
-    end: usize,
-    out: *mut f32,
-    stride: usize,
-) {
-    // SAFETY: the caller's duty; what is read of `unpacked` and `acc` has been written.
-    unsafe {
-        let mut unpacked = [const { MaybeUninit::<Unpacked<S, Q>>::uninit() }; CHUNK_BLOCKS];
-        let mut acc = [const { MaybeUninit::<S::F>::uninit() }; ROWS_AT_ONCE];
-        for acc in &mut acc[..end - start] {
-            acc.write(S::splat(0.0));
-        }
-        let mut chunk = panel;
-        let mut first = 0;
-        while first < x.n_block {
-            let n = CHUNK_BLOCKS.min(x.n_block - first);
-            let codes = chunk.add(Q::meta_bytes(n));
-            for (i, unpacked) in unpacked[..n].iter_mut().enumerate() {
-                let block = codes.add(i * Q::Codes::BYTES);
-                prefetch::<S, Q>(chunk, i);
-                let w = Q::Codes::ready::<S>(Q::Codes::unpack::<S>(block));
-                unpacked.write(Unpacked { w, scales: Q::scales::<S>(chunk, i) });
-            }
-            let weights = unpacked.as_ptr().cast::<Unpacked<S, Q>>();
-            let mut row = start;
-            while row < end {
-                let (_, n_row) = x.tile(row);
-                let blocks = x.blocks.add(row * x.n_block + first * n_row);
-                let acc = acc.as_mut_ptr().cast::<S::F>().add(row - start);
-                match n_row {
-                    16 if S::TILE >= 16 => add_tile::<S, Q, 16>(weights, n, blocks, acc),
-                    8 if S::TILE >= 8 => add_tile::<S, Q, 8>(weights, n, blocks, acc),
-                    4 if S::TILE >= 4 => add_tile::<S, Q, 4>(weights, n, blocks, acc),
-                    2 => add_tile::<S, Q, 2>(weights, n, blocks, acc),
-                    _ => add_tile::<S, Q, 1>(weights, n, blocks, acc),
-                }
-                row += n_row;
-            }
-            chunk = codes.add(n * Q::Codes::BYTES);
-            first += n;
-        }
-        for (i, acc) in acc[..end - start].iter().enumerate() {
-            S::store(out.add(i * stride), acc.assume_init());
-        }
-    }
-}
-
-/// Adds the products of `n` unpacked blocks with the `T` rows of a tile to their accumulators.
-#[inline(always)]
-unsafe fn add_tile<S: Simd, Q: Quantized, const T: usize>(
-    weights: *const Unpacked<S, Q>,
-    n: usize,
-    blocks: *const Block,
-    acc: *mut S::F,
-) {
-    // SAFETY: the caller's duty: `n` blocks of weights, `n × T` of activations, `T` accumulators.
-    unsafe {
-        let mut sums = *acc.cast::<[S::F; T]>();
-        for i in 0..n {
-            let Unpacked { w, scales } = &*weights.add(i);
-            let x = blocks.add(i * T);
-            if S::BY_GROUP {
-                sums = scales.join::<Many<S, Q>, T>(sums, scales.dots(w, x), x);
-            } else {
-                for t in 0..T {
-                    let x = x.add(t);
-                    [sums[t]] = scales.join::<Many<S, Q>, 1>([sums[t]], scales.dots(w, x), x);
-                }
-            }
-        }
-        *acc.cast::<[S::F; T]>() = sums;
-    }
-}
 
 /// A format whose panels hold the numbers themselves: column k of row r at `k × 16 + r`.
 pub trait Plain {

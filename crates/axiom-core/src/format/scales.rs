@@ -48,10 +48,11 @@ impl<S: Simd, const ZERO: i32> Scales<S> for Scale<S, ZERO> {
             for t in 0..T {
                 let x = &*x.add(t);
                 let zero = if G::IS_SIGNED { 0 } else { ZERO };
-                let sum = if zero == 0 {
-                    dots[t]
-                } else {
-                    S::add_i(dots[t], S::dot_pairs(S::splat_i(-zero & 0xFFFF | -zero << 16), S::splat_i(x.s_bits())))
+                let eight = S::splat_i(x.eight_sum);
+                let sum = match zero {
+                    8 => S::sub_i(dots[t], eight),
+                    16 => S::sub_i(S::sub_i(dots[t], eight), eight),
+                    _ => dots[t],
                 };
                 acc[t] = S::add(acc[t], S::mul(S::mul(self.d, S::splat(x.d)), S::to_f(sum)));
             }

@@ -20,7 +20,7 @@ pub fn sum16(x: &[f32]) -> f32 {
 
 /// Section 3: one block.
 pub fn quantize(x: &[f32]) -> Block {
-    let mut block = Block { q: [0; 32], d: 0.0, m: 0.0, s: [0; 2], sum: 0 };
+    let mut block = Block { q: [0; 32], d: 0.0, m: 0.0, s: [0; 2], eight_sum: 0 };
     let a = x.iter().map(|x| x.to_bits() & 0x7FFF_FFFF).max().unwrap();
     if a >= 0x7F80_0000 {
         block.d = f32::NAN;
@@ -31,10 +31,10 @@ pub fn quantize(x: &[f32]) -> Block {
         for (i, x) in x.iter().enumerate() {
             block.q[i] = (x * inv).round_ties_even() as i8;
             block.s[i / 16] += i16::from(block.q[i]);
-            block.sum += i32::from(block.q[i]);
+            block.eight_sum += 8 * i32::from(block.q[i]);
         }
     }
-    block.m = block.d * block.sum as f32;
+    block.m = block.d * (block.eight_sum / 8) as f32;
     block
 }
 
