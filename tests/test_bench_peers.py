@@ -95,6 +95,19 @@ def test_pairs_alternate_in_order_after_one_unrecorded_run_of_each(monkeypatch):
     assert comparison.cosine == {"b": pytest.approx(1.0)}
 
 
+def test_every_case_has_its_pair_before_the_next_pair(monkeypatch):
+    monkeypatch.setattr(measure, "Worker", Recorder)
+    order = []
+    cases = [Case("prefill", 8), Case("prefill", 16)]
+    measure.compare(["a"], "m", cases, n_threads=1, n_pairs=2, n_vocab=100, kv="f16", progress=order.append)
+    assert [line.split(":")[0] for line in order[1:]] == [
+        "prefill 8, 1 threads, pair 1 of 2",
+        "prefill 16, 1 threads, pair 1 of 2",
+        "prefill 8, 1 threads, pair 2 of 2",
+        "prefill 16, 1 threads, pair 2 of 2",
+    ]
+
+
 def test_the_report_states_ratios_bandwidth_and_disturbances():
     comparison = Comparison(Case("decode", 10), 2, {"ours": "ours 1", "theirs": "theirs 2"})
     comparison.runs = {"ours": [run(1.0, foreign=1.0)], "theirs": [run(2.0)]}

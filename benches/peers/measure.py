@@ -133,19 +133,20 @@ def compare(
             progress(f"{engine}, {n_threads} threads: loaded in {workers[-1].load_s:.1f} s")
         versions = {worker.engine: worker.version for worker in workers}
         cosine = _check_same_model(workers, tokens[:32])
-        comparisons = []
+        comparisons = [Comparison(case, n_threads, versions, {e: [] for e in engines}, cosine) for case in cases]
         for case in cases:
-            comparison = Comparison(case, n_threads, versions, {e: [] for e in engines}, cosine)
             for worker in workers:
                 _run(worker, workers, case, tokens)  # warm-up, not recorded
-            for pair in range(n_pairs):
+        # Every case has its pair before the next begins, so that two cases that are compared are of the same minutes.
+        for pair in range(n_pairs):
+            for comparison in comparisons:
+                case = comparison.case
                 if case.kind == "decode" and not case.is_busy and (rate := read_bandwidth(n_threads)):
                     comparison.bandwidth.append(rate)
                 for worker in workers if pair % 2 == 0 else reversed(workers):
                     comparison.runs[worker.engine].append(_run(worker, workers, case, tokens))
                 rates = ", ".join(f"{e} {comparison.rates(e)[-1]:.2f}" for e in engines)
                 progress(f"{case.name}, {n_threads} threads, pair {pair + 1} of {n_pairs}: {rates} tokens/s")
-            comparisons.append(comparison)
         return comparisons
     finally:
         for worker in workers:
