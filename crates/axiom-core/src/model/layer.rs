@@ -12,6 +12,8 @@ use core::ops::Range;
 
 /// One block in this many has its gate timed: a look at the clock costs as much as a gate.
 const TIMED_BLOCKS: usize = 8;
+/// Rows, times blocks of 32, of gates that wait in the cache for their ups.
+const RUN_ROWS: usize = 256;
 
 impl Pass<'_> {
     /// Takes the rows of a wave through one layer: from position 2 × layer of the residual stream to the one two further.
@@ -131,8 +133,9 @@ impl Pass<'_> {
         let mut act_us = 0;
         member.phase(shares.n_chunk(), |chunk| {
             let blocks = shares.range(chunk);
-            // Gate and up come from two places in memory: with few rows, first one long run of gate, then one of up.
-            let run = if Self::is_streaming(n_row) { blocks.len() } else { 1 };
+            // Gate and up come from two places in memory, and a change of place is waited for: the fewer rows, the longer the
+            // runs of one and then of the other.
+            let run = if Self::is_streaming(n_row) { blocks.len() } else { (RUN_ROWS / n_row).max(1) };
             for start in (0..n_row).step_by(group) {
                 for first in blocks.clone().step_by(run) {
                     let (rows, run) = ((start, (start + group).min(n_row)), first..(first + run).min(blocks.end));
