@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,8 +54,9 @@ class ScriptedDisk:
 
     align = BLOCK
 
-    def __init__(self, n_request_max: int, blocks_request_max: int) -> None:
+    def __init__(self, n_request_max: int, blocks_request_max: int, is_in_order: bool) -> None:
         self.n_request_max, self.bytes_request_max = n_request_max, blocks_request_max * BLOCK
+        self.is_in_order = is_in_order
         self.pending: list[tuple[int, int, int]] = []
         self.answers: list[Completion] = []
         self.script: list[tuple[int, int]] = []
@@ -101,12 +103,12 @@ def on_disk(offset: int, n_bytes: int) -> int:
 
 
 def streamer(sizes: list[int], program: list[Step]) -> Answers:
-    n_extent, n_landing, n_request_max, blocks_request_max = sizes
-    disk = ScriptedDisk(n_request_max, blocks_request_max)
+    n_extent, n_landing, n_request_max, blocks_request_max, is_in_order, fetches = sizes
+    disk = ScriptedDisk(n_request_max, blocks_request_max, bool(is_in_order))
     pool = WeightPool(1 + n_landing)
     order = [StreamedExtent(2 * i, 2 * i * 1024, (2 * i + 1) * BLOCK) for i in range(1, n_extent + 1)]
     try:
-        scan = Streamer(order, range(1, 1 + n_landing), pool, disk)
+        scan = Streamer(order, range(1, 1 + n_landing), pool, disk, bool(fetches))
     except RuntimeError as error:
         return [(str(error), "")]
 
@@ -148,7 +150,8 @@ BROKEN_KINDS = st.sampled_from([0, 0, 0, 1, 2, 3, 4, 5, 6])
 def streams(draw: st.DrawFn) -> tuple[list[int], list[Step]]:
     n_extent = draw(st.integers(1, 5))
     n_landing = draw(st.integers(min(2, n_extent), 4) if draw(st.integers(0, 9)) else st.integers(1, 2))
-    sizes = [n_extent, n_landing, draw(st.integers(1, 6)), draw(st.integers(1, 4))]
+    flags = [draw(st.integers(0, 1)), draw(st.integers(0, 1))]
+    sizes = [n_extent, n_landing, draw(st.integers(1, 6)), draw(st.integers(1, 4)), *flags]
     kinds = KINDS if draw(st.integers(0, 4)) else BROKEN_KINDS
     program: list[Step] = []
     turn = 0
@@ -158,6 +161,8 @@ def streams(draw: st.DrawFn) -> tuple[list[int], list[Step]]:
             program.append((request, draw(st.integers(0, 5)), draw(kinds)))
         elif move == "turn":
             # A layer of a pass after the other, as the engine does it; any landing slot may be the one.
+            if sizes[-1] and turn % n_extent == 0:
+                program.append(("fetch", 0, draw(st.integers(1, 4))))
             program.append(("begin", 2 * (turn % n_extent + 1), 0))
             program += [("end", slot, 0) for slot in draw(st.permutations(range(1, 1 + n_landing)))[:2]]
             turn += 1
@@ -180,7 +185,7 @@ def test_streamer(drawn: tuple[list[int], list[Step]]) -> None:
 
 def test_the_next_layer_loads_while_one_computes() -> None:
     answers = streamer(
-        [3, 2, 8, 8], [("begin", 2, 0), ("answer", 0, 0), ("pump", 0, 0), ("end", 1, 0), ("begin", 4, 0)]
+        [3, 2, 8, 8, 1, 0], [("begin", 2, 0), ("answer", 0, 0), ("pump", 0, 0), ("end", 1, 0), ("begin", 4, 0)]
     )
     states = [state.split(";")[0] for _, state in answers]
     assert states[0] == "Unloaded, Computing 2, Streaming 4"
@@ -189,8 +194,36 @@ def test_the_next_layer_loads_while_one_computes() -> None:
     assert answers[4][1].split(";")[1].split()[-1] == "1", "only the first layer was waited for"
 
 
+def test_what_is_needed_first_has_the_disk_nearly_to_itself() -> None:
+    # The second layer has five requests, and the third seven; two of those may be under way beside the last of these.
+    program = [("begin", 2, 0), ("end", 1, 0), *[("answer", 0, 0)] * 4, ("pump", 0, 0)]
+    asked = [state.split("; ")[2] for _, state in streamer([3, 2, 8, 1, 0, 0], program)]
+    assert asked[1] == "4096+8 4104+8 4112+8 4120+8 4128+8"
+    assert asked[-1] == "4128+8 6144+8"
+    in_order = [state.split("; ")[2] for _, state in streamer([3, 2, 8, 1, 1, 0], program)]
+    assert in_order[1] == asked[1] + " 6144+8 6152+8 6160+8"
+
+
+@pytest.mark.parametrize("is_in_order", [0, 1])
+def test_rows_that_a_pass_begins_with_wait_for_little(is_in_order: int) -> None:
+    # At the end of a pass the first layer of the next is on its way, and no more than two requests of the second.
+    turns = [("fetch", 0, 1), ("begin", 2, 0), ("end", 1, 0), ("begin", 4, 0), ("end", 2, 0), ("begin", 6, 0)]
+    program = [*turns, ("end", 1, 0), *[("answer", 0, 0)] * 3, ("pump", 0, 0), ("fetch", 0, 1), ("begin", 2, 0)]
+    asked = [state.split("; ")[2] for _, state in streamer([3, 2, 9, 1, is_in_order, 1], program)]
+    assert asked[6] == "2048+8 2056+8 2064+8"
+    assert asked[10] == "4096+8 4104+8"
+    assert asked[-1].startswith("4112+8 4120+8 4128+8")
+
+
+def test_where_all_but_the_embedding_fits_nothing_lands() -> None:
+    pages = [90, 4, 4, 4, 4, 2]
+    plan = MemoryPlan.fit([4096 * n for n in pages], 64 * 32, False, 4096 * sum(pages) - 1)
+    assert plan.is_pinned == [False, True, True, True, True, True]
+    assert (plan.n_landing, plan.bytes_landing, plan.bytes_streamed) == (0, 0, 0)
+
+
 def test_a_program_that_was_stopped_does_not_blame_the_disk() -> None:
-    answers = streamer([1, 1, 2, 4], [("plan", 0, 7), ("answer", 0, 7), ("begin", 2, 0)])
+    answers = streamer([1, 1, 2, 4, 1, 0], [("plan", 0, 7), ("answer", 0, 7), ("begin", 2, 0)])
     assert answers[-1][0].startswith("slot 1, ")
-    silent = streamer([1, 1, 2, 4], [("answer", 0, 6), ("begin", 2, 0)])
+    silent = streamer([1, 1, 2, 4, 1, 0], [("answer", 0, 6), ("begin", 2, 0)])
     assert silent[-1][0].startswith("the disk has not answered any of 1 requests for 31 s; check the disk")

@@ -14,12 +14,16 @@ def main() -> None:
     streaming = kinds.add_parser("streaming", help="a model larger than memory, against its disk")
     streaming.add_argument("--memory-mib", type=int, default=256)
     streaming.add_argument("--budget-mib", type=int, help="most memory for the model")
-    streaming.add_argument("--attach", default="virtio-pci", choices=["virtio-pci", "virtio-mmio", "nvme"])
+    balance = kinds.add_parser("balance", help="reading and computing together, against each alone")
+    balance.add_argument("--memory-mib", type=int, default=1024)
+    balance.add_argument("--budget-mib", type=int, required=True, help="most memory for the model")
+    for kind in (streaming, balance):
+        kind.add_argument("--attach", default="virtio-pci", choices=["virtio-pci", "virtio-mmio", "nvme"])
     jitter = kinds.add_parser("jitter", help="how even the times of tokens are")
-    for kind, n_token in ((compute, 64), (streaming, 16), (jitter, 1000)):
+    for kind, n_token in ((compute, 64), (streaming, 16), (balance, 32), (jitter, 1000)):
         kind.add_argument("image", metavar="MODEL.axiom")
         kind.add_argument("--tokens", type=int, default=n_token)
-    for kind, pairs in ((compute, 7), (streaming, 3)):
+    for kind, pairs in ((compute, 7), (streaming, 3), (balance, 3)):
         kind.add_argument("--pairs", type=int, default=pairs)
     args = parser.parse_args()
     # Imported late: --help needs no engine.
@@ -35,6 +39,10 @@ def main() -> None:
         from benches.bare import streaming as streaming_bench
 
         streaming_bench.main(args.image, args.pairs, args.tokens, args.memory_mib, args.attach, args.budget_mib)
+    elif args.kind == "balance":
+        from benches.bare import balance as balance_bench
+
+        balance_bench.main(args.image, args.pairs, args.tokens, args.memory_mib, args.attach, args.budget_mib)
     else:
         from benches.bare import jitter as jitter_bench
 

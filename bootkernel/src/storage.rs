@@ -45,6 +45,10 @@ unsafe impl BlockDevice for Module {
         1
     }
 
+    fn is_in_order(&self) -> bool {
+        true
+    }
+
     unsafe fn submit(&self, tag: u32, offset: u64, to: *mut u8, bytes: usize) -> bool {
         let mut done = self.done.lock();
         if done.is_some() {
@@ -85,10 +89,18 @@ unsafe impl BlockDevice for Part {
         self.disk.lock().driver().n_request_max()
     }
 
+    fn is_in_order(&self) -> bool {
+        false
+    }
+
     unsafe fn submit(&self, tag: u32, offset: u64, to: *mut u8, bytes: usize) -> bool {
         debug_assert!(offset + bytes as u64 <= self.bytes.next_multiple_of(4096));
         // SAFETY: the caller's duty.
         unsafe { self.disk.lock().submit(tag.into(), self.start + offset, to, bytes) }
+    }
+
+    fn start(&self) {
+        self.disk.lock().start();
     }
 
     fn poll(&self) -> Option<Completion> {

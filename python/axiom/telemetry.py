@@ -4,6 +4,7 @@ A row is one layer of one pass over the weights. Times are in microseconds; `sta
 from the same moment. `layer_us` is the sum of its parts. The output head, with the final norm, is the layer after the
 last and has its time in `output_us`. `stream_us` is the wait for weights that computing saw, and `load_start_us`,
 `load_end_us` and `bytes_read` tell of the latest reading of the layer from a disk; they are 0 where it is resident.
+Where the embedding is not in memory, the first layer's `stream_us` has the wait for its rows too, before `start_us`.
 """
 
 from __future__ import annotations

@@ -40,13 +40,20 @@ pub unsafe trait BlockDevice: Send + Sync {
     /// Most requests at a time.
     fn n_request_max(&self) -> usize;
 
+    /// Whether requests are worked at one after the other, or a few at a time. A device that works at all of them at once shares
+    /// its rate out among them, so that what was asked for first comes as late as the rest.
+    fn is_in_order(&self) -> bool;
+
     /// Begins to read `bytes` at `offset` into `to`; false if the device has as many requests as it takes. The completion
-    /// carries `tag`.
+    /// carries `tag`. It may begin no sooner than the next [`BlockDevice::start`] or [`BlockDevice::poll`].
     ///
     /// # Safety
     ///
     /// `to` is writable for `bytes`, and left alone until the completion has come.
     unsafe fn submit(&self, tag: u32, offset: u64, to: *mut u8, bytes: usize) -> bool;
+
+    /// Shows the device what was submitted: several requests together, where telling it is dear.
+    fn start(&self) {}
 
     /// The next completion that is there, in any order.
     fn poll(&self) -> Option<Completion>;

@@ -418,13 +418,16 @@ impl Engine {
         self.phases.reset();
         let slots = self.activations.slots();
         // SAFETY: position 1 is not in use before the pass, and a row of GGUF is at most 4 bytes for each column.
+        let clock = LayerClock::new(platform, &mut self.telemetry, self.pass.tokens.len());
         let is_embedded = unsafe {
             let bytes = self.store.weights().layout().token_embd.format.bytes_row(self.config.n_embd);
             let room = core::slice::from_raw_parts_mut(slots.at(1).cast(), bytes.expect("checked in the layout"));
             let now_us = || platform.now_us();
             self.store.read_embedding(&self.pass.tokens, room, slots.at(0), self.work.embd_stride, &now_us)?
         };
-        let clock = LayerClock::new(platform, &mut self.telemetry, self.pass.tokens.len());
+        if is_embedded {
+            clock.embedded();
+        }
         let weights = self.store.shared();
         let boundary = RefCell::new(Boundary::new(
             platform,

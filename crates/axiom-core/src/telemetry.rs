@@ -23,7 +23,8 @@ pub enum Part {
 /// Microseconds of a layer, by part; they add up to the layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LayerTimes {
-    /// Waiting for weights: what streaming costs beyond computing.
+    /// Waiting for weights: what streaming costs beyond computing. In the first layer with the wait for rows of the embedding,
+    /// before the layer began, where it is not in memory.
     pub stream_us: u64,
     /// Norms.
     pub rms_us: u64,
@@ -218,6 +219,8 @@ struct State<'a> {
     telemetry: &'a mut Telemetry,
     /// The last note.
     since_us: u64,
+    /// The wait for rows of the embedding, until there is a layer to count it to.
+    embedding_us: u64,
     record: LayerRecord,
 }
 
@@ -233,7 +236,10 @@ impl<'a> LayerClock<'a> {
     /// Starts now, with a pass of `n_token` tokens.
     pub fn new(platform: &'a dyn Platform, telemetry: &'a mut Telemetry, n_token: usize) -> LayerClock<'a> {
         let record = LayerRecord { pass: telemetry.n_pass, n_token: n_token as u32, ..LayerRecord::default() };
-        LayerClock { platform, state: RefCell::new(State { telemetry, since_us: platform.now_us(), record }) }
+        LayerClock {
+            platform,
+            state: RefCell::new(State { telemetry, since_us: platform.now_us(), embedding_us: 0, record }),
+        }
     }
 
     /// A layer begins; the time since the last note belonged to none.
@@ -245,8 +251,15 @@ impl<'a> LayerClock<'a> {
             n_token: state.record.n_token,
             layer: layer as u32,
             start_us: state.since_us,
+            times: LayerTimes { stream_us: core::mem::take(&mut state.embedding_us), ..LayerTimes::default() },
             ..LayerRecord::default()
         };
+    }
+
+    /// The time since the start was spent on waiting for rows of the embedding. The first layer will have waited for them.
+    pub fn embedded(&self) {
+        let mut state = self.state.borrow_mut();
+        state.embedding_us = state.lap(self.platform.now_us());
     }
 
     /// The time since the last note was spent on `part`.

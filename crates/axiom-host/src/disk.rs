@@ -245,6 +245,10 @@ unsafe impl BlockDevice for Disk {
         N_REQUEST_MAX
     }
 
+    fn is_in_order(&self) -> bool {
+        true
+    }
+
     unsafe fn submit(&self, tag: u32, offset: u64, to: *mut u8, bytes: usize) -> bool {
         let mut state = self.shared.lock();
         if state.n_open == N_REQUEST_MAX {

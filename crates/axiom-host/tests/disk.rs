@@ -91,7 +91,7 @@ fn a_scan_streams_every_extent_in_turn() {
     let mut region = unsafe { TensorRegion::new(reserved.as_ptr(), 3 * bytes) };
     let mut pool = WeightPool::carve(&mut region, [bytes; 3]).unwrap();
     let order = (0..n).map(|i| StreamedExtent { extent: i, offset: (i * bytes) as u64, bytes }).collect();
-    let mut streamer = Streamer::new(order, 0..3, &disk, 2 * ALIGN).unwrap();
+    let mut streamer = Streamer::new(order, 0..3, &disk, 2 * ALIGN, false).unwrap();
     for pass in 0..4 {
         for extent in 0..n {
             let (slot, load, is_first) = streamer.begin(extent, &mut pool, &disk, &|| 5).unwrap();

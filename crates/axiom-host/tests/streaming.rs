@@ -150,6 +150,9 @@ unsafe impl BlockDevice for Faulty {
     fn n_request_max(&self) -> usize {
         5
     }
+    fn is_in_order(&self) -> bool {
+        false
+    }
     unsafe fn submit(&self, tag: u32, offset: u64, to: *mut u8, bytes: usize) -> bool {
         // SAFETY: the caller's duty.
         unsafe { self.disk.submit(tag, offset, to, bytes) }

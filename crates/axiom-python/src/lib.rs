@@ -19,6 +19,7 @@ mod testing_kernels;
 mod testing_machines;
 mod testing_pretokenize;
 mod testing_product;
+mod testing_protocol;
 mod tokenizer;
 
 #[pymodule]
@@ -55,5 +56,7 @@ mod _native {
         use crate::testing_pretokenize::pretokenize;
         #[pymodule_export]
         use crate::testing_product::Product;
+        #[pymodule_export]
+        use crate::testing_protocol::protocol;
     }
 }

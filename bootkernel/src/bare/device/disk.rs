@@ -203,12 +203,16 @@ impl<D: Driver> Disk<D> {
         }
     }
 
+    /// Shows the device what was queued since the last time.
+    pub fn start(&mut self) {
+        if core::mem::take(&mut self.is_queued) {
+            self.driver.kick();
+        }
+    }
+
     /// A read that has ended, for good or for bad.
     pub fn poll(&mut self) -> Option<(u64, Result<usize, Fault>)> {
-        if self.is_queued {
-            self.driver.kick();
-            self.is_queued = false;
-        }
+        self.start();
         loop {
             if let Some(error) = self.dead {
                 let request = self.under_way.iter_mut().find_map(Option::take)?;
@@ -229,8 +233,7 @@ impl<D: Driver> Disk<D> {
                         _ if request.n_attempt < 2 => {
                             self.n_retry += 1;
                             self.begin(slot, request);
-                            self.driver.kick();
-                            self.is_queued = false;
+                            self.start();
                         }
                         _ => {
                             let error = DeviceError::Failed { what: "a read", status };
@@ -281,8 +284,7 @@ impl<D: Driver> Disk<D> {
                 self.begin(slot, request);
             }
         }
-        self.driver.kick();
-        self.is_queued = false;
+        self.start();
     }
 }
 

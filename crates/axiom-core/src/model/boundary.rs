@@ -86,7 +86,10 @@ impl<'a> Boundary<'a> {
                 self.store.end(slot, self.platform.now_us())?;
                 load
             }
-            None => Load::default(),
+            None => {
+                self.store.pump(self.platform.now_us())?;
+                Load::default()
+            }
         };
         self.lock.release(layer)?;
         let n_deferred = self.serve();

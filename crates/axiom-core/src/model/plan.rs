@@ -44,9 +44,12 @@ impl MemoryPlan {
         if floor > budget {
             return Err(Error::Budget { floor, budget });
         }
-        // As many layers as fit, evenly spread; fewer, should an uneven model make the spread ones larger than the first.
+        // As many layers as fit, evenly spread; fewer, should an uneven model make the spread ones larger than the first. Where
+        // all fit, nothing lands, and what is read is rows of the embedding.
         let n_layer = layout.layer_extents().len();
-        for n_pinned in (0..n_layer).rev() {
+        let landing = (plan.n_landing, plan.bytes_landing);
+        for n_pinned in (0..=n_layer).rev() {
+            (plan.n_landing, plan.bytes_landing) = if n_pinned == n_layer { (0, 0) } else { landing };
             for i in 0..n_layer {
                 plan.is_pinned[1 + i] = (i + 1) * n_pinned / n_layer > i * n_pinned / n_layer;
             }

@@ -170,7 +170,7 @@ impl WeightStore {
         let n_pinned = pinned.len();
         let total: usize = pinned.iter().map(|at| at.bytes).sum();
         let device = &*image.device;
-        let mut loader = Streamer::new(pinned.clone(), 0..n_pinned, device, image.bytes_request)?;
+        let mut loader = Streamer::new(pinned.clone(), 0..n_pinned, device, image.bytes_request, false)?;
         let mut done = 0;
         for at in &pinned {
             let loaded = loader.wait(at.extent, &mut self.pool, device, &|| platform.now_us());
@@ -188,7 +188,8 @@ impl WeightStore {
             let room = if slots.is_empty() { panels } else { self.pool.room(slots.start) };
             check_piecewise(at(ModelLayout::EMBEDDING), room, &image, &mut loader, &mut self.pool, platform)?;
         }
-        let streamer = Streamer::new(streamed, slots, device, image.bytes_request)?;
+        let fetches = !self.plan.is_pinned[ModelLayout::EMBEDDING];
+        let streamer = Streamer::new(streamed, slots, device, image.bytes_request, fetches)?;
         self.stream = Some(Stream { image, streamer });
         Ok(())
     }
@@ -230,6 +231,18 @@ impl WeightStore {
     pub fn end(&mut self, slot: usize, now_us: u64) -> Result<(), Error> {
         let Stream { image, streamer } = self.stream.as_mut().expect("a streamed layer has a stream");
         streamer.end(slot, &mut self.pool, &*image.device, now_us)
+    }
+
+    /// Keeps the device at work while layers compute that are in memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`WeightStore::end`].
+    pub fn pump(&mut self, now_us: u64) -> Result<(), Error> {
+        match &mut self.stream {
+            Some(Stream { image, streamer }) => streamer.pump(&mut self.pool, &*image.device, now_us),
+            None => Ok(()),
+        }
     }
 
     /// Reads the rows of some tokens into `out`, rows of f32 `stride` apart, where the embedding is not pinned; false where it

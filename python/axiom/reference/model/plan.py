@@ -50,7 +50,10 @@ class MemoryPlan:
                 "larger memory budget, a smaller n_ctx or fewer sequences"
             )
         n_layer = len(extents) - 2
-        for n_pinned in range(n_layer - 1, -1, -1):
+        landing = plan.n_landing, plan.bytes_landing
+        for n_pinned in range(n_layer, -1, -1):
+            # Where all layers fit, nothing lands.
+            plan.n_landing, plan.bytes_landing = (0, 0) if n_pinned == n_layer else landing
             plan.is_pinned[1:-1] = [(i + 1) * n_pinned // n_layer > i * n_pinned // n_layer for i in range(n_layer)]
             if plan.n_bytes <= budget:
                 break

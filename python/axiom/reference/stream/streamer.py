@@ -3,6 +3,9 @@
 Every pass needs the streamed extents in the same order, so what will be needed next is known: the window, as many
 extents from the one that is due as there are landing slots. An extent of the window that is in no slot goes into one
 that is free; a slot that holds anything else is emptied.
+
+Of what comes after something that is needed sooner, only a share is under way at a time: after the first extent on a
+device that shares its rate out among all requests, and after rows of the embedding that a pass begins with on any.
 """
 
 from __future__ import annotations
@@ -16,6 +19,10 @@ from .requests import Request, Requests
 
 # A device that answers nothing for so long will not answer any more; one wait counts for so much at most.
 _SILENCE_US, _WAIT_MAX_US = 30_000_000, 1_000_000
+
+# While something is on its way that is needed sooner, of an extent only this share may be under way at a
+# time, or two requests.
+_SHARE_AHEAD = 6
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,7 @@ class BlockDevice(Protocol):
     align: int
     bytes_request_max: int
     n_request_max: int
+    is_in_order: bool
     now_us: int
 
     def submit(self, tag: int, offset: int, n_bytes: int) -> bool:
@@ -88,6 +96,8 @@ class Streamer:
     slots: range
     pool: WeightPool
     device: BlockDevice
+    fetches: bool = False
+    """Whether each pass begins with a fetch."""
     counts: Counts = field(default_factory=Counts)
 
     def __post_init__(self) -> None:
@@ -105,6 +115,7 @@ class Streamer:
         self._fetched = _Load()
         self._requests = Requests(device.n_request_max)
         self._due = 0
+        self._awaits_fetch = self.fetches
         self._known: set[int] = set()
         self._broken: OSError | None = None
 
@@ -127,10 +138,18 @@ class Streamer:
                     break
                 self.pool.start(free[0], self.order[index].extent)
                 self._loads[free[0]] = _Load(index, start_us=self.device.now_us)
-        for index in window:
+        # What is needed first has the device to itself, or nearly.
+        n_before_fetch = len(window)
+        if self.fetches:
+            n_before_fetch = 1 if self._awaits_fetch else len(self.order) - self._due + 1
+        is_first = True
+        for i, index in enumerate(window):
             holder = self.pool.slot_of(self.order[index].extent)
             if holder is not None and self.pool.state(holder)[0] == "Streaming":
-                self._ask(holder)
+                share = max(self.order[index].n_bytes // _SHARE_AHEAD, 2 * self._bytes_request)
+                is_next = is_first or self.device.is_in_order
+                self._ask(holder, None if is_next and i < n_before_fetch else share)
+                is_first = False
 
     def begin(self, extent: int) -> tuple[int, tuple[int, int, int], bool]:
         """Waits until an extent is whole, and begins to compute from it.
@@ -142,6 +161,7 @@ class Streamer:
         if index is None:
             raise _refused("a streamed extent", len(self.order), extent)
         self._due = index
+        self._awaits_fetch = False
         waited_us, has_waited = 0, False
         while True:
             self.pump()
@@ -165,6 +185,7 @@ class Streamer:
     def end(self, slot: int) -> None:
         """The layer is done with its extent: the slot is free for the next load, which begins at once."""
         self._due = (self._loads[slot].index + 1) % len(self.order)
+        self._awaits_fetch = self.fetches and self._due == 0
         self.pool.end(slot)
         self.pump()
 
@@ -190,10 +211,12 @@ class Streamer:
     def _load_of(self, slot: int | None) -> _Load:
         return self._fetched if slot is None else self._loads[slot]
 
-    def _ask(self, slot: int) -> None:
+    def _ask(self, slot: int, most: int | None) -> None:
         load = self._loads[slot]
         extent = self.order[load.index]
         while load.asked < extent.n_bytes and load.fault is None:
+            if most is not None and len(self._requests) * self._bytes_request >= most:
+                return
             n_bytes = min(self._bytes_request, extent.n_bytes - load.asked)
             if not self._send(Request(slot, extent.offset + load.asked, n_bytes)):
                 return

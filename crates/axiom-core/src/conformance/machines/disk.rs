@@ -26,6 +26,7 @@ fn byte_at(offset: u64) -> u8 {
 pub struct ScriptedDisk {
     n_request_max: usize,
     blocks_request_max: usize,
+    is_in_order: bool,
     pending: RefCell<Vec<Pending>>,
     answers: RefCell<VecDeque<Completion>>,
     script: RefCell<VecDeque<(usize, u64)>>,
@@ -40,11 +41,12 @@ unsafe impl Send for ScriptedDisk {}
 unsafe impl Sync for ScriptedDisk {}
 
 impl ScriptedDisk {
-    /// A disk that takes so many requests at a time, of at most so many blocks.
-    pub fn new(n_request_max: usize, blocks_request_max: usize) -> ScriptedDisk {
+    /// A disk that takes so many requests at a time, of at most so many blocks, and says whether it keeps their order.
+    pub fn new(n_request_max: usize, blocks_request_max: usize, is_in_order: bool) -> ScriptedDisk {
         ScriptedDisk {
             n_request_max,
             blocks_request_max,
+            is_in_order,
             pending: RefCell::default(),
             answers: RefCell::default(),
             script: RefCell::default(),
@@ -116,6 +118,10 @@ unsafe impl BlockDevice for ScriptedDisk {
 
     fn n_request_max(&self) -> usize {
         self.n_request_max
+    }
+
+    fn is_in_order(&self) -> bool {
+        self.is_in_order
     }
 
     unsafe fn submit(&self, tag: u32, offset: u64, to: *mut u8, bytes: usize) -> bool {

@@ -29,7 +29,11 @@ const MACHINES: [Machine; 6] = [
     ("layer_lock", &[], layer_lock::run),
     ("kv_cache_pool", &["n_ctx", "n_seq_max"], kv_cache_pool::run),
     ("memory_plan", &["n_col", "is_tied"], memory_plan::run),
-    ("streamer", &["n_extent", "n_landing", "n_request_max", "blocks_request_max"], streamer::run),
+    (
+        "streamer",
+        &["n_extent", "n_landing", "n_request_max", "blocks_request_max", "is_in_order", "fetches"],
+        streamer::run,
+    ),
 ];
 
 /// Runs a program on the machine of that name.

@@ -21,7 +21,7 @@ const FIRST_LANDING: usize = 1;
 /// `("begin", extent, _)`, `("end", landing slot, _)`, `("pump", _, _)`, `("fetch", extent, blocks)`, `("distrust", extent, _)`;
 /// `("plan", which, kind)` and `("answer", which, kind)` say what the disk does, later or now.
 pub fn run(sizes: &[usize], program: &[Step<'_>]) -> Result<Vec<Answer>, String> {
-    let [n_extent, n_landing, n_request_max, blocks_request_max] = *sizes else {
+    let [n_extent, n_landing, n_request_max, blocks_request_max, is_in_order, fetches] = *sizes else {
         unreachable!("checked by the caller")
     };
     let order: Vec<StreamedExtent> = (1..=n_extent).map(|i| streamed(2 * i)).collect();
@@ -34,9 +34,9 @@ pub fn run(sizes: &[usize], program: &[Step<'_>]) -> Result<Vec<Answer>, String>
     let mut memory = Memory::new(measured.used());
     let mut pool = carve(&mut memory.region())?;
     // The disk is dropped first: it knows addresses in the memory.
-    let disk = ScriptedDisk::new(n_request_max, blocks_request_max);
+    let disk = ScriptedDisk::new(n_request_max, blocks_request_max, is_in_order != 0);
     let slots = FIRST_LANDING..FIRST_LANDING + n_landing;
-    let mut streamer = match Streamer::new(order, slots.clone(), &disk, usize::MAX) {
+    let mut streamer = match Streamer::new(order, slots.clone(), &disk, usize::MAX, fetches != 0) {
         Ok(streamer) => streamer,
         Err(error) => return Ok(vec![(error.to_string(), String::new())]),
     };
