@@ -90,6 +90,21 @@ def test_wrong_options_are_named(options: str) -> None:
     assert any(line.startswith(f"axiom: {name}=") for line in ending.lines()), ending
 
 
+def test_an_option_that_is_none_is_refused() -> None:
+    ending = run(Machine({"test": "none", "token": "5"}), limit_s=LIMIT_S)
+    assert ending.status is Status.COMMAND_LINE, ending
+    assert any(line.startswith("axiom: token=5: there is no such option") for line in ending.lines()), ending
+
+
+def test_every_option_is_in_the_documentation() -> None:
+    root = Path(__file__).parents[1]
+    listed = re.search(r"const NAMES: .*? = \[(.*?)\];", (root / "bootkernel/src/wish.rs").read_text(), re.DOTALL)
+    assert listed is not None
+    table = (root / "docs/bare.md").read_text().partition("## Options")[2].partition("\n## ")[0]
+    documented = [name for row in table.splitlines() if row.startswith("| `") for name in row.split("|")[1].split(", ")]
+    assert sorted(re.findall(r'"(.*?)"', listed[1])) == sorted(name.strip(" `") for name in documented)
+
+
 @pytest.mark.parametrize("table", ["portable", "sse2", "avx2"])
 def test_a_table_can_be_forced(table: str) -> None:
     assert f"axiom: kernels {table}" in done(Machine({"test": "none", "kernels": table})).lines()

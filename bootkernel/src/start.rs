@@ -58,6 +58,7 @@ extern "C" fn runtime_main(magic: u32, address: u32) -> ! {
     let tables = acpi_tables(&info);
     let is_bochs = info.command_line.value("exit") == Some(b"bochs");
     set_up_exit(is_bochs, tables.as_ref().and_then(|tables| tables.power_off));
+    crate::wish::check_names(&info.command_line);
     apic::set_up();
     let listed = tables.as_ref().map_or(&[][..], Tables::cores);
     let n_core = cores::start(listed, n_core_wanted(&info), &info.memory);

@@ -191,8 +191,11 @@ fn on_disk(name: &str, disk: AnyDisk) -> Result<Source, String> {
     if look.starts_with(MAGIC) {
         return Ok(Source { name: name.into(), device: Box::new(part), bytes });
     }
+    let mut is_cut_off = false;
     for (i, (start, bytes)) in partitions(look, bytes_sector).enumerate() {
-        if !start.is_multiple_of(4096) || start.checked_add(bytes).is_none_or(|end| end > part.bytes) || bytes < 4096 {
+        let is_inside = start.checked_add(bytes).is_some_and(|end| end <= part.bytes);
+        is_cut_off |= !is_inside;
+        if !is_inside || !start.is_multiple_of(4096) || bytes < 4096 {
             continue;
         }
         let whole = part.bytes;
@@ -204,5 +207,8 @@ fn on_disk(name: &str, disk: AnyDisk) -> Result<Source, String> {
         }
         (part.start, part.bytes) = (0, whole);
     }
-    Err("no image at its start or at the start of a partition".into())
+    Err(match is_cut_off {
+        true => "cut off: a partition ends after the disk does".into(),
+        false => "no image at its start or at the start of a partition".into(),
+    })
 }

@@ -41,6 +41,44 @@ pub enum Detail {
     Layers,
 }
 
+/// Every option that there is, of a story and of the machine.
+const NAMES: [&str; 22] = [
+    "prompt",
+    "tokens",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "repeat_penalty",
+    "repeat_last_n",
+    "seed",
+    "ignore_eos",
+    "kv",
+    "memory_kib",
+    "paranoid",
+    "kernels",
+    "cores",
+    "telemetry",
+    "measure_disk",
+    "virtio_mmio.device",
+    "test",
+    "at_pass",
+    "serve",
+    "exit",
+];
+
+/// Ends the machine for a word that is none of the options: one that was misspelt would change nothing, and nobody would know.
+pub fn check_names(options: &CommandLine) {
+    for word in options.words() {
+        let name = word.split(|&byte| byte == b'=').next().unwrap_or_default();
+        let is_known = name.len() < word.len() && NAMES.iter().any(|known| known.as_bytes() == name);
+        if !is_known {
+            let word = word.escape_ascii();
+            fail(Status::CommandLine, format_args!("{word}: there is no such option; docs/bare.md has a list of them"));
+        }
+    }
+}
+
 /// The option of that name as a number.
 pub fn number<T: FromStr>(options: &CommandLine, name: &str) -> Option<T> {
     let text = options.value(name)?;

@@ -20,6 +20,8 @@ __all__ = ["command"]
 _MIB = 1 << 20
 # A model up to this size is put into memory by the loader; a larger one is a disk.
 _LARGEST_MODULE = 64 * _MIB
+# Below this the kernel, which is loaded at 16 MiB, is not in memory as a whole.
+_LEAST_MEMORY = 32 * _MIB
 # What the machine gets besides room for a model.
 _BYTES_BESIDES = 512 * _MIB
 
@@ -81,7 +83,11 @@ def _memory_mib(path: Path, wanted: str | None) -> int:
     from axiom.hardware import memory_budget, parse_memory
 
     if wanted is not None:
-        return max(1, parse_memory(wanted) // _MIB)
+        if (n_bytes := parse_memory(wanted)) < _LEAST_MEMORY:
+            raise click.UsageError(
+                f"--memory: {wanted} is too little: the kernel itself needs {_LEAST_MEMORY // _MIB}MiB"
+            )
+        return n_bytes // _MIB
     # A module is in memory twice: as it was loaded, and as it is computed from.
     room = 2 * path.stat().st_size + _BYTES_BESIDES
     left = memory_budget().usable_bytes
