@@ -417,8 +417,8 @@ impl Engine {
         let start = platform.now_us();
         self.phases.reset();
         let slots = self.activations.slots();
-        // SAFETY: position 1 is not in use before the pass, and a row of GGUF is at most 4 bytes for each column.
         let clock = LayerClock::new(platform, &mut self.telemetry, self.pass.tokens.len());
+        // SAFETY: position 1 is not in use before the pass, and a row of GGUF is at most 4 bytes for each column.
         let is_embedded = unsafe {
             let bytes = self.store.weights().layout().token_embd.format.bytes_row(self.config.n_embd);
             let room = core::slice::from_raw_parts_mut(slots.at(1).cast(), bytes.expect("checked in the layout"));
