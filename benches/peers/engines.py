@@ -11,8 +11,9 @@ Anything an engine does by default that makes it faster stays on.
 from __future__ import annotations
 
 import ctypes
+import functools
 from importlib.metadata import PackageNotFoundError, version
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -83,6 +84,15 @@ class AxiomReference(Axiom):
     backend: Backend = "reference"
 
 
+@functools.cache  # for as long as the process lives: the library may log after an engine of it is gone
+def _quiet_llama_cpp() -> Any:
+    import llama_cpp
+
+    say_nothing = llama_cpp.llama_log_callback(lambda level, text, user: None)
+    llama_cpp.llama_log_set(say_nothing, ctypes.c_void_p(0))
+    return say_nothing
+
+
 class LlamaCpp:
     """llama.cpp by its C interface, out of llama-cpp-python: flash attention, repacked weights, its own batch size."""
 
@@ -90,8 +100,7 @@ class LlamaCpp:
         import llama_cpp
 
         self._lib = llama_cpp
-        self._quiet = llama_cpp.llama_log_callback(lambda level, text, user: None)
-        llama_cpp.llama_log_set(self._quiet, ctypes.c_void_p(0))
+        _quiet_llama_cpp()
         llama_cpp.llama_backend_init()
         model_params = llama_cpp.llama_model_default_params()
         self._model = llama_cpp.llama_model_load_from_file(model.encode(), model_params)
