@@ -6,6 +6,7 @@ mod console;
 mod mmio;
 mod pci;
 mod queue;
+mod rings;
 
 pub use self::block::{BYTES_MEMORY, Block};
 pub use self::console::{BYTES_CONSOLE_MEMORY, BYTES_SENT_MAX, Console};
