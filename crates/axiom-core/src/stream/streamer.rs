@@ -13,6 +13,7 @@
 //! Nothing blocks but [`Streamer::begin`], and nothing allocates after the start.
 
 use super::requests::{Request, Requests};
+use super::silence::Silence;
 use crate::error::Error;
 use crate::memory::{SlotState, WeightPool};
 use crate::platform::{BlockDevice, Completion, IoFault};
@@ -58,36 +59,12 @@ struct Landing {
     times: Load,
 }
 
-/// A device that answers nothing for so long will not answer any more.
-const SILENCE_US: u64 = 30_000_000;
-/// What one wait counts for at most: where it took longer, not the device slept but the whole program, as a stopped process
-/// and a laptop with its lid shut do.
-const WAIT_MAX_US: u64 = 1_000_000;
-
 /// While something is on its way that is needed sooner, of an extent only this share may be under way at a time, or two
 /// requests: as much as keeps the device busy while a layer computes from memory, which is read ten times as fast as a disk.
 const SHARE_AHEAD: usize = 6;
 
 /// The slot of a request that goes into no slot.
 const FETCH: usize = usize::MAX;
-
-/// How long nothing has come.
-struct Silence {
-    last_us: u64,
-    waited_us: u64,
-}
-
-impl Silence {
-    fn begin(now_us: u64) -> Silence {
-        Silence { last_us: now_us, waited_us: 0 }
-    }
-
-    /// One wait more.
-    fn go_on(&mut self, now_us: u64) {
-        self.waited_us += now_us.saturating_sub(self.last_us).min(WAIT_MAX_US);
-        self.last_us = now_us;
-    }
-}
 
 /// Pieces that somebody waits for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -258,9 +235,9 @@ impl Streamer {
         let now = now_us();
         silence.go_on(now);
         if self.collect(pool, device, now)? {
-            silence.waited_us = 0;
-        } else if silence.waited_us > SILENCE_US {
-            let error = Error::Silence { n_request: self.requests.len(), waited_us: silence.waited_us };
+            silence.ends();
+        } else if let Some(waited_us) = silence.too_long() {
+            let error = Error::Silence { n_request: self.requests.len(), waited_us };
             self.broken = Some(error.clone());
             return Err(error);
         }
