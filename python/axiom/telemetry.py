@@ -13,12 +13,15 @@ import csv
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from axiom.engine import FIELDS
-from axiom.loaded_model import LoadedModel
+
+if TYPE_CHECKING:
+    from axiom.loaded_model import LoadedModel
 
 __all__ = ["FIELDS", "TelemetryFile", "read_telemetry"]
 
