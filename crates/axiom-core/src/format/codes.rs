@@ -5,7 +5,7 @@
 //! a mask bring out one group. `join` makes a block of its eight groups, `unpack` brings them out again in registers, and
 //! `get` reads the codes of one row.
 
-use super::groups::{Flipped, Groups, Signed, Small};
+use super::groups::{Flipped, Groups, Small};
 use crate::arithmetic::simd::{Simd, unrolled};
 
 /// Eight groups of 64 codes, a byte each: group g, byte `row × 4 + t` is the code of column 4g + t.
@@ -19,22 +19,14 @@ pub trait Codes {
     fn join(groups: &GroupBytes, block: &mut [u8]);
     /// Reads the codes of one row.
     fn get(block: &[u8], row: usize) -> [u8; 32];
-    /// The eight groups for a few tokens.
-    type Few<S: Simd>: Groups<S>;
-    /// The eight groups for many.
-    type Many<S: Simd>: Groups<S>;
+    /// The eight groups in registers.
+    type Unpacked<S: Simd>: Groups<S>;
     /// The eight groups: group g, byte `row × 4 + t` is the code of column 4g + t.
     ///
     /// # Safety
     ///
     /// The processor has the instructions of `S`; `block` is readable for `BYTES`.
-    unsafe fn unpack<S: Simd>(block: *const u8) -> Self::Few<S>;
-    /// Groups made ready for many tokens.
-    ///
-    /// # Safety
-    ///
-    /// The processor has the instructions of `S`.
-    unsafe fn ready<S: Simd>(few: Self::Few<S>) -> Self::Many<S>;
+    unsafe fn unpack<S: Simd>(block: *const u8) -> Self::Unpacked<S>;
 }
 
 /// The group of a column, and its byte there.
@@ -48,8 +40,7 @@ pub struct Bytes;
 
 impl Codes for Bytes {
     const BYTES: usize = 512;
-    type Few<S: Simd> = Flipped<S>;
-    type Many<S: Simd> = Signed<S>;
+    type Unpacked<S: Simd> = Flipped<S>;
 
     fn join(groups: &GroupBytes, block: &mut [u8]) {
         block.copy_from_slice(groups);
@@ -67,12 +58,6 @@ impl Codes for Bytes {
         // SAFETY: the caller's duty; eight groups of 64 bytes.
         unsafe { Flipped(unrolled!(8, |g| S::load_b(block.add(64 * g)))) }
     }
-
-    #[inline(always)]
-    unsafe fn ready<S: Simd>(few: Flipped<S>) -> Signed<S> {
-        // SAFETY: the caller's duty.
-        unsafe { Signed(S::signed(few.0)) }
-    }
 }
 
 /// 4 bits: group g in the low halves of the g-th 64 bytes, group g + 4 in the high halves.
@@ -80,8 +65,7 @@ pub struct Nibbles;
 
 impl Codes for Nibbles {
     const BYTES: usize = 256;
-    type Few<S: Simd> = Small<S, 15>;
-    type Many<S: Simd> = Small<S, 15>;
+    type Unpacked<S: Simd> = Small<S, 15>;
 
     fn join(groups: &GroupBytes, block: &mut [u8]) {
         let (low, high) = groups.split_at(256);
@@ -109,11 +93,6 @@ impl Codes for Nibbles {
             }))
         }
     }
-
-    #[inline(always)]
-    unsafe fn ready<S: Simd>(few: Small<S, 15>) -> Small<S, 15> {
-        few
-    }
 }
 
 /// 2 bits: groups 0 … 3 in the bit pairs of 64 bytes, groups 4 … 7 in those of the next 64.
@@ -121,8 +100,7 @@ pub struct Crumbs;
 
 impl Codes for Crumbs {
     const BYTES: usize = 128;
-    type Few<S: Simd> = Small<S, 3>;
-    type Many<S: Simd> = Small<S, 3>;
+    type Unpacked<S: Simd> = Small<S, 3>;
 
     fn join(groups: &GroupBytes, block: &mut [u8]) {
         Crumbs::join_from::<0>(groups, block);
@@ -151,11 +129,6 @@ impl Codes for Crumbs {
                 S::and_b(S::shr_b::<6>(packed[1]), 3),
             ])
         }
-    }
-
-    #[inline(always)]
-    unsafe fn ready<S: Simd>(few: Small<S, 3>) -> Small<S, 3> {
-        few
     }
 }
 
@@ -238,8 +211,7 @@ pub struct Fives;
 
 impl Codes for Fives {
     const BYTES: usize = Nibbles::BYTES + Bits::BYTES;
-    type Few<S: Simd> = Small<S, 31>;
-    type Many<S: Simd> = Small<S, 31>;
+    type Unpacked<S: Simd> = Small<S, 31>;
 
     fn join(groups: &GroupBytes, block: &mut [u8]) {
         let (low, high) = block.split_at_mut(Nibbles::BYTES);
@@ -261,11 +233,6 @@ impl Codes for Fives {
             Small(unrolled!(8, |g| S::or_b(low.0[g], high[g])))
         }
     }
-
-    #[inline(always)]
-    unsafe fn ready<S: Simd>(few: Small<S, 31>) -> Small<S, 31> {
-        few
-    }
 }
 
 /// 6 bits: nibbles, then the upper two bits as crumbs.
@@ -273,8 +240,7 @@ pub struct Sixes;
 
 impl Codes for Sixes {
     const BYTES: usize = Nibbles::BYTES + Crumbs::BYTES;
-    type Few<S: Simd> = Small<S, 63>;
-    type Many<S: Simd> = Small<S, 63>;
+    type Unpacked<S: Simd> = Small<S, 63>;
 
     fn join(groups: &GroupBytes, block: &mut [u8]) {
         let (low, high) = block.split_at_mut(Nibbles::BYTES);
@@ -306,11 +272,6 @@ impl Codes for Sixes {
             ])
         }
     }
-
-    #[inline(always)]
-    unsafe fn ready<S: Simd>(few: Small<S, 63>) -> Small<S, 63> {
-        few
-    }
 }
 
 /// 3 bits: crumbs, then the third bits.
@@ -318,8 +279,7 @@ pub struct Threes;
 
 impl Codes for Threes {
     const BYTES: usize = Crumbs::BYTES + Bits::BYTES;
-    type Few<S: Simd> = Small<S, 7>;
-    type Many<S: Simd> = Small<S, 7>;
+    type Unpacked<S: Simd> = Small<S, 7>;
 
     fn join(groups: &GroupBytes, block: &mut [u8]) {
         let (low, high) = block.split_at_mut(Crumbs::BYTES);
@@ -340,10 +300,5 @@ impl Codes for Threes {
             let high = Bits::unpack_at::<S, 2>(block.add(Crumbs::BYTES));
             Small(unrolled!(8, |g| S::or_b(low.0[g], high[g])))
         }
-    }
-
-    #[inline(always)]
-    unsafe fn ready<S: Simd>(few: Small<S, 7>) -> Small<S, 7> {
-        few
     }
 }

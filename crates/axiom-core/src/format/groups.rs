@@ -7,6 +7,15 @@ use crate::arithmetic::simd::{Simd, unrolled};
 pub trait Groups<S: Simd>: Copy {
     /// Whether the codes are signed numbers, with their zero taken off already.
     const IS_SIGNED: bool;
+    /// The same, made ready for many tokens.
+    type Ready: Groups<S>;
+
+    /// Makes them ready.
+    ///
+    /// # Safety
+    ///
+    /// The processor has the instructions of `S`.
+    unsafe fn ready(self) -> Self::Ready;
 
     /// `Σ w q` over the block, for each of `T` tokens, whose blocks lie side by side.
     ///
@@ -20,7 +29,9 @@ pub trait Groups<S: Simd>: Copy {
     /// # Safety
     ///
     /// As [`Groups::dots`].
-    unsafe fn dots_halves<const T: usize>(&self, x: *const Block, scale: [S::I; 2]) -> [S::I; T];
+    unsafe fn dots_halves<const T: usize>(&self, _x: *const Block, _scale: [S::I; 2]) -> [S::I; T] {
+        unreachable!("no format has codes of 8 bits and a scale for each half of a block")
+    }
 }
 
 /// Unsigned codes of at most `MAX`.
@@ -29,6 +40,12 @@ pub struct Small<S: Simd, const MAX: i32>(pub [S::B; 8]);
 
 impl<S: Simd, const MAX: i32> Groups<S> for Small<S, MAX> {
     const IS_SIGNED: bool = false;
+    type Ready = Self;
+
+    #[inline(always)]
+    unsafe fn ready(self) -> Self {
+        self
+    }
 
     #[inline(always)]
     unsafe fn dots<const T: usize>(&self, x: *const Block) -> [S::I; T] {
@@ -58,15 +75,18 @@ pub struct Flipped<S: Simd>(pub [S::B; 8]);
 
 impl<S: Simd> Groups<S> for Flipped<S> {
     const IS_SIGNED: bool = true;
+    type Ready = Signed<S>;
+
+    #[inline(always)]
+    unsafe fn ready(self) -> Signed<S> {
+        // SAFETY: the caller's duty.
+        unsafe { Signed(S::signed(self.0)) }
+    }
 
     #[inline(always)]
     unsafe fn dots<const T: usize>(&self, x: *const Block) -> [S::I; T] {
         // SAFETY: the caller's duty.
         unsafe { S::dots_signed::<T>(&self.0, x) }
-    }
-
-    unsafe fn dots_halves<const T: usize>(&self, _x: *const Block, _scale: [S::I; 2]) -> [S::I; T] {
-        unreachable!("no format has codes of 8 bits and a scale for each half of a block")
     }
 }
 
@@ -76,14 +96,16 @@ pub struct Signed<S: Simd>(pub S::Signed);
 
 impl<S: Simd> Groups<S> for Signed<S> {
     const IS_SIGNED: bool = true;
+    type Ready = Self;
+
+    #[inline(always)]
+    unsafe fn ready(self) -> Self {
+        self
+    }
 
     #[inline(always)]
     unsafe fn dots<const T: usize>(&self, x: *const Block) -> [S::I; T] {
         // SAFETY: the caller's duty.
         unsafe { S::dots_ready::<T>(&self.0, x) }
-    }
-
-    unsafe fn dots_halves<const T: usize>(&self, _x: *const Block, _scale: [S::I; 2]) -> [S::I; T] {
-        unreachable!("no format has codes of 8 bits and a scale for each half of a block")
     }
 }

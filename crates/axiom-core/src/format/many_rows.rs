@@ -1,6 +1,7 @@
 //! The product of a panel with many rows of activations: weights are unpacked once, into the first-level cache.
 
 use super::codes::Codes;
+use super::groups::Groups;
 use super::panel::{CHUNK_BLOCKS, LINE, Quantized, bytes_block};
 use super::scales::Scales;
 use crate::arithmetic::activation::{Activations, Block};
@@ -10,7 +11,7 @@ use core::mem::MaybeUninit;
 /// Rows whose accumulators lie in the first-level cache beside the chunk.
 pub(super) const ROWS_AT_ONCE: usize = 64;
 
-type Many<S, Q> = <<Q as Quantized>::Codes as Codes>::Many<S>;
+type Many<S, Q> = <<<Q as Quantized>::Codes as Codes>::Unpacked<S> as Groups<S>>::Ready;
 
 /// A block of weights, unpacked for many rows.
 struct Unpacked<S: Simd, Q: Quantized> {
@@ -71,7 +72,7 @@ pub(super) unsafe fn multiply_rows<S: Simd, Q: Quantized>(
             let codes = chunk.add(Q::meta_bytes(n));
             for (i, unpacked) in unpacked[..n].iter_mut().enumerate() {
                 let block = codes.add(i * Q::Codes::BYTES);
-                let w = Q::Codes::ready::<S>(Q::Codes::unpack::<S>(block));
+                let w = Q::Codes::unpack::<S>(block).ready();
                 unpacked.write(Unpacked { w, scales: Q::scales::<S>(chunk, i) });
             }
             let weights = unpacked.as_ptr().cast::<Unpacked<S, Q>>();

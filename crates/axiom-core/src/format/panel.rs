@@ -129,7 +129,7 @@ unsafe fn multiply_tile<S: Simd, Q: Quantized, const T: usize>(
     }
 }
 
-type Few<S, Q> = <<Q as Quantized>::Codes as Codes>::Few<S>;
+type Few<S, Q> = <<Q as Quantized>::Codes as Codes>::Unpacked<S>;
 
 /// A format whose panels hold the numbers themselves: column k of row r at `k × 16 + r`.
 pub trait Plain {

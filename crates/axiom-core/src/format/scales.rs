@@ -12,7 +12,11 @@ pub trait Scales<S: Simd>: Copy {
     /// # Safety
     ///
     /// The processor has the instructions of `S`; `x` points to `T` blocks.
-    unsafe fn dots<G: Groups<S>, const T: usize>(&self, w: &G, x: *const Block) -> [S::I; T];
+    #[inline(always)]
+    unsafe fn dots<G: Groups<S>, const T: usize>(&self, w: &G, x: *const Block) -> [S::I; T] {
+        // SAFETY: the caller's duty.
+        unsafe { w.dots::<T>(x) }
+    }
 
     /// `acc` with those products added.
     ///
@@ -30,12 +34,6 @@ pub struct Scale<S: Simd, const ZERO: i32> {
 }
 
 impl<S: Simd, const ZERO: i32> Scales<S> for Scale<S, ZERO> {
-    #[inline(always)]
-    unsafe fn dots<G: Groups<S>, const T: usize>(&self, w: &G, x: *const Block) -> [S::I; T] {
-        // SAFETY: the caller's duty.
-        unsafe { w.dots::<T>(x) }
-    }
-
     #[inline(always)]
     unsafe fn join<G: Groups<S>, const T: usize>(
         &self,
@@ -71,12 +69,6 @@ pub struct ScaleMin<S: Simd> {
 }
 
 impl<S: Simd> Scales<S> for ScaleMin<S> {
-    #[inline(always)]
-    unsafe fn dots<G: Groups<S>, const T: usize>(&self, w: &G, x: *const Block) -> [S::I; T] {
-        // SAFETY: the caller's duty.
-        unsafe { w.dots::<T>(x) }
-    }
-
     #[inline(always)]
     unsafe fn join<G: Groups<S>, const T: usize>(
         &self,
