@@ -4,6 +4,7 @@ use numpy::{PyReadonlyArray1, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use std::borrow::Cow;
+use std::fmt;
 
 /// A Python integer (anything with `__index__`), not yet held against a range.
 pub struct Integer {
@@ -16,6 +17,11 @@ impl Integer {
     /// The integer of a default.
     pub fn of(value: i128) -> Self {
         Self { value: Some(value), text: value.to_string() }
+    }
+
+    /// The integer, if it has at most 128 bits.
+    pub fn value(&self) -> Option<i128> {
+        self.value
     }
 
     /// The integer, if it is from `low` to `high`; `valid` says so in words.
@@ -44,6 +50,12 @@ impl Integer {
     pub fn as_token(&self, name: &str, n_vocab: usize) -> PyResult<u32> {
         let last = n_vocab as i128 - 1;
         Ok(self.within(name, &format!("from 0 to {last}"), 0, last)? as u32)
+    }
+}
+
+impl fmt::Display for Integer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 

@@ -5,6 +5,7 @@ use crate::engine_arguments::{checked_config, checked_kv, checked_out, tensor_bu
 use crate::error::to_py;
 use crate::host::{checked_threads, choose_kernels};
 use crate::image::{self, OpenImage};
+use crate::leaving::Inside;
 use crate::loading::{Loading, Open, cannot_open};
 use crate::signals::Interrupt;
 use crate::stop_flag::StopFlag;
@@ -64,9 +65,10 @@ impl Engine {
         py: Python<'_>,
         action: impl FnOnce(&mut runtime::Engine) -> Result<T, Error> + Send,
     ) -> PyResult<T> {
+        let inside = Inside::enter(py);
         let mut guard = self.lock()?;
         let engine = &mut open(&mut guard)?.engine;
-        py.detach(|| action(engine)).map_err(|error| to_py(py, &error))
+        inside.released(py, || action(engine)).map_err(|error| to_py(py, &error))
     }
 }
 
@@ -94,21 +96,22 @@ impl Engine {
         tensors: &Bound<'_, PyAny>,
         n_ctx: i64,
         n_seq_max: i64,
-        threads: Option<i64>,
+        threads: Option<Integer>,
         kernels: Option<&str>,
         kv: &str,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
+        let inside = Inside::enter(py);
         let (n_ctx, n_seq_max) = checked_counts(n_ctx, n_seq_max)?;
         let kv = checked_kv(kv)?;
         let kernels = choose_kernels(py, kernels)?;
-        let n_thread = checked_threads(threads)?;
+        let n_thread = checked_threads(threads.as_ref())?;
         let config = checked_config(config)?;
         let buffers = tensor_buffers(tensors)?;
         let sources: Vec<TensorSource<'_>> = buffers.iter().map(|buffer| buffer.source()).collect::<PyResult<_>>()?;
         let options = Options { n_ctx, n_seq_max, rows_per_pass: ROWS_PER_WAVE, kv };
         let loading = Loading { options, kernels, n_thread, progress };
-        let open = loading.open(py, config, None, |_| Ok(WeightSource::Tensors(&sources)))?;
+        let open = loading.open(py, &inside, config, None, |_| Ok(WeightSource::Tensors(&sources)))?;
         Ok(Engine::of(open, options, None))
     }
 
@@ -127,7 +130,7 @@ impl Engine {
         path: PathBuf,
         n_ctx: i64,
         n_seq_max: i64,
-        threads: Option<i64>,
+        threads: Option<Integer>,
         kernels: Option<&str>,
         kv: &str,
         budget: Option<usize>,
@@ -135,15 +138,16 @@ impl Engine {
         paranoid: bool,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
+        let inside = Inside::enter(py);
         let (n_ctx, n_seq_max) = checked_counts(n_ctx, n_seq_max)?;
         let options = Options { n_ctx, n_seq_max, rows_per_pass, kv: checked_kv(kv)? };
-        let (kernels, n_thread) = (choose_kernels(py, kernels)?, checked_threads(threads)?);
-        let head = py.detach(|| OpenImage::read(&path)).map_err(|error| cannot_open(py, &path, error))?;
+        let (kernels, n_thread) = (choose_kernels(py, kernels)?, checked_threads(threads.as_ref())?);
+        let head = inside.released(py, || OpenImage::read(&path)).map_err(|error| cannot_open(py, &path, error))?;
         let image = head.parse().map_err(|error| cannot_open(py, &path, error.into()))?;
         let plan = image::plan(&image, &options, n_thread, budget).map_err(|error| to_py(py, &error))?;
         let loading = Loading { options, kernels, n_thread, progress };
         let mut is_direct = None;
-        let open = loading.open(py, image.config.clone(), Some(&path), |path| {
+        let open = loading.open(py, &inside, image.config.clone(), Some(&path), |path| {
             let path = path.expect("given above");
             let (weights, direct) = image::weights(&image, path, paranoid)?;
             is_direct = Some(direct);
@@ -162,11 +166,11 @@ impl Engine {
         n_seq_max: i64,
         kv: &str,
         rows_per_pass: usize,
-        threads: Option<i64>,
+        threads: Option<Integer>,
     ) -> PyResult<usize> {
         let (n_ctx, n_seq_max) = checked_counts(n_ctx, n_seq_max)?;
         let options = Options { n_ctx, n_seq_max, rows_per_pass, kv: checked_kv(kv)? };
-        let (config, n_thread) = (checked_config(config)?, checked_threads(threads)?);
+        let (config, n_thread) = (checked_config(config)?, checked_threads(threads.as_ref())?);
         runtime::Engine::bytes_besides_weights(&config, &options, n_thread).map_err(|error| to_py(py, &error))
     }
 
@@ -237,6 +241,7 @@ impl Engine {
         out: Option<&Bound<'py, PyAny>>,
         stop: Option<&StopFlag>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let inside = Inside::enter(py);
         let mut guard = self.lock()?;
         let Open { engine, batch, timer, .. } = open(&mut guard)?;
         batch.read(seqs, tokens, logits, self.n_vocab)?;
@@ -250,7 +255,7 @@ impl Engine {
             };
             let mut writable = array.try_readwrite()?;
             let values = writable.as_slice_mut()?;
-            let (result, interrupted) = py.detach(|| {
+            let (result, interrupted) = inside.released(py, || {
                 timer.ticking(|| interrupt.watch(flag.as_ref(), |stop| engine.forward(batch, values, stop)))
             });
             drop(writable);
@@ -298,6 +303,7 @@ impl Engine {
     /// Return the records of the layers since the last call, uint64 `[n, 16]` with the columns of
     /// `axiom.telemetry.FIELDS`, and how many before them were lost because nobody took them.
     fn take_records<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyArray2<u64>>, usize)> {
+        let _inside = Inside::enter(py);
         let mut guard = self.lock()?;
         let (records, n_lost) = open(&mut guard)?.engine.telemetry_mut().records.take();
         let array = PyArray2::zeros(py, [records.len(), LayerRecord::FIELDS.len()], false);
@@ -311,9 +317,10 @@ impl Engine {
 
     /// Return what was chosen at start, and the bytes that are held.
     fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let inside = Inside::enter(py);
         let mut guard = self.lock()?;
         let Open { engine, region, .. } = open(&mut guard)?;
-        let residency = py.detach(|| region.residency());
+        let residency = inside.released(py, || region.residency());
         let bytes = engine.bytes();
         let dict = PyDict::new(py);
         dict.set_item("backend", "native")?;
@@ -341,8 +348,9 @@ impl Engine {
 
     /// Free everything. Closing twice does nothing.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let inside = Inside::enter(py);
         let open = self.lock()?.take();
-        py.detach(|| drop(open));
+        inside.released(py, || drop(open));
         Ok(())
     }
 }

@@ -11,7 +11,9 @@ use pyo3::types::{PyDict, PyList};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::arguments::Integer;
 use crate::error::to_py;
+use crate::leaving::Inside;
 
 /// The environment variable that forces a kernel table where the caller does not.
 const FORCED: &str = "AXIOM_KERNELS";
@@ -30,10 +32,11 @@ pub fn choose_kernels(py: Python<'_>, asked: Option<&str>) -> PyResult<&'static 
 }
 
 /// The number of threads, or the default of this process.
-pub fn checked_threads(asked: Option<i64>) -> PyResult<usize> {
+pub fn checked_threads(asked: Option<&Integer>) -> PyResult<usize> {
+    const MOST: i128 = MOST_THREADS as i128;
     let Some(asked) = asked else { return Ok(limits::cpu_budget().n_threads().min(MOST_THREADS)) };
-    match usize::try_from(asked) {
-        Ok(n @ 1..=MOST_THREADS) => Ok(n),
+    match asked.value() {
+        Some(n @ 1..=MOST) => Ok(n as usize),
         _ => Err(PyValueError::new_err(format!("threads: expected 1 to {MOST_THREADS}, got {asked}"))),
     }
 }
@@ -93,9 +96,10 @@ pub fn default_threads(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 /// How fast `threads` threads together read memory, in bytes per second: the best of the rounds of about `seconds`.
 #[pyfunction]
 #[pyo3(signature = (threads=None, seconds=0.5))]
-pub fn read_bandwidth(py: Python<'_>, threads: Option<i64>, seconds: f64) -> PyResult<f64> {
-    let (n_thread, limit) = (checked_threads(threads)?, checked_seconds(seconds)?);
-    let measured = py.detach(|| bandwidth::read_bandwidth(n_thread, limit));
+pub fn read_bandwidth(py: Python<'_>, threads: Option<Integer>, seconds: f64) -> PyResult<f64> {
+    let (n_thread, limit) = (checked_threads(threads.as_ref())?, checked_seconds(seconds)?);
+    let inside = Inside::enter(py);
+    let measured = inside.released(py, || bandwidth::read_bandwidth(n_thread, limit));
     match measured {
         Ok(bandwidth) => Ok(bandwidth.best_gb_s * 1e9),
         Err(error) => Err(crate::error::out_of_memory(py, error.to_string())),
@@ -108,7 +112,8 @@ pub fn read_bandwidth(py: Python<'_>, threads: Option<i64>, seconds: f64) -> PyR
 #[pyo3(signature = (path, seconds=1.0))]
 pub fn disk_bandwidth(py: Python<'_>, path: PathBuf, seconds: f64) -> PyResult<(f64, bool)> {
     let limit = checked_seconds(seconds)?;
-    let measured = py.detach(|| measure_disk(&path, limit));
+    let inside = Inside::enter(py);
+    let measured = inside.released(py, || measure_disk(&path, limit));
     match measured {
         Ok(measured) => Ok((measured.bytes_per_second, measured.is_direct)),
         Err(error) => Err(PyOSError::new_err(format!("{}: its disk cannot be measured: {error}", path.display()))),

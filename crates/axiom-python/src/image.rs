@@ -1,7 +1,9 @@
 //! Images: packing a matrix, the digest of bytes, and what an engine is opened from.
 
+use crate::arguments::Integer;
 use crate::error::to_py;
 use crate::host::checked_threads;
+use crate::leaving::Inside;
 use axiom_core::error::Error;
 use axiom_core::format::Format;
 use axiom_core::image::{self, HEADER, Image, head_bytes};
@@ -23,7 +25,8 @@ use std::path::Path;
 #[pyo3(signature = (data, /))]
 pub fn blake3<'py>(py: Python<'py>, data: PyReadonlyArray1<'py, u8>) -> PyResult<Bound<'py, PyBytes>> {
     let bytes = data.as_slice()?;
-    let digest = py.detach(|| image::digest(bytes));
+    let inside = Inside::enter(py);
+    let digest = inside.released(py, || image::digest(bytes));
     Ok(PyBytes::new(py, &digest))
 }
 
@@ -37,11 +40,11 @@ pub fn pack_matrix<'py>(
     cols: usize,
     data: PyReadonlyArray1<'py, u8>,
     out: &Bound<'py, PyArray1<u8>>,
-    threads: Option<i64>,
+    threads: Option<Integer>,
 ) -> PyResult<()> {
     let format = Format::from_name(format)
         .ok_or_else(|| PyValueError::new_err(format!("no weight format is named {format:?}")))?;
-    let n_thread = checked_threads(threads)?;
+    let n_thread = checked_threads(threads.as_ref())?;
     let source = TensorSource { name: "matrix", format, n_row: rows, n_col: cols, bytes: data.as_slice()? };
     source.check_len().map_err(|error| to_py(py, &error))?;
     let mut writable = out.try_readwrite()?;
@@ -49,7 +52,8 @@ pub fn pack_matrix<'py>(
     if Some(room.len()) != format.bytes_matrix(rows, cols) {
         return Err(PyValueError::new_err(format!("out: {} bytes are no room for the panels", room.len())));
     }
-    let packed = py.detach(|| Host::start(n_thread).map(|host| pack(&source, room, &host)));
+    let inside = Inside::enter(py);
+    let packed = inside.released(py, || Host::start(n_thread).map(|host| pack(&source, room, &host)));
     packed.map_err(|error| PyOSError::new_err(format!("cannot start {n_thread} threads: {error}; use fewer threads")))
 }
 

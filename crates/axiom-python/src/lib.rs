@@ -7,6 +7,7 @@ mod engine_arguments;
 mod error;
 mod host;
 mod image;
+mod leaving;
 mod loading;
 mod metadata;
 mod receipt;
@@ -25,6 +26,11 @@ mod tokenizer;
 #[pymodule]
 mod _native {
     use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::leaving::register(module.py())
+    }
 
     #[pymodule_export]
     use crate::engine::Engine;

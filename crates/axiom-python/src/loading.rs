@@ -3,6 +3,7 @@
 use crate::engine_arguments::Batch;
 use crate::error::{out_of_memory, to_py};
 use crate::image::OpenError;
+use crate::leaving::{Inside, attached};
 use crate::signals::Interrupt;
 use axiom_core::error::Error;
 use axiom_core::kernels::Kernels;
@@ -47,6 +48,7 @@ impl Loading {
     pub fn open<'a>(
         self,
         py: Python<'_>,
+        inside: &Inside,
         config: ModelConfig,
         path: Option<&Path>,
         source: impl FnOnce(Option<&Path>) -> Result<WeightSource<'a>, OpenError> + Send,
@@ -56,7 +58,7 @@ impl Loading {
         let mut region: Option<Region> = None;
         let mut refused: Option<RegionError> = None;
         let mut failed: Option<PyErr> = None;
-        let loaded = py.detach(|| {
+        let loaded = inside.released(py, || {
             let host = Host::start(n_thread).map_err(LoadError::Threads)?;
             let memory = |n_bytes| match Region::new(n_bytes) {
                 Ok(reserved) => Ok(region.insert(reserved).as_ptr()),
@@ -66,9 +68,8 @@ impl Loading {
                 }
             };
             let mut on_progress = |done: usize, total: usize| {
-                let told = Python::attach(|py| {
-                    progress.as_ref().map_or(Ok(()), |tell| tell.call1(py, (done, total)).map(drop))
-                });
+                let told =
+                    attached(|py| progress.as_ref().map_or(Ok(()), |tell| tell.call1(py, (done, total)).map(drop)));
                 let told = told.and_then(|()| interrupt.check());
                 failed = told.err();
                 failed.is_none()

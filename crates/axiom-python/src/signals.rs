@@ -1,5 +1,6 @@
 //! Ctrl-C while the engine computes: Python notes the signal, and its handlers run when someone asks.
 
+use crate::leaving::attached;
 use crate::stop_flag::Stop;
 use axiom_core::schedule::Served;
 use pyo3::prelude::*;
@@ -30,7 +31,7 @@ impl Interrupt {
     ///
     /// What a handler raises; for Ctrl-C, `KeyboardInterrupt`.
     pub fn check(&self) -> PyResult<()> {
-        if self.is_main { Python::attach(|py| py.check_signals()) } else { Ok(()) }
+        if self.is_main { attached(|py| py.check_signals()) } else { Ok(()) }
     }
 
     /// Calls `action` with a function that says whether to stop, for `flag` or, when there was a tick, for a signal; returns

@@ -1,6 +1,7 @@
 //! `axiom._native.Tokenizer` and its decoder.
 
 use crate::error::to_py;
+use crate::leaving::Inside;
 use crate::metadata::{self, StringsBuffer};
 use axiom_core::error::Error;
 use axiom_core::text::source::{KEY_MERGES, KEY_SCORES, KEY_TOKENS, KEY_TYPES, ROLES};
@@ -36,6 +37,7 @@ impl Tokenizer {
     /// Check the keys `tokenizer.ggml.*` of `metadata` and build the tables.
     #[new]
     fn new(py: Python<'_>, metadata: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let inside = Inside::enter(py);
         let fail = |error: Error| to_py(py, &error);
         let Some(model) = metadata::text(metadata, "tokenizer.ggml.model")? else {
             return Err(fail(metadata::missing("tokenizer.ggml.model", "the name of a tokenizer")));
@@ -65,7 +67,7 @@ impl Tokenizer {
             add_eos: metadata::flag(metadata, "tokenizer.ggml.add_eos_token")?,
             add_space_prefix: metadata::flag(metadata, "tokenizer.ggml.add_space_prefix")?,
         };
-        let core = py.detach(|| text::Tokenizer::new(&source)).map_err(fail)?;
+        let core = inside.released(py, || text::Tokenizer::new(&source)).map_err(fail)?;
         Ok(Tokenizer { core: Arc::new(core) })
     }
 
@@ -81,8 +83,9 @@ impl Tokenizer {
         add_special: bool,
         parse_special: bool,
     ) -> PyResult<Vec<u32>> {
+        let inside = Inside::enter(py);
         let text = text.to_str().map_err(|error| lone_surrogate(text).unwrap_or(error))?;
-        py.detach(|| self.core.encode(text, add_special, parse_special)).map_err(|error| to_py(py, &error))
+        inside.released(py, || self.core.encode(text, add_special, parse_special)).map_err(|error| to_py(py, &error))
     }
 
     /// The text of `ids`.
@@ -91,8 +94,9 @@ impl Tokenizer {
     /// shows control tokens by their text. Bytes that are no text become U+FFFD.
     #[pyo3(signature = (ids, at_start=true, special=false))]
     fn decode(&self, py: Python<'_>, ids: &Bound<'_, PyAny>, at_start: bool, special: bool) -> PyResult<String> {
+        let inside = Inside::enter(py);
         let ids = ids.try_iter()?.map(|id| self.checked_id(py, &id?)).collect::<PyResult<Vec<u32>>>()?;
-        Ok(py.detach(|| self.core.decode(&ids, at_start, special)))
+        Ok(inside.released(py, || self.core.decode(&ids, at_start, special)))
     }
 
     /// A decoder for tokens that come one at a time; the arguments are those of `decode`.

@@ -60,13 +60,13 @@ pub enum SampleError {
 impl fmt::Display for SampleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::OutOfRange { name, valid, got } => write!(f, "{name} must be {valid}, got {got}"),
+            Self::OutOfRange { name, valid, got } => write!(f, "{name} must be {valid}, got {got:?}"),
             Self::BiasToken { token, n_vocab } => {
                 write!(f, "logit_bias names token {token}, but the vocabulary has tokens 0 to {}", n_vocab - 1)
             }
             Self::BiasValue { token, got } => write!(
                 f,
-                "logit_bias of token {token} must be from -1e9 to 1e9, or -inf to exclude the token, got {got}"
+                "logit_bias of token {token} must be from -1e9 to 1e9, or -inf to exclude the token, got {got:?}"
             ),
             Self::LogitsLength { expected, got } => {
                 write!(f, "logits must hold one value for each of the {expected} tokens, got {got}")
