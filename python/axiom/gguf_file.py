@@ -41,7 +41,6 @@ class GGUFFile:
         self.paths: tuple[Path, ...] = tuple(part.path for part in parts)
         self._parts = parts
         self._raw = [part.raw for part in parts]
-        self._header_bytes = [part.n_header_bytes for part in parts]
         self.tensors: dict[str, TensorInfo] = {}
         for part in parts:
             for name, info in part.tensors.items():
@@ -79,6 +78,11 @@ class GGUFFile:
         part = self._parts[0]
         return part.n_keys, part.raw[part.keys[0] : part.keys[1]].tobytes()
 
+    def check_length(self) -> None:
+        """Raise `ModelFormatError` if a file has become shorter than it was when it was opened."""
+        for part in self._parts:
+            part.check_length()
+
     def release_pages(self) -> None:
         """Give back the memory that reading from the files has taken; what is needed is read again."""
         for part in self._parts:
@@ -90,8 +94,8 @@ class GGUFFile:
         It tells models apart quickly, though not two with the same header and other weights.
         """
         sha = hashlib.sha256()
-        for raw, n_bytes in zip(self._raw, self._header_bytes, strict=True):
-            sha.update(raw[:n_bytes].data)
+        for part in self._parts:
+            sha.update(part.read(0, part.n_header_bytes))
         return sha.digest()
 
     def digest(self, progress: Callable[[int, int], None] | None = None) -> str:
@@ -103,10 +107,10 @@ class GGUFFile:
         sha = hashlib.sha256()
         step = 1 << 24
         done, total = 0, self.n_bytes
-        for raw in self._raw:
-            for start in range(0, len(raw), step):
-                chunk = raw[start : start + step]
-                sha.update(chunk.data)
+        for part in self._parts:
+            for start in range(0, len(part.raw), step):
+                chunk = part.read(start, min(step, len(part.raw) - start))
+                sha.update(chunk)
                 done += len(chunk)
                 if progress is not None:
                     progress(done, total)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from axiom.body import Backend
+from axiom.files import checked_target, whole_file
 from axiom.gguf_file import GGUFFile
 from axiom.image_file import (
     CONFIG,
@@ -25,6 +26,7 @@ from axiom.image_file import (
     image_digest,
 )
 from axiom.model_config import ModelConfig, TensorSpec
+from axiom.model_file import open_model
 from axiom.reference.image import EXTENT_ALIGN, Layout, model_layout
 from axiom.tensor_source import tensor_source
 
@@ -48,36 +50,32 @@ def pack(
     the same bytes in numpy. `on_progress(n_done, n_bytes)` counts bytes of weights. Raises `ModelFormatError` or
     `UnsupportedModelError` for a model that could not be run, and `OSError` where a file cannot be read or written.
     """
-    gguf = GGUFFile(model)
+    gguf = open_model(model)
+    if not isinstance(gguf, GGUFFile):
+        raise ValueError(f"{gguf.path.name}: expected a GGUF, got an image, which is packed already; use it as it is")
     config = ModelConfig.from_gguf(gguf)
     layout = model_layout(config, config.tensors)
-    target = Path(image)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    checked_target(image, *gguf.paths)
     sections = _Sections(gguf, config, layout)
     digests: list[bytes] = []
     done, total = 0, sum(layout.extents)
-    try:
-        with partial.open("wb") as file:
-            file.truncate(sections.n_file)
-            for extent, n_bytes in enumerate(layout.extents):
-                packed = _packed_extent(gguf, layout, extent, n_bytes, backend, threads)
-                gguf.release_pages()
-                digests.append(image_digest(packed))
-                file.seek(sections.offsets[extent])
-                file.write(packed.data)
-                done += n_bytes
-                if on_progress is not None:
-                    on_progress(done, total)
-            head = sections.head(digests)
-            file.seek(0)
-            file.write(head)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    return target
+    with whole_file(image) as file:
+        file.truncate(sections.n_file)
+        for extent, n_bytes in enumerate(layout.extents):
+            packed = _packed_extent(gguf, layout, extent, n_bytes, backend, threads)
+            gguf.release_pages()
+            digests.append(image_digest(packed))
+            file.seek(sections.offsets[extent])
+            file.write(packed.data)
+            done += n_bytes
+            if on_progress is not None:
+                on_progress(done, total)
+        head = sections.head(digests)
+        file.seek(0)
+        file.write(head)
+        file.flush()
+        os.fsync(file.fileno())
+    return Path(image)
 
 
 def _packed_extent(

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TypeAlias
 
+from axiom.files import checked_source
 from axiom.gguf_file import GGUFFile
 from axiom.image_file import MAGIC, ImageFile
 
@@ -16,9 +17,10 @@ ModelFile: TypeAlias = GGUFFile | ImageFile
 
 def open_model(path: str | os.PathLike[str]) -> ModelFile:
     """Open the model at `path` by what its first bytes say it is. Raises as `GGUFFile` and `ImageFile` do."""
-    with Path(path).open("rb") as file:
+    file_path = checked_source(path)
+    with file_path.open("rb") as file:
         is_image = file.read(len(MAGIC)) == MAGIC
-    return ImageFile(path) if is_image else GGUFFile(path)
+    return ImageFile(file_path) if is_image else GGUFFile(file_path)
 
 
 def default_model_path() -> Path:

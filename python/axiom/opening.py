@@ -18,6 +18,7 @@ from axiom.body import Backend, load_body
 from axiom.capacity import WORK_BYTES, Capacity, plan_capacity, plan_image
 from axiom.engine import Engine
 from axiom.errors import MemoryBudgetError
+from axiom.gguf_file import GGUFFile
 from axiom.hardware import memory_budget
 from axiom.image_file import ImageFile
 from axiom.model_config import KVFormat, ModelConfig
@@ -138,5 +139,8 @@ def _releasing(model: ModelFile, progress: Progress | None) -> Progress:
             model.release_pages()
         if progress is not None:
             progress(n_done, n_total)
+        # What is read next is read through a map of the file, which has no other way to say that its end is gone.
+        if isinstance(model, GGUFFile):
+            model.check_length()
 
     return on_progress

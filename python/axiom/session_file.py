@@ -26,13 +26,19 @@ _HEAD = struct.Struct("<8sII32sQ")
 _N_CHECK = 32
 
 
-def write_session_file(path: str | os.PathLike[str], model: bytes, tokens: Sequence[int], state: bytes) -> None:
-    """Write a session file, whole or not at all."""
+def write_session_file(
+    path: str | os.PathLike[str],
+    model: bytes,
+    tokens: Sequence[int],
+    state: bytes,
+    *sources: str | os.PathLike[str],
+) -> None:
+    """Write a session file, whole or not at all, and over none of `sources`."""
     head = _HEAD.pack(_MAGIC, _VERSION, len(tokens), model, len(state))
     body = np.asarray(tokens, dtype="<u4").tobytes()
     check = hashlib.sha256(head + body)
     check.update(state)
-    write_whole(path, (head, body, state, check.digest()))
+    write_whole(path, (head, body, state, check.digest()), *sources)
 
 
 def read_session_file(path: str | os.PathLike[str], model: bytes) -> tuple[list[int], bytes]:

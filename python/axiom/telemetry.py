@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from axiom.engine import FIELDS
+from axiom.files import checked_target
 
 if TYPE_CHECKING:
     from axiom.loaded_model import LoadedModel
@@ -33,6 +34,7 @@ class TelemetryFile:
         """Open the file, and forget the records of before."""
         self._take: Callable[[], tuple[npt.NDArray[np.uint64], int]] = model.engine.take_records
         self._take()
+        checked_target(path, *model.gguf.paths, special=True)
         self._file = open(path, "w", encoding="utf-8", newline="")  # noqa: SIM115  # closed by __exit__
         self._writer = csv.writer(self._file, lineterminator="\n")
         self._writer.writerow(FIELDS)

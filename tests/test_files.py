@@ -1,0 +1,170 @@
+"""Files that are written: whole or not at all, never over the model, and named when they cannot be."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import axiom
+from axiom.files import checked_target, write_whole
+from axiom.telemetry import TelemetryFile
+
+MODEL = {"n_layer": 1, "n_embd": 64, "n_ff": 96, "n_head": 4, "n_vocab": 300, "n_ctx": 64, "fmt": "Q8_0"}
+SHELL = "import sys; sys.argv[0] = 'axiom'; from axiom.cli import main; main()"
+
+
+@pytest.fixture
+def model(random_model: Callable[..., Path], tmp_path: Path) -> Path:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(random_model(**MODEL).read_bytes())
+    return path
+
+
+def axiom_command(*args: str, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", SHELL, *args], capture_output=True, text=True, **options)  # type: ignore[call-overload, no-any-return]
+
+
+def test_nothing_is_written_over_the_model(model: Path, tmp_path: Path) -> None:
+    content = model.read_bytes()
+    link, hard = tmp_path / "link", tmp_path / "hard"
+    link.symlink_to(model)
+    hard.hardlink_to(model)
+    for target in (model, link, hard):
+        with pytest.raises(ValueError, match="expected another file than the model"):
+            axiom.pack(model, target, backend="reference")
+        with axiom.Runtime(model, backend="reference") as runtime:
+            with pytest.raises(ValueError, match="expected another file than the model"):
+                TelemetryFile(target, runtime)
+            with runtime.session() as session:
+                session.append([1])
+                with pytest.raises(ValueError, match="expected another file than the model"):
+                    session.save(target)
+        done = axiom_command(
+            "run", "-m", str(model), "--backend", "reference", "-n", "1", "--receipt", str(target), "x"
+        )
+        assert (done.returncode, "expected another file than the model" in done.stderr) == (1, True), done
+    assert model.read_bytes() == content
+
+
+def test_a_link_stays_and_a_device_is_not_replaced(tmp_path: Path) -> None:
+    link, target = tmp_path / "link", tmp_path / "target"
+    link.symlink_to(target)
+    write_whole(link, [b"1"])
+    assert link.is_symlink()
+    assert target.read_bytes() == b"1"
+    read, write = os.pipe()
+    write_whole(f"/dev/fd/{write}", [b"to a ", b"pipe"])
+    assert os.read(read, 100) == b"to a pipe"
+    os.close(read)
+    os.close(write)
+    before = os.stat("/dev/null")
+    write_whole("/dev/null", [b"gone"])
+    assert os.path.samestat(before, os.stat("/dev/null"))
+    with pytest.raises(OSError, match="no regular file"):
+        checked_target("/dev/null")
+
+
+@pytest.mark.parametrize(("name", "kind"), [(".", IsADirectoryError), ("/", IsADirectoryError), ("", ValueError)])
+def test_a_folder_is_no_file(name: str, kind: type[Exception]) -> None:
+    with pytest.raises(kind):
+        write_whole(name, [b"x"])
+
+
+def test_a_place_that_is_not_there_is_named_as_it_was_given(model: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such directory: /nowhere") as caught:
+        write_whole("/nowhere/file", [b"x"])
+    assert caught.value.filename == "/nowhere/file"
+    done = axiom_command("pack", str(model), "/nowhere/x.axiom", "--backend", "reference")
+    assert done.stderr == "axiom: error: /nowhere/x.axiom: no such directory: /nowhere\n"
+
+
+def test_a_full_disk_names_the_file_and_leaves_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(b"before")
+    code = (
+        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"from axiom.files import write_whole; write_whole({str(target)!r}, [bytes(1 << 20)])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
+    )
+    assert f"[Errno {errno.EFBIG}] File too large: '{target}'" in done.stderr
+    assert target.read_bytes() == b"before"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_threads_that_write_the_same_file_leave_a_whole_one(tmp_path: Path) -> None:
+    target, errors = tmp_path / "file", []
+    contents = [bytes([i]) * 100_000 for i in range(8)]
+
+    def write(content: bytes) -> None:
+        try:
+            for _ in range(20):
+                write_whole(target, [content])
+        except OSError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=write, args=(content,)) for content in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert target.read_bytes() in contents
+
+
+def test_an_image_is_not_packed_again(model: Path, tmp_path: Path) -> None:
+    image = axiom.pack(model, tmp_path / "model.axiom", backend="reference")
+    with pytest.raises(ValueError, match=r"model\.axiom: expected a GGUF, got an image, which is packed already"):
+        axiom.pack(image, tmp_path / "again.axiom", backend="reference")
+
+
+def test_a_pipe_is_no_model(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="it is a pipe, and a model is read from a file"):
+        axiom.Runtime(tmp_path / "pipe")
+
+
+def test_a_model_that_becomes_shorter_is_an_error(model: Path) -> None:
+    """Its bytes are mapped: without the check the process would end with a bus error."""
+    code = f"""
+import axiom, os
+def cut(n_done, n_total):
+    os.truncate({str(model)!r}, 8192)
+runtime = axiom.Runtime({str(model)!r}, backend="reference")
+cut(0, 0)
+for call in (runtime.model_sha256, runtime.gguf.header_digest):
+    try:
+        call()
+        print("nothing")
+    except axiom.ModelFormatError as error:
+        print(error)
+"""
+    n_bytes = model.stat().st_size
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    expected = f"model.gguf: length: expected {n_bytes} bytes, as when it was opened, got 8192"
+    lines = done.stdout.splitlines()
+    assert (done.returncode, lines[0].startswith(expected)) == (0, True), done
+
+
+def test_a_model_that_becomes_shorter_while_it_loads_is_an_error(model: Path) -> None:
+    code = f"""
+import axiom, os
+try:
+    axiom.Runtime({str(model)!r}, on_load=lambda n_done, n_total: os.truncate({str(model)!r}, 8192))
+except axiom.ModelFormatError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, "as when it was opened, got 8192" in done.stdout) == (0, True), done
