@@ -125,6 +125,8 @@ def chosen_template(metadata: Mapping[str, MetadataValue], template: str | None)
 
     Raises `TemplateError` where there is none, with the choices.
     """
+    if template is not None and not isinstance(template, str):
+        raise TypeError(f"template: expected a name or Jinja source, got {template!r}")
     named = named_templates(metadata)
     if template is not None and "{" in template:
         return template
@@ -136,6 +138,6 @@ def chosen_template(metadata: Mapping[str, MetadataValue], template: str | None)
     asked = "" if template is None else f", and none named {template!r}"
     name = "the name of one, or " if named else ""
     raise TemplateError(
-        f"the model {has}{asked}; pass template= with {name}Jinja source, "
-        "or write the prompt yourself and call generate()"
+        f"the model {has}{asked}; give template= (--template) {name}Jinja source, "
+        "or have it continue a text: generate() (`axiom run`)"
     )

@@ -9,8 +9,9 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from axiom.arguments import flag, function, integer
 from axiom.body import Backend, load_body
-from axiom.errors import ContextLengthError, UnsupportedModelError
+from axiom.errors import ContextLengthError, ModelFormatError, UnsupportedModelError
 from axiom.generation import CHUNK_TOKENS, Generation, run_generations
 from axiom.hardware import parse_memory
 from axiom.model_config import KVFormat, ModelConfig
@@ -23,12 +24,15 @@ from axiom.shared_engine import SharedEngine
 from axiom.speculation import NgramDrafter
 from axiom.tokenizer import Tokenizer
 
-__all__ = ["LoadedModel", "Prompt"]
+__all__ = ["BYTES", "LoadedModel", "Prompt"]
 
 Prompt = str | Sequence[int]
 
 # Logit rows that are held at once where all positions are asked for.
 _LOGIT_ROWS_BYTES = 64 << 20
+
+BYTES = bytes | bytearray | memoryview
+"""What is a sequence of numbers to Python, and no list of tokens: a text that nobody has decoded."""
 
 
 class LoadedModel:
@@ -68,6 +72,16 @@ class LoadedModel:
         cannot be run as asked, `OSError` where it cannot be read, and `axiom.bare.kernel.BareError` where a bare
         machine cannot be started.
         """
+        flags = {"paranoid": paranoid} if speculate is None else {"paranoid": paranoid, "speculate": speculate}
+        for name, value in flags.items():
+            flag(name, value)
+        n_ctx, threads, n_seq_max = (
+            None if value is None else integer(name, value)
+            for name, value in (("n_ctx", n_ctx), ("threads", threads), ("n_seq_max", n_seq_max))
+        )
+        if kernels is not None and not isinstance(kernels, str):
+            raise TypeError(f"kernels: expected the name of a kernel table or None, got {kernels!r}")
+        function("on_load", on_load)
         self.gguf = (
             model if isinstance(model, ModelFile) else open_model(default_model_path() if model is None else model)
         )
@@ -133,6 +147,10 @@ class LoadedModel:
             self._digest = self.gguf.digest(progress)
         return self._digest
 
+    def __reduce__(self) -> Any:
+        """Refuse to be pickled or copied, which would need the weights twice."""
+        raise TypeError("a runtime cannot be pickled or copied; open the model again, in each process that needs it")
+
     def close(self) -> None:
         """Free the model. Every later call raises `RuntimeError`; closing twice does nothing."""
         self.engine.close()
@@ -143,7 +161,7 @@ class LoadedModel:
         """Return the tokens of a prompt; a list of tokens is checked and kept as it is."""
         if isinstance(prompt, str):
             return self.tokenizer.encode(prompt, add_special=add_special, parse_special=parse_special)
-        if isinstance(prompt, bytes) or not isinstance(prompt, Sequence | np.ndarray):
+        if isinstance(prompt, BYTES) or not isinstance(prompt, Sequence | np.ndarray):
             raise TypeError(f"prompt: expected a string or a list of tokens, got {type(prompt).__name__}")
         return checked_tokens(prompt, self.config.n_vocab, "prompt")
 
@@ -226,11 +244,18 @@ class LoadedModel:
     def check_room(self, n_tokens: int) -> None:
         """Raise `ContextLengthError` if a sequence has no room for that many tokens."""
         if n_tokens > self.n_ctx:
-            bound = "the model's own length" if self.capacity.bounded_by == "model" else "as the runtime was opened"
             raise ContextLengthError(
-                f"the prompt and what must follow it have {n_tokens} tokens, but the context has {self.n_ctx} "
-                f"positions ({bound}); shorten the prompt, or open the runtime with a larger n_ctx"
+                f"{n_tokens} tokens are needed, the prompt and what follows it, but the context has {self.n_ctx} "
+                f"positions; shorten the prompt, or {self.longer_context}"
             )
+
+    @property
+    def longer_context(self) -> str:
+        """What helps where the context is too short, in words."""
+        most = self.config.n_ctx_max
+        if self.n_ctx < most:
+            return f"open the runtime with a larger n_ctx, up to the model's own {most}"
+        return "use a model with a longer context: this is all that this one has"
 
 
 class _NoText:
@@ -246,4 +271,9 @@ class _NoText:
 def _tokenizer(gguf: ModelFile, backend: Backend) -> Tokenizer | None:
     """Return the tokenizer, or None where the file says that it has no vocabulary."""
     has_none = gguf.metadata.get("tokenizer.ggml.model", "none") in ("none", "no_vocab")
-    return None if has_none else Tokenizer(gguf, backend)
+    if has_none:
+        return None
+    try:
+        return Tokenizer(gguf, backend)
+    except (ModelFormatError, UnsupportedModelError) as error:
+        raise type(error)(f"{gguf.path.name}: {error}") from None

@@ -8,6 +8,7 @@ run anywhere gives the same links, or else the first link that differs names the
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Sequence
@@ -157,12 +158,18 @@ def _checked(fields: Any) -> Receipt:
 def _sampling(value: Any) -> Sampling:
     if not isinstance(value, dict):
         raise ValueError(f"receipt: sampling: expected an object, got {value!r}"[:200])
+    names = {spec.name for spec in dataclasses.fields(Sampling)}
+    if value.keys() != names:
+        differ = ", ".join(sorted(value.keys() ^ names))
+        raise ValueError(f"receipt: sampling: expected every setting and no other, differs in {differ}"[:200])
     settings = dict(value)
+    bias = settings["logit_bias"]
+    if not isinstance(bias, dict):
+        raise ValueError(f"receipt: sampling: logit_bias: expected an object, got {bias!r}"[:200])
     try:
-        bias = settings.pop("logit_bias")
         settings["logit_bias"] = {int(token): float(number) for token, number in bias.items()}
         sampling = Sampling(**settings)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"receipt: sampling: {error}") from error
     if sampling.seed is None:
         raise ValueError("receipt: sampling: expected a seed, got none")

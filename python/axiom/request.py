@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
+from axiom.arguments import flag, function, integer, number
 from axiom.sampling import Sampling
 
 __all__ = ["GenerateOptions", "Request", "checked_request", "checked_tokens"]
@@ -34,9 +34,9 @@ class GenerateOptions(TypedDict, total=False):
     seed: int | None
     timeout: float | None
     """Seconds after which to end, in the middle of a prompt too; the text is then what there was."""
-    stop: str | Sequence[str]
+    stop: str | Sequence[str] | None
     """Strings to stop before; they are not in the text."""
-    stop_tokens: Collection[int]
+    stop_tokens: Collection[int] | None
     """Tokens to stop at; their text is not in the text."""
     ignore_eos: bool
     """Treat end-of-generation tokens as any other."""
@@ -76,28 +76,37 @@ def checked_request(
         if name not in known:
             raise TypeError(f"no option {name!r}; the options are {', '.join(known)}")
     max_tokens = options.get("max_tokens")
-    if max_tokens is not None and _integer("max_tokens", max_tokens) < 1:
+    if max_tokens is not None and integer("max_tokens", max_tokens) < 1:
         raise ValueError(f"max_tokens: expected 1 or more, or None for no limit, got {max_tokens}")
     n_top = options.get("logprobs")
-    if n_top is not None and not 0 <= _integer("logprobs", n_top) <= n_vocab:
+    if n_top is not None and not 0 <= integer("logprobs", n_top) <= n_vocab:
         raise ValueError(f"logprobs: expected a number from 0 to the vocabulary's {n_vocab}, or None, got {n_top}")
-    stop = options.get("stop", ())
-    stop = (stop,) if isinstance(stop, str) else tuple(stop)
-    for text in stop:
+    stop_tokens = options.get("stop_tokens")
+    function("on_progress", options.get("on_progress"))
+    return Request(
+        sampling=_sampling(options, defaults).with_seed(),
+        max_tokens=max_tokens,
+        stop=_stop(options.get("stop")),
+        stop_tokens=frozenset(checked_tokens(() if stop_tokens is None else stop_tokens, n_vocab, "stop_tokens")),
+        eog_tokens=frozenset() if flag("ignore_eos", options.get("ignore_eos", False)) else frozenset(eog_tokens),
+        n_top_logprobs=n_top,
+        receipt=flag("receipt", options.get("receipt", False)),
+        timeout=_seconds("timeout", options.get("timeout")),
+    )
+
+
+def _stop(stop: Any) -> tuple[str, ...]:
+    if stop is None:
+        return ()
+    if isinstance(stop, bytes) or not isinstance(stop, Iterable):
+        raise TypeError(f"stop: expected a string or a list of strings, got {stop!r}")
+    texts = (stop,) if isinstance(stop, str) else tuple(stop)
+    for text in texts:
         if not isinstance(text, str):
             raise TypeError(f"stop: expected strings, got {text!r}")
         if not text:
             raise ValueError("stop: expected strings of one character or more, got ''")
-    return Request(
-        sampling=_sampling(options, defaults).with_seed(),
-        max_tokens=max_tokens,
-        stop=stop,
-        stop_tokens=frozenset(checked_tokens(options.get("stop_tokens", ()), n_vocab, "stop_tokens")),
-        eog_tokens=frozenset() if options.get("ignore_eos", False) else frozenset(eog_tokens),
-        n_top_logprobs=n_top,
-        receipt=bool(options.get("receipt", False)),
-        timeout=_seconds("timeout", options.get("timeout")),
-    )
+    return texts
 
 
 def _sampling(options: GenerateOptions, defaults: Sampling) -> Sampling:
@@ -112,9 +121,11 @@ def _sampling(options: GenerateOptions, defaults: Sampling) -> Sampling:
 
 def checked_tokens(tokens: Collection[Any], n_vocab: int, name: str) -> list[int]:
     """Return `tokens` as plain integers, all of them in the vocabulary."""
+    if isinstance(tokens, str | bytes | bytearray | memoryview) or not isinstance(tokens, Iterable):
+        raise TypeError(f"{name}: expected a list of tokens, got {tokens!r}"[:200])
     checked = []
     for token in tokens:
-        number = _integer(name, token)
+        number = integer(name, token)
         if not 0 <= number < n_vocab:
             raise ValueError(f"{name}: expected tokens from 0 to {n_vocab - 1}, got {number}")
         checked.append(number)
@@ -124,17 +135,7 @@ def checked_tokens(tokens: Collection[Any], n_vocab: int, name: str) -> list[int
 def _seconds(name: str, value: Any) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name}: expected seconds or None, got {value!r}")
-    if not value > 0:
+    seconds = number(name, value)
+    if not seconds > 0:
         raise ValueError(f"{name}: expected seconds above 0, or None for no limit, got {value}")
-    return float(value)
-
-
-def _integer(name: str, value: Any) -> int:
-    if isinstance(value, bool):
-        raise TypeError(f"{name}: expected an integer, got {value!r}")
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
+    return float(seconds)

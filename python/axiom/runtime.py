@@ -17,7 +17,7 @@ from axiom.completion import Completion, Score
 from axiom.errors import MemoryBudgetError
 from axiom.generation import Generation
 from axiom.hardware import memory_budget
-from axiom.loaded_model import LoadedModel, Prompt
+from axiom.loaded_model import BYTES, LoadedModel, Prompt
 from axiom.request import GenerateOptions, Request, checked_tokens
 from axiom.sampling import Sampling
 from axiom.session import Session
@@ -187,7 +187,7 @@ def _prompts(prompt: Prompt | Sequence[Prompt]) -> tuple[list[Prompt], bool]:
     """Tell one prompt from a list of them: a string and a list of integers are one, anything else a list."""
     if isinstance(prompt, str):
         return [prompt], False
-    if isinstance(prompt, bytes) or not isinstance(prompt, Sequence | np.ndarray):
+    if isinstance(prompt, BYTES) or not isinstance(prompt, Sequence | np.ndarray):
         raise TypeError(f"prompt: expected a string, a list of tokens, or a list of these, got {type(prompt).__name__}")
     items = list(prompt)
     if items and not any(isinstance(item, str | Sequence | np.ndarray) for item in items):

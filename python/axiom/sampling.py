@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any
 
+from axiom.arguments import integer, number
 from axiom.gguf_cursor import MetadataValue
 
 __all__ = ["Sampling"]
@@ -63,20 +64,24 @@ class Sampling:
     def __post_init__(self) -> None:
         """Check types, so that a wrong one is named here and not deep inside a generation."""
         for name in ("temperature", "top_p", "min_p", "typical_p", *_PENALTIES):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise TypeError(f"{name}: expected a number, got {value!r}")
+            self._set(name, number(name, getattr(self, name)))
         for name in ("top_k", "repeat_last_n"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{name}: expected an integer, got {value!r}")
+            self._set(name, integer(name, getattr(self, name)))
         if not isinstance(self.logit_bias, Mapping):
             raise TypeError(f"logit_bias: expected a mapping from token to number, got {self.logit_bias!r}")
+        bias = {
+            integer("token of logit_bias", token): number(f"logit_bias of token {token}", value)
+            for token, value in self.logit_bias.items()
+        }
+        self._set("logit_bias", bias)
         if self.seed is not None:
-            if isinstance(self.seed, bool) or not isinstance(self.seed, int):
-                raise TypeError(f"seed: expected an integer or None, got {self.seed!r}")
+            self._set("seed", integer("seed", self.seed))
             if not 0 <= self.seed < 1 << 64:
                 raise ValueError(f"seed: expected a number from 0 to 2^64 - 1, got {self.seed}")
+
+    def _set(self, name: str, value: Any) -> None:
+        # The class is frozen, and its own setter with it.
+        object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         """Show the temperature, and what else differs from the defaults."""

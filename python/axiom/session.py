@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from axiom.arguments import integer
 from axiom.completion import Completion
 from axiom.errors import ContextLengthError
 from axiom.generation import CHUNK_TOKENS, Generation
@@ -46,6 +47,15 @@ class Session:
         self._logits: npt.NDArray[np.float32] | None = None
         self._busy = threading.Lock()
         self._stream: weakref.ref[Stream] | None = None
+
+    def __repr__(self) -> str:
+        """Show the model and how many tokens there are."""
+        state = "closed" if self._seq is None else f"{len(self._tokens)} of {self._model.n_ctx} tokens"
+        return f"Session({self._model.gguf.path.name!r}, {state})"
+
+    def __reduce__(self) -> Any:
+        """Refuse to be pickled or copied."""
+        raise TypeError("a session cannot be pickled or copied; fork() it, or save() it to a file")
 
     @property
     def tokens(self) -> tuple[int, ...]:
@@ -108,6 +118,7 @@ class Session:
     def rewind(self, n_tokens: int) -> None:
         """Keep the first `n_tokens` tokens."""
         with self._in_use():
+            n_tokens = integer("n_tokens", n_tokens)
             if not 0 <= n_tokens <= len(self._tokens):
                 raise ValueError(f"n_tokens: expected a number from 0 to {len(self._tokens)}, got {n_tokens}")
             self._rewind(n_tokens)
@@ -162,7 +173,8 @@ class Session:
             self._compute()
             seq = self._sequence()
             state = self._model.engine.call(lambda engine: engine.seq_save(seq))
-            write_session_file(path, self._model.gguf.header_digest(), self._tokens, state)
+            gguf = self._model.gguf
+            write_session_file(path, gguf.header_digest(), self._tokens, state, *gguf.paths)
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Put the session of a file in place of this one. Raises `ValueError` if it is damaged or of another model."""
@@ -234,7 +246,7 @@ class Session:
         if n_tokens > n_ctx:
             raise ContextLengthError(
                 f"the session would have {n_tokens} tokens, but the context has {n_ctx} positions; "
-                "rewind() it, or open the runtime with a larger n_ctx"
+                f"rewind() it, or {self._model.longer_context}"
             )
 
     def _compute(self) -> None:

@@ -44,8 +44,12 @@ def verify(receipt: Receipt, model: LoadedModel, on_progress: Callable[[int, int
         wrong = [token for token in tokens if token >= n_vocab]
         if wrong:
             return Verification(False, 0, f"{name} has token {wrong[0]}, but the model's tokens are 0 to {n_vocab - 1}")
+    try:
+        sampler = model.body.sampler(n_vocab, **receipt.sampling.as_dict())
+    except ValueError as error:
+        # Not a difference: no run can have had such settings.
+        raise ValueError(f"receipt: sampling: {error}") from None
     chain = begin_chain(receipt, model.body, n_vocab)
-    sampler = model.body.sampler(n_vocab, **receipt.sampling.as_dict())
     history = [*receipt.prompt, *receipt.output]
     n_prompt = len(receipt.prompt)
     rows = model.iter_logits(history[:-1], first_row=n_prompt - 1, on_progress=on_progress)

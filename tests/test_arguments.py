@@ -1,0 +1,125 @@
+"""Wrong arguments are refused under their names, and numbers of numpy are numbers."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import axiom
+
+MODEL = {"n_layer": 1, "n_embd": 64, "n_ff": 96, "n_head": 4, "n_vocab": 300, "n_ctx": 64, "fmt": "Q8_0"}
+
+
+@pytest.fixture(scope="module")
+def runtime(random_model: Callable[..., Path]) -> Iterator[axiom.Runtime]:
+    with axiom.Runtime(random_model(**MODEL), backend="reference") as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_ctx": "2"}, "n_ctx: expected an integer, got '2'"),
+        ({"n_ctx": True}, "n_ctx: expected an integer, got True"),
+        ({"n_ctx": 2.5}, "n_ctx: expected an integer, got 2.5"),
+        ({"threads": "2"}, "threads: expected an integer, got '2'"),
+        ({"n_seq_max": [1]}, r"n_seq_max: expected an integer, got \[1\]"),
+        ({"speculate": "no"}, "speculate: expected True or False, got 'no'"),
+        ({"paranoid": 1}, "paranoid: expected True or False, got 1"),
+        ({"kernels": 5}, "kernels: expected the name of a kernel table or None, got 5"),
+        ({"on_load": 5}, "on_load: expected a function or None, got 5"),
+    ],
+)
+def test_wrong_types_of_a_runtime_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        axiom.Runtime(**options)
+
+
+@pytest.mark.parametrize("model", [5, b"model.gguf", True, [], {}])
+def test_a_model_that_is_no_path_is_named(model: Any) -> None:
+    with pytest.raises(TypeError, match="model: expected the path of a file"):
+        axiom.Runtime(model)
+
+
+@pytest.mark.parametrize("threads", [10**30, 1 << 64, 100_000])
+def test_a_number_of_threads_may_be_any_integer(threads: int) -> None:
+    with pytest.raises(ValueError, match=f"threads: expected 1 to 1024, got {threads}"):
+        axiom.Runtime(threads=threads)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ignore_eos": "no"}, "ignore_eos: expected True or False, got 'no'"),
+        ({"receipt": "yes"}, "receipt: expected True or False, got 'yes'"),
+        ({"stop": 5}, "stop: expected a string or a list of strings, got 5"),
+        ({"stop": b"x"}, "stop: expected a string or a list of strings, got b'x'"),
+        ({"stop_tokens": 5}, "stop_tokens: expected a list of tokens, got 5"),
+        ({"stop_tokens": "ab"}, "stop_tokens: expected a list of tokens, got 'ab'"),
+        ({"on_progress": 5}, "on_progress: expected a function or None, got 5"),
+        ({"logit_bias": {"0": 1}}, "token of logit_bias: expected an integer, got '0'"),
+        ({"logit_bias": {0: "1"}}, "logit_bias of token 0: expected a number, got '1'"),
+    ],
+)
+def test_wrong_types_of_a_generation_are_named(runtime: axiom.Runtime, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        runtime.generate([1], max_tokens=1, **options)
+
+
+@pytest.mark.parametrize("prompt", [b"text", bytearray(b"text"), memoryview(b"text")])
+def test_bytes_are_no_prompt(runtime: axiom.Runtime, prompt: Any) -> None:
+    for call in (runtime.generate, runtime.stream, runtime.score):
+        with pytest.raises(TypeError, match="prompt: expected a string"):
+            call(prompt)
+    with pytest.raises(TypeError, match="tokens: expected a list of tokens"):
+        runtime.logits(prompt)
+
+
+def test_numbers_of_numpy_are_numbers(runtime: axiom.Runtime) -> None:
+    plain = runtime.generate([1, 5], max_tokens=4, temperature=0.5, top_k=7, seed=3, logit_bias={4: -1.0}, receipt=True)
+    numpy = runtime.generate(
+        np.array([1, 5]),
+        max_tokens=np.int64(4),
+        temperature=np.float32(0.5),
+        top_k=np.int32(7),
+        seed=np.uint64(3),
+        logit_bias={np.int64(4): np.float32(-1.0)},
+        stop=None,
+        stop_tokens=None,
+        receipt=True,
+    )
+    assert (plain.receipt, plain.receipt.to_json()) == (numpy.receipt, numpy.receipt.to_json())
+
+
+@pytest.mark.parametrize("n_tokens", ["2", 2.5, None, True])
+def test_a_rewind_by_no_integer_is_named(runtime: axiom.Runtime, n_tokens: Any) -> None:
+    with runtime.session() as session, pytest.raises(TypeError, match="n_tokens: expected an integer"):
+        session.rewind(n_tokens)
+
+
+@pytest.mark.parametrize("copied", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_what_holds_a_model_is_not_copied(runtime: axiom.Runtime, copied: Callable[[Any], Any]) -> None:
+    with pytest.raises(TypeError, match="a runtime cannot be pickled or copied; open the model again"):
+        copied(runtime)
+    with runtime.session() as session:
+        assert repr(session).endswith("0 of 64 tokens)")
+        with pytest.raises(TypeError, match=r"a session cannot be pickled or copied; fork\(\) it"):
+            copied(session)
+    assert repr(session).endswith("closed)")
+
+
+def test_advice_on_a_long_prompt_can_be_followed(random_model: Callable[..., Path]) -> None:
+    path = random_model(**MODEL)
+    small = axiom.Runtime(path, backend="reference", n_ctx=8)
+    with small, pytest.raises(axiom.ContextLengthError, match="a larger n_ctx, up to the model's own 64"):
+        small.generate([1] * 9)
+    with axiom.Runtime(path, backend="reference") as whole:
+        for call in (whole.generate, whole.score, whole.session().append):
+            with pytest.raises(axiom.ContextLengthError, match="a model with a longer context"):
+                call([1] * 66)
