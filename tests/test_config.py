@@ -275,7 +275,7 @@ def test_an_explicit_context_is_kept_or_refused_with_numbers(config: ModelConfig
     usable = config.weight_bytes + WORK + 100 * 128
     assert plan_capacity(config, n_ctx=100, kv="f16", usable_bytes=usable).bounded_by == "request"
     with pytest.raises(
-        MemoryBudgetError, match=r"1 x 101 positions need 0\.06 GiB, but 0\.06 GiB .* use n_ctx=100 or less"
+        MemoryBudgetError, match=r"1 x 101 positions need 64\.\d MiB .* but 64\.\d MiB .* use n_ctx=100 or less"
     ):
         plan_capacity(config, n_ctx=101, kv="f16", usable_bytes=usable)
     with pytest.raises(MemoryBudgetError, match="use n_ctx=50 or less"):

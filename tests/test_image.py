@@ -172,7 +172,9 @@ def test_a_runtime_streams_what_is_larger_than_its_memory(backend: str, packed: 
     assert (got.tokens, got.text, got.receipt.links) == (expected.tokens, expected.text, expected.receipt.links)
     assert got.timings.tokens_per_pass >= 1.0
     assert records[:, FIELDS.index("bytes_read")].any()
-    with pytest.raises(MemoryBudgetError, match=r"needs .* at least, but .* usable; use a smaller n_ctx, or memory="):
+    with pytest.raises(
+        MemoryBudgetError, match=r"needs .* at least, but .* usable; use a smaller n_ctx, or a memory budget of"
+    ):
         axiom.Runtime(image, backend=backend, memory=taken + (50 << 20), n_ctx=96)
     with pytest.raises(MemoryBudgetError, match="axiom pack"):
         axiom.Runtime(gguf, backend=backend, memory=memory, n_ctx=96)

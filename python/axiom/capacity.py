@@ -27,6 +27,11 @@ ROWS_RESIDENT, ROWS_STREAMED = 256, 512
 
 # Memory that streaming leaves alone: logits, receipts, what Python itself grows by.
 _RESERVE_BYTES = 48 << 20
+# By how much a budget that is told is rounded up, since a process is not of the same size each time.
+_BUDGET_ROUND_MIB = 4
+# Positions below which a context is not made smaller to fit, unless that is wished.
+_LEAST_POSITIONS = 256
+_SLAB_POSITIONS = 128
 # Sequences that a runtime holds at once, where memory allows.
 _DEFAULT_SEQUENCES = 16
 
@@ -132,23 +137,30 @@ def plan_streamed(
     from axiom.reference.image.layout import model_layout, packed_bytes
     from axiom.reference.model.plan import MemoryPlan
 
+    def besides_weights(n_ctx: int) -> int:
+        return Engine.bytes_besides_weights(
+            config.as_dict(), n_ctx=n_ctx, n_seq_max=n_seq, kv=kv, rows_per_pass=ROWS_STREAMED, threads=threads
+        )
+
     per_position, n_seq = config.kv_bytes_per_position(kv), n_seq_max or 1
-    if n_ctx is None:
-        n_ctx = min(config.n_ctx_max, max(256, usable_bytes // 8 // (per_position * n_seq)))
-    besides = Engine.bytes_besides_weights(
-        config.as_dict(), n_ctx=n_ctx, n_seq_max=n_seq, kv=kv, rows_per_pass=ROWS_STREAMED, threads=threads
-    )
     extents = model_layout(config, config.tensors).extents
     embedding = next(spec for spec in config.tensors if spec.name == "token_embd.weight")
     panel_bytes = packed_bytes(embedding) // -(-embedding.rows // 16)
     budget = usable_bytes - _RESERVE_BYTES
-    floor = besides + MemoryPlan.smallest(extents, panel_bytes, config.tied_output).n_bytes
+    least_weights = MemoryPlan.smallest(extents, panel_bytes, config.tied_output).n_bytes
+    if n_ctx is None:
+        least = min(config.n_ctx_max, _LEAST_POSITIONS)
+        room = budget - besides_weights(least) - least_weights
+        # The cache grows by slabs, of which the first may be half empty: a slab less is sure to fit.
+        most = least + max(0, room // (per_position * n_seq) - _SLAB_POSITIONS)
+        n_ctx = min(config.n_ctx_max, most, max(least, usable_bytes // 8 // (per_position * n_seq)))
+    besides = besides_weights(n_ctx)
+    floor = besides + least_weights
     if floor > budget:
         needed = floor + _RESERVE_BYTES
-        memory = f"{(needed + (resident_bytes() or 0) >> 20) + 1}MiB"
         raise MemoryBudgetError(
-            f"streaming the model with {n_seq} x {n_ctx} positions needs {_gib(needed)} at least, but "
-            f"{_gib(usable_bytes)} are usable; use a smaller n_ctx, or memory={memory!r} or more"
+            f"streaming the model with {n_seq} x {n_ctx} positions needs {_size(needed)} at least, but "
+            f"{_size(usable_bytes)} are usable; use a smaller n_ctx, or a memory budget of {_budget(needed)} or more"
         )
     plan = MemoryPlan.fit(extents, panel_bytes, config.tied_output, budget - besides)
     weights = sum(size for size, is_pinned in zip(extents, plan.is_pinned, strict=True) if is_pinned)
@@ -192,14 +204,20 @@ def _over_budget(
     config: ModelConfig, n_ctx: int, n_seq: int, per_position: int, usable_bytes: int, most: int
 ) -> MemoryBudgetError:
     needed = config.weight_bytes + WORK_BYTES + n_ctx * n_seq * per_position
-    remedy = f"use n_ctx={most} or less" if most >= 1 else "use a smaller model or a smaller weight format"
+    remedies = [f"use n_ctx={most} or less"] if most >= 1 else ["use a smaller model or a smaller weight format"]
     if n_seq > 1:
-        remedy += f", or fewer than n_seq_max={n_seq} sequences"
+        remedies.append(f"fewer than n_seq_max={n_seq} sequences")
+    remedies.append(f"a memory budget of {_budget(needed)} or more")
     return MemoryBudgetError(
-        f"weights of {_gib(config.weight_bytes)} and a cache of {n_seq} x {n_ctx} positions need {_gib(needed)}, "
-        f"but {_gib(usable_bytes)} of memory are usable; {remedy}"
+        f"weights of {_size(config.weight_bytes)} and a cache of {n_seq} x {n_ctx} positions need {_size(needed)} "
+        f"with what computing takes, but {_size(usable_bytes)} of memory are usable; {', or '.join(remedies)}"
     )
 
 
-def _gib(n_bytes: int) -> str:
-    return f"{n_bytes / (1 << 30):.2f} GiB"
+def _budget(n_bytes: int) -> str:
+    """A ceiling below which so much is usable: what the process has taken already is below it too."""
+    return f"{((n_bytes + (resident_bytes() or 0)) >> 20) + _BUDGET_ROUND_MIB}MiB"
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / (1 << 30):.2f} GiB" if n_bytes >= 1 << 30 else f"{n_bytes / (1 << 20):.1f} MiB"
