@@ -171,7 +171,12 @@ def test_axiom_boot_ends_with_the_status() -> None:
         (["--attach", "sata"], 2, "the kernel has no driver for sata"),
         (["--firmware", "bios"], 2, "is a model; make a disk image: axiom image build"),
         (["--board", "q35", "--attach", "virtio-mmio"], 2, "q35 has no virtio-mmio devices"),
-        (["--memory", "much"], 1, "expected a number of bytes"),
+        (["--memory", "much"], 2, "expected a number of bytes"),
+        (["--memory", "20MiB"], 2, "20MiB is too little: the kernel itself needs 32MiB"),
+        (["--temperature", "nan"], 2, "temperature must be finite"),
+        (["--top-p", "7"], 2, "top_p must be from 0 to 1"),
+        (["--prompt", "x" * 5000], 2, "and the kernel takes 4000: shorten the prompt"),
+        (["--seed", str(1 << 64)], 2, "not in the range"),
         (["nothing.gguf"], 1, "nothing.gguf: No such file"),
     ],
 )
@@ -191,3 +196,23 @@ def test_options_of_a_disk_image_are_inside(tmp_path: Path) -> None:
     ):
         result = axiom_command("boot", str(path), *arguments)
         assert (result.returncode, expected in result.stderr) == (2, True), result
+
+
+def test_a_disk_image_that_is_cut_off_is_not_started(tmp_path: Path) -> None:
+    path = tmp_path / "disk.img"
+    path.write_bytes(gpt.table([], 100, b"")[0])
+    for arguments in ([], ["--firmware", "none"]):
+        result = axiom_command("boot", str(path), *arguments)
+        assert (result.returncode, "expected 51200 bytes, got 17408; it is cut off" in result.stderr) == (1, True), (
+            result
+        )
+
+
+def test_a_disk_image_is_not_written_over_its_model(tmp_path: Path) -> None:
+    if grub.missing():
+        pytest.skip(f"no {' '.join(grub.missing())}")
+    model = tmp_path / "model.gguf"
+    model.write_bytes(MODEL.read_bytes())
+    result = axiom_command("image", "build", str(model), "-o", str(model))
+    assert (result.returncode, "expected another file than the model" in result.stderr) == (1, True), result
+    assert model.read_bytes() == MODEL.read_bytes()

@@ -23,10 +23,12 @@ from uuid import UUID
 from axiom.bare import gpt, grub
 from axiom.bare.gpt import BYTES_SECTOR, Partition
 from axiom.bare.kernel import BareError, kernel_file
+from axiom.files import checked_target
 from axiom.image_file import MAGIC
 from axiom.image_writer import pack
+from axiom.model_file import open_model
 
-__all__ = ["LARGEST_LOADED", "Load", "build", "is_disk_image", "is_packed", "pack_beside", "write"]
+__all__ = ["LARGEST_LOADED", "Load", "build", "check_whole", "is_disk_image", "is_packed", "pack_beside", "write"]
 
 Load = Literal["firmware", "kernel"]
 """Who brings the model into memory."""
@@ -37,6 +39,8 @@ has to lie below 4 GiB."""
 
 _MIB = 1 << 20
 _BIOS_START, _UEFI_START, _MODEL_START = 1 * _MIB, 2 * _MIB, 42 * _MIB
+# Where in the partition table's header the sector of its copy stands, which is the last of the disk.
+_OTHER_TABLE = 32
 _UEFI_PARTITION, _MODEL_PARTITION = 2, 3
 _SECTORS_PER_MIB = _MIB // BYTES_SECTOR
 
@@ -52,6 +56,19 @@ def is_disk_image(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(2 * BYTES_SECTOR)
     return start[510:512] == b"\x55\xaa" and start[BYTES_SECTOR : BYTES_SECTOR + 8] == b"EFI PART"
+
+
+def check_whole(path: Path) -> None:
+    """Check that a disk image has all the sectors that its partition table counts.
+
+    Raises:
+        BareError: If it is cut off; a machine that starts from it stops somewhere, and says nothing.
+    """
+    with path.open("rb") as file:
+        file.seek(BYTES_SECTOR + _OTHER_TABLE)
+        n_byte = (int.from_bytes(file.read(8), "little") + 1) * BYTES_SECTOR
+    if (got := path.stat().st_size) < n_byte:
+        raise BareError(f"{path}: expected {n_byte} bytes, got {got}; it is cut off: build or copy it again")
 
 
 def pack_beside(model: Path, folder: Path, on_progress: Callable[[int, int], None] | None = None) -> Path:
@@ -86,13 +103,13 @@ def build(
     """
     grub.require()
     kernel_file()
-    target = Path(path)
+    target = checked_target(path, *open_model(model).paths)
     with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=f".{target.name}.") as name:
         folder = Path(name)
         image = pack_beside(Path(model), folder, on_progress)
         by_firmware = load == "firmware" or (load is None and image.stat().st_size <= LARGEST_LOADED)
         _write_into(folder, target, options, image, by_firmware=by_firmware, menu_s=menu_s)
-    return target
+    return Path(path)
 
 
 def write(path: Path, options: Mapping[str, str]) -> None:

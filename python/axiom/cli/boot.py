@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from axiom.cli.options import SIZE
 from axiom.cli.story_options import kernel_options, story_options
 from axiom.cli.terminal import ProgressLine
 
@@ -28,7 +29,9 @@ _BYTES_BESIDES = 512 * _MIB
 
 @click.command("boot")
 @click.argument("image", metavar="[DISK.img|MODEL]", required=False)
-@click.option("--memory", metavar="SIZE", help="The machine's memory, such as 256MiB. Default: room for the model.")
+@click.option(
+    "--memory", type=SIZE, metavar="SIZE", help="The machine's memory, such as 256MiB. Default: room for the model."
+)
 @click.option("--cores", type=click.IntRange(1, 64), default=1, show_default=True, metavar="N", help="Its cores.")
 @click.option(
     "--accelerator",
@@ -95,6 +98,7 @@ def _memory_mib(path: Path, wanted: str | None) -> int:
 
 
 def _from_firmware(path: Path, words: dict[str, str], options: dict[str, Any]) -> Machine:
+    from axiom.bare.disk_image import check_whole
     from axiom.bare.qemu import Machine
 
     if words:
@@ -106,6 +110,7 @@ def _from_firmware(path: Path, words: dict[str, str], options: dict[str, Any]) -
         raise click.UsageError(f"--attach: firmware starts from sata, usb, virtio-pci or nvme, not from {device}")
     if options["board"] == "microvm":
         raise click.UsageError("--board: microvm has no firmware that starts a disk image; use q35")
+    check_whole(path)
     return Machine(
         board="q35",
         memory_mib=_memory_mib(path, options["memory"]),
@@ -119,7 +124,7 @@ def _from_firmware(path: Path, words: dict[str, str], options: dict[str, Any]) -
 
 
 def _from_kernel(path: Path, words: dict[str, str], options: dict[str, Any]) -> Machine:
-    from axiom.bare.disk_image import is_disk_image
+    from axiom.bare.disk_image import check_whole, is_disk_image
     from axiom.bare.qemu import Disk, Machine
 
     attach: Any = options["attach"]
@@ -133,6 +138,8 @@ def _from_kernel(path: Path, words: dict[str, str], options: dict[str, Any]) -> 
         raise click.UsageError("--attach: a disk image is no module; use virtio-pci, virtio-mmio or nvme")
     if (attach, board) == ("virtio-mmio", "q35"):
         raise click.UsageError("--attach: q35 has no virtio-mmio devices; use virtio-pci, or --board microvm")
+    if is_disk:
+        check_whole(path)
     return Machine(
         words,
         board=board,

@@ -12,12 +12,12 @@ from axiom.cli.terminal import ProgressLine, format_bytes
 __all__ = ["command"]
 
 
-@click.group("image")
+@click.group("image", short_help="Images that boot.")
 def command() -> None:
     """Images that boot: the kernel, a model, and what it is asked, in one file."""
 
 
-@command.command("build")
+@command.command("build", short_help="Write a disk image that boots by BIOS and by UEFI and runs a model.")
 @click.argument("model", metavar="[MODEL]", required=False)
 @click.option("-o", "--output", required=True, metavar="DISK.img", help="The file to write.")
 @click.option(
@@ -26,8 +26,10 @@ def command() -> None:
     help="Who brings the model into memory: firmware, from any disk that it boots from, or the kernel, from NVMe and "
     "virtio disks, a model larger than memory too. Default: firmware, for models of up to 1 GiB.",
 )
-@click.option("--menu", "menu_s", type=click.IntRange(0), default=0, metavar="S", help="Offer both for S seconds.")
-@click.option("--cores", type=click.IntRange(1), metavar="N", help="Cores that compute. Default: all.")
+@click.option(
+    "--menu", "menu_s", type=click.IntRange(0, 3600), default=0, metavar="S", help="Offer both for S seconds."
+)
+@click.option("--cores", type=click.IntRange(1, 64), metavar="N", help="Cores that compute. Default: all.")
 @story_options
 def build(model: str | None, output: str, load: Any, menu_s: int, cores: int | None, **options: Any) -> None:
     """Write DISK.img, which boots by BIOS and by UEFI, from MODEL: a GGUF or an image made by `axiom pack`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from axiom.runtime import Runtime
 
 __all__ = [
+    "COUNT",
+    "SEED",
+    "SIZE",
     "backend_option",
+    "checked_text",
     "generate_options",
     "json_option",
     "model_option",
@@ -23,9 +27,32 @@ __all__ = [
     "read_text",
     "runtime_options",
     "sampling_options",
+    "verify_options",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+# Whole numbers that make no command line right if they are wrong; other ranges are those of the library.
+COUNT = click.IntRange(1)
+SEED = click.IntRange(0, (1 << 64) - 1)
+
+
+class _Size(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """A number of bytes, such as 2GiB, as the text that it was given as."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from axiom.hardware import parse_memory
+
+        try:
+            parse_memory(value)
+        except ValueError as error:
+            self.fail(str(error).removeprefix("memory: "), param, ctx)
+        return value
+
+
+SIZE = _Size()
 
 _MODEL_HELP = "GGUF file (the first part, if split) or image. Default: the small model that comes with the package."
 
@@ -50,17 +77,21 @@ def backend_option(function: F) -> F:
     return _backend_option(["native", "reference"], "Which body computes; the results are the same.")(function)
 
 
+def _kv_option(**default: Any) -> Callable[[Any], Any]:
+    return click.option("--kv", type=click.Choice(["f16", "f32"]), **default)
+
+
 _RUNTIME: list[Callable[[Any], Any]] = [
     click.option(
-        "--n-ctx", type=int, metavar="N", help="Positions of the context. Default: the model's, or what fits."
+        "--n-ctx", type=COUNT, metavar="N", help="Positions of the context. Default: the model's, or what fits."
     ),
     click.option(
-        "--memory", metavar="SIZE", help="Ceiling on this process's memory, such as 2GiB. Default: what there is."
+        "--memory",
+        type=SIZE,
+        metavar="SIZE",
+        help="Ceiling on this process's memory, such as 2GiB. Default: what there is.",
     ),
-    click.option("--threads", type=int, metavar="N", help="Threads. Default: what affinity and cgroup quota allow."),
-    click.option(
-        "--kv", type=click.Choice(["f16", "f32"]), default="f16", show_default=True, help="Format of the cache."
-    ),
+    click.option("--threads", type=COUNT, metavar="N", help="Threads. Default: what affinity and cgroup quota allow."),
     click.option("--paranoid", is_flag=True, help="Check a streamed layer's digest each time that it is read."),
     click.option("--kernels", metavar="NAME", help="Force a kernel table, as AXIOM_KERNELS does; see `axiom doctor`."),
     _backend_option(
@@ -71,24 +102,38 @@ _RUNTIME: list[Callable[[Any], Any]] = [
 
 _SAMPLING = [
     click.option(
-        "-n", "--max-tokens", type=int, metavar="N", help="Most tokens to write. Default: until the model ends."
+        "-n", "--max-tokens", type=COUNT, metavar="N", help="Most tokens to write. Default: until the model ends."
     ),
-    click.option("-t", "--temperature", type=float, help="0 is greedy. Default: what the model recommends, or 1."),
-    click.option("--top-k", type=int, help="Keep the k most probable tokens; 0 keeps all."),
-    click.option("--top-p", type=float, help="Keep the most probable tokens up to this sum; 1 keeps all."),
-    click.option("--min-p", type=float, help="Keep tokens of this share of the best one's probability; 0 keeps all."),
-    click.option("--typical-p", type=float, help="Keep the most typical tokens up to this sum; 1 keeps all."),
-    click.option("--repeat-penalty", type=float, help="Divide the logits of recent tokens; 1 changes nothing."),
-    click.option("--presence-penalty", type=float, help="Subtract from the logits of recent tokens."),
-    click.option("--frequency-penalty", type=float, help="Subtract from recent tokens' logits, once for each time."),
-    click.option("--repeat-last-n", type=int, help="How many tokens are recent: 0 none, -1 all. Default 64."),
+    click.option(
+        "-t", "--temperature", type=float, metavar="X", help="0 is greedy. Default: what the model recommends, or 1."
+    ),
+    click.option("--top-k", type=click.IntRange(0), metavar="K", help="Keep the k most probable tokens; 0 keeps all."),
+    click.option("--top-p", type=float, metavar="X", help="Keep the most probable tokens up to this sum; 1 keeps all."),
+    click.option(
+        "--min-p", type=float, metavar="X", help="Keep tokens of this share of the best one's probability; 0 keeps all."
+    ),
+    click.option(
+        "--typical-p", type=float, metavar="X", help="Keep the most typical tokens up to this sum; 1 keeps all."
+    ),
+    click.option(
+        "--repeat-penalty", type=float, metavar="X", help="Divide the logits of recent tokens; 1 changes nothing."
+    ),
+    click.option("--presence-penalty", type=float, metavar="X", help="Subtract from the logits of recent tokens."),
+    click.option(
+        "--frequency-penalty", type=float, metavar="X", help="Subtract from recent tokens' logits, once for each time."
+    ),
+    click.option(
+        "--repeat-last-n", type=int, metavar="N", help="How many tokens are recent: 0 none, -1 all. Default: 64."
+    ),
     click.option(
         "--logit-bias",
         multiple=True,
         metavar="TOKEN=NUMBER",
         help="Add to a token's logit; -inf excludes it. Repeatable.",
     ),
-    click.option("-s", "--seed", type=int, help="Same seed, same text. Default: drawn, and shown by --stats."),
+    click.option(
+        "-s", "--seed", type=SEED, metavar="N", help="Same seed, same text. Default: drawn, and shown by --stats."
+    ),
     click.option(
         "--timeout", type=float, metavar="S", help="End after this many seconds, in the middle of a prompt too."
     ),
@@ -99,7 +144,16 @@ _SAMPLING = [
 
 def runtime_options(function: F) -> F:
     """Add --model and the options of `Runtime`."""
-    for option in reversed(_RUNTIME):
+    return _with_runtime(function, _kv_option(default="f16", show_default=True, help="Format of the cache."))
+
+
+def verify_options(function: F) -> F:
+    """Add the options of `Runtime` for a run whose cache format is a receipt's."""
+    return _with_runtime(function, _kv_option(help="Format of the cache. Default: the receipt's."))
+
+
+def _with_runtime(function: F, kv: Callable[[Any], Any]) -> F:
+    for option in reversed([*_RUNTIME, kv]):
         function = option(function)
     return model_option(function)
 
@@ -142,9 +196,28 @@ def _bias(text: str) -> tuple[int, float]:
 
 def read_text(text: str | None, what: str) -> str:
     """Return `text`, or standard input where it is "-" or absent while input is piped in."""
-    stdin: TextIO = sys.stdin
-    if text == "-" or (text is None and not stdin.isatty()):
-        return stdin.read()
+    if text == "-" or (text is None and not sys.stdin.isatty()):
+        return _read_stdin()
     if text is None:
         raise click.UsageError(f"give a {what}, or pipe one in")
+    return checked_text(text, what)
+
+
+def checked_text(text: str, what: str) -> str:
+    """Return a text of the command line. Raises a usage error where it is no UTF-8."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise click.UsageError(f"the {what} is no UTF-8: byte {ord(error.object[error.start]) & 255:#04x}") from None
     return text
+
+
+def _read_stdin() -> str:
+    # As bytes: a locale says how a terminal writes, and not what is in a file.
+    given = sys.stdin.buffer.read() if hasattr(sys.stdin, "buffer") else sys.stdin.read().encode("utf-8")
+    try:
+        text = given.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        where = f"byte {given[error.start]:#04x} at {error.start}"
+        raise ValueError(f"standard input: expected a text in UTF-8, got {where}; convert it, with iconv") from None
+    return text.replace("\r\n", "\n")

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from axiom.cli.options import SEED, SIZE, checked_text
+
 __all__ = ["kernel_options", "story_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,19 +29,44 @@ _WORDS = {
     "telemetry": "telemetry",
 }
 
+# The kernel's command line has 4096; quotes, and what stands before the first word, have their share.
+_MOST_BYTES = 4000
+
 _OPTIONS = [
     click.option("-p", "--prompt", help="The text to continue. Default: Once upon a time."),
-    click.option("-n", "--max-tokens", type=click.IntRange(1), metavar="N", help="Most tokens to write. Default: 200."),
-    click.option("-t", "--temperature", type=float, help="0 is greedy. Default: what the model recommends, or 1."),
-    click.option("--top-k", type=click.IntRange(0), help="Keep the k most probable tokens; 0 keeps all."),
-    click.option("--top-p", type=float, help="Keep the most probable tokens up to this sum; 1 keeps all."),
-    click.option("--min-p", type=float, help="Keep tokens of this share of the best one's probability; 0 keeps all."),
-    click.option("--repeat-penalty", type=float, help="Divide the logits of recent tokens; 1 changes nothing."),
-    click.option("--repeat-last-n", type=int, help="How many tokens are recent: 0 none, -1 all. Default: 64."),
-    click.option("-s", "--seed", type=click.IntRange(0), help="Same seed, same text. Default: 0."),
+    click.option(
+        "-n",
+        "--max-tokens",
+        type=click.IntRange(1, (1 << 32) - 1),
+        metavar="N",
+        help="Most tokens to write. Default: 200.",
+    ),
+    click.option(
+        "-t", "--temperature", type=float, metavar="X", help="0 is greedy. Default: what the model recommends, or 1."
+    ),
+    click.option(
+        "--top-k",
+        type=click.IntRange(0, (1 << 32) - 1),
+        metavar="K",
+        help="Keep the k most probable tokens; 0 keeps all.",
+    ),
+    click.option("--top-p", type=float, metavar="X", help="Keep the most probable tokens up to this sum; 1 keeps all."),
+    click.option(
+        "--min-p", type=float, metavar="X", help="Keep tokens of this share of the best one's probability; 0 keeps all."
+    ),
+    click.option(
+        "--repeat-penalty", type=float, metavar="X", help="Divide the logits of recent tokens; 1 changes nothing."
+    ),
+    click.option(
+        "--repeat-last-n", type=int, metavar="N", help="How many tokens are recent: 0 none, -1 all. Default: 64."
+    ),
+    click.option("-s", "--seed", type=SEED, metavar="N", help="Same seed, same text. Default: 0."),
     click.option("--kv", type=click.Choice(["f16", "f32"]), help="Format of the cache. Default: f16."),
     click.option(
-        "--budget", metavar="SIZE", help="Most memory for the model, such as 2GiB. Default: what the machine has."
+        "--budget",
+        type=SIZE,
+        metavar="SIZE",
+        help="Most memory for the model, such as 2GiB. Default: what the machine has.",
     ),
     click.option("--paranoid", is_flag=True, help="Check a streamed layer's digest each time that it is read."),
     click.option("--kernels", metavar="NAME", help="Force a kernel table. Default: the best that the processor has."),
@@ -65,6 +92,7 @@ def kernel_options(options: dict[str, Any]) -> dict[str, str]:
     """The kernel's options from the parsed ones, which are taken out; what was not given is left out."""
     from axiom.hardware import parse_memory
 
+    _check(options)
     words = {}
     for name, word in _WORDS.items():
         value = options.pop(name)
@@ -79,4 +107,24 @@ def kernel_options(options: dict[str, Any]) -> dict[str, str]:
         if not name or not is_pair:
             raise click.BadParameter(f"expected NAME=VALUE, such as test=read, got {text!r}", param_hint="--option")
         words[name] = value
+    n_bytes = sum(len(f"{name}={value}".encode()) for name, value in words.items())
+    if n_bytes > _MOST_BYTES:
+        raise click.UsageError(
+            f"the options have {n_bytes} bytes, and the kernel takes {_MOST_BYTES}: shorten the prompt"
+        )
     return words
+
+
+def _check(options: dict[str, Any]) -> None:
+    """Refuse here what the machine would refuse, which is on a stick by then."""
+    from axiom.body import host_backend, load_body
+    from axiom.sampling import Sampling
+
+    if options["prompt"] is not None:
+        checked_text(options["prompt"], "prompt")
+    names = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "repeat_last_n")
+    given = {name: options[name] for name in names if options[name] is not None}
+    try:
+        load_body(host_backend("bare")).sampler(1, **Sampling(seed=0, **given).as_dict())
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None

@@ -1,4 +1,4 @@
-//! The command line: words of the form `name=value`. A value with blanks stands in quotes.
+//! The command line: words of the form `name=value`, with spaces between. A value with spaces stands in quotes.
 
 use super::{BootError, Physical};
 
@@ -24,8 +24,8 @@ impl CommandLine {
         CommandLine { words: [0; LONGEST_COMMAND_LINE], n_byte: 0 }
     }
 
-    /// Copies a line. Double quotes keep blanks, wherever in a word they begin (GRUB puts them around the whole word), and a
-    /// backslash keeps the next character.
+    /// Copies a line. Double quotes keep spaces, wherever in a word they begin (GRUB puts them around the whole word), and a
+    /// backslash keeps the next character. Nothing but a space ends a word: GRUB quotes no word for a line break alone.
     ///
     /// # Errors
     ///
@@ -41,7 +41,7 @@ impl CommandLine {
                 }
                 b'\\' => (is_escaped, is_word) = (true, true),
                 b'"' => (is_quoted, is_word) = (!is_quoted, true),
-                b' ' | b'\t' | b'\n' | b'\r' if !is_quoted => {
+                b' ' if !is_quoted => {
                     if is_word {
                         self.push(0)?;
                     }

@@ -104,9 +104,10 @@ fn tables_cut_off_or_damaged_are_errors() {
 
 #[test]
 fn words_of_a_command_line() {
-    let cases: [(&str, &[&str]); 8] = [
+    let cases: [(&str, &[&str]); 9] = [
         ("", &[]),
-        ("  a  b\t", &["a", "b"]),
+        ("  a  b ", &["a", "b"]),
+        ("a\tb\nc d", &["a\tb\nc", "d"]),
         ("\"a b\"c d", &["a bc", "d"]),
         ("x=\"\"", &["x="]),
         ("\"\" y", &["", "y"]),
