@@ -46,6 +46,10 @@ def axiom(*args: str, stdin: str = "", **env: str) -> subprocess.CompletedProces
     )
 
 
+def axiom_bytes(*args: str | bytes, stdin: bytes = b"", **env: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*RUN, *args], input=stdin, capture_output=True, timeout=120, env={**os.environ, **env})
+
+
 def printed(*args: str, **kwargs: Any) -> str:
     done = axiom(*args, **kwargs)
     assert done.returncode == 0, done.stderr
@@ -75,9 +79,17 @@ def test_help_lists_all_commands_and_version_is_shown() -> None:
         ["run", "--temperature", "x", "Hi"],
         ["bench", "--depths", "x"],
         ["verify"],
+        ["run", "--max-tokens", "0", "Hi"],
+        ["run", "--threads", "0", "Hi"],
+        ["run", "--n-ctx", "0", "Hi"],
+        ["run", "--seed", str(1 << 64), "Hi"],
+        ["run", "--memory", "much", "Hi"],
+        ["inspect", "--memory", "0"],
+        ["inspect", "--n-ctx", "100"],
+        ["tokenize", b"caf\xe9"],
     ],
 )
-def test_a_wrong_command_line_ends_with_2(args: list[str]) -> None:
+def test_a_wrong_command_line_ends_with_2(args: list[Any]) -> None:
     done = axiom(*args)
     assert done.returncode == 2
     assert "Error: " in done.stderr
@@ -104,7 +116,7 @@ def test_errors_are_one_line_and_end_with_1(model: str, tmp_path: Path) -> None:
         (["bench", "-m", model, *REFERENCE, "--prefill", "4096"], "needs 4096 positions, the context has 2048"),
         (
             ["run", "-m", model, *REFERENCE, "-n", "1", "--receipt", str(tmp_path / "no" / "r.json"), "Hi"],
-            "No such directory for the receipt",
+            "no such directory",
         ),
     ):
         done = axiom(*args)
@@ -112,6 +124,40 @@ def test_errors_are_one_line_and_end_with_1(model: str, tmp_path: Path) -> None:
         assert message in done.stderr
         assert done.stderr.startswith("axiom: error: ")
         assert done.stderr.count("\n") == 1
+
+
+# What standard input and output are
+
+
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_a_closed_stream_is_no_error(closed: int, model: str) -> None:
+    command = [*RUN, "run", "-m", model, *REFERENCE, "-n", "2", "-s", "1", "Hello"]
+    # The shell closes it before Python begins, which then has None for it.
+    shell = ["sh", "-c", f'exec "$@" {closed}>&-', "sh", *command]
+    done = subprocess.run(shell, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Hello") or closed == 1
+
+
+def test_texts_are_utf8_whatever_the_locale_says(model: str) -> None:
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    args = ["run", "-m", model, *REFERENCE, "-n", "1", "-s", "1"]
+    text = printed(*args, "Bär 🐻").encode()
+    for given in (["Bär 🐻"], []):
+        done = axiom_bytes(*args, *given, stdin="Bär 🐻".encode(), **plain)
+        assert (done.returncode, done.stdout) == (0, text), done
+    done = axiom_bytes(*args, stdin=b"caf\xe9", **plain)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"axiom: error: standard input: expected a text in UTF-8, got byte 0xe9 at 3; ")
+    # A byte-order mark is no part of a text.
+    assert axiom_bytes(*args, stdin="\ufeffBär 🐻".encode()).stdout == text
+
+
+def test_a_full_disk_is_told_of_standard_output(model: str) -> None:
+    with open("/dev/full", "wb") as full:
+        command = [*RUN, "tokenize", "-m", model, *REFERENCE, "Hello"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "axiom: error: standard output: No space left on device\n")
 
 
 # run
@@ -320,6 +366,21 @@ def test_doctor_says_what_is_forced_and_what_cannot_be() -> None:
     assert "abacus" in done.stdout
 
 
+def test_doctor_names_nothing_that_is_not_so() -> None:
+    done = axiom("doctor", AXIOM_KERNELS="abacus", AXIOM_MODEL="/nowhere/model.gguf")
+    assert done.returncode == 1
+    assert "as AXIOM_KERNELS says" not in done.stdout
+    assert "AXIOM_MODEL: /nowhere/model.gguf: No such file or directory" in done.stdout
+    assert "streamed weights" not in done.stdout
+
+
+def test_inspect_says_what_kind_of_file_it_is(model: str, tmp_path: Path) -> None:
+    image = tmp_path / "model.axiom"
+    printed("pack", model, str(image), *REFERENCE)
+    assert ", image version 1\n" in printed("inspect", str(image))
+    assert ", GGUF version 3\n" in printed("inspect", model)
+
+
 def test_doctor() -> None:
     facts = json.loads(axiom("doctor", "--json").stdout)
     assert facts["cpu"]["n_threads"] >= 1
@@ -341,10 +402,11 @@ def test_chat_answers_one_message(model: str) -> None:
 
 
 def test_chat_holds_a_conversation(model: str, tmp_path: Path) -> None:
-    path = tmp_path / "chat.json"
+    path, number = tmp_path / "chat.json", tmp_path / "number.json"
+    number.write_text("5")
     lines = [
         "Hi", "/show", "More", f"/save {path}", "/undo", "/show", "/reset", "/system Be brief", "/system", "/frob",
-        f"/load {path}", "/load nothing.json", "/save", "/help", "", "/quit", "never read",
+        f"/load {path}", "/load nothing.json", f"/load {number}", "/save", "/help", "", "/quit", "never read",
     ]  # fmt: skip
     done = axiom("chat", "-m", model, *REFERENCE, "-n", "4", "-s", "1", stdin="\n".join(lines) + "\n")
     assert done.returncode == 0
@@ -353,7 +415,12 @@ def test_chat_holds_a_conversation(model: str, tmp_path: Path) -> None:
     assert "<|user|>Hi</s><|assistant|>" in done.stdout
     assert "Be brief\n" in done.stdout
     assert "/reset          forget the conversation" in done.stdout
-    for message in ("no command /frob", "error: nothing.json: No such file", "/save needs a file name"):
+    for message in (
+        "no command /frob",
+        "error: nothing.json: No such file",
+        "number.json: expected messages as /save writes them",
+        "/save needs a file name",
+    ):
         assert message in done.stderr
     assert "never read" not in done.stdout
 
@@ -361,7 +428,7 @@ def test_chat_holds_a_conversation(model: str, tmp_path: Path) -> None:
 def test_chat_without_a_template_says_so_at_once(random_model: Callable[..., Path]) -> None:
     done = axiom("chat", "-m", str(random_model(**MODEL)), *REFERENCE, stdin="Hi\n")
     assert done.returncode == 1
-    assert "has no chat template; pass template=" in done.stderr
+    assert "has no chat template; give template=" in done.stderr
 
 
 # Start

@@ -76,12 +76,13 @@ def main() -> None:
 
 
 def _run() -> int:
-    from axiom.cli.terminal import error_line
+    from axiom.cli.terminal import error_line, prepare_streams, text_argument
     from axiom.errors import AxiomError
 
+    prepare_streams()
     try:
         # Not through Group.main, which handles Ctrl-C and broken pipes in ways of its own.
-        with _group.make_context("axiom", sys.argv[1:]) as ctx:
+        with _group.make_context("axiom", [text_argument(argument) for argument in sys.argv[1:]]) as ctx:
             _group.invoke(ctx)
         sys.stdout.flush()
         return 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from axiom.cli.options import open_runtime, runtime_options
+from axiom.cli.options import COUNT, open_runtime, runtime_options
 from axiom.cli.terminal import ProgressLine, echo_json, format_bytes
 
 __all__ = ["command"]
@@ -31,6 +31,7 @@ def _numbers(ctx: click.Context, parameter: click.Parameter, text: str) -> list[
     "--prefill",
     "n_prefill",
     type=click.IntRange(0),
+    metavar="N",
     default=512,
     show_default=True,
     help="Tokens of a prefill; 0 for none.",
@@ -39,6 +40,7 @@ def _numbers(ctx: click.Context, parameter: click.Parameter, text: str) -> list[
     "--decode",
     "n_decode",
     type=click.IntRange(0),
+    metavar="N",
     default=32,
     show_default=True,
     help="Tokens of a decode; 0 for none.",
@@ -48,15 +50,23 @@ def _numbers(ctx: click.Context, parameter: click.Parameter, text: str) -> list[
     default="0",
     show_default=True,
     callback=_numbers,
+    metavar="N,N…",
     help="Positions before it begins, with commas between.",
 )
 @click.option(
-    "--batch", "n_batch", type=click.IntRange(1), default=1, show_default=True, help="Sequences that decode together."
+    "--batch", "n_batch", type=COUNT, metavar="N", default=1, show_default=True, help="Sequences that decode together."
 )
 @click.option(
-    "--repeat", "n_repeat", type=click.IntRange(1), default=5, show_default=True, help="Times that each is measured."
+    "--repeat", "n_repeat", type=COUNT, metavar="N", default=5, show_default=True, help="Times that each is measured."
 )
-@click.option("--format", "as_format", type=click.Choice(["md", "csv", "json"]), default="md", show_default=True)
+@click.option(
+    "--format",
+    "as_format",
+    type=click.Choice(["md", "csv", "json"]),
+    default="md",
+    show_default=True,
+    help="How to print.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 def command(
     n_prefill: int,

@@ -174,4 +174,8 @@ class _Chat:
 
         if not path:
             raise ValueError("/load needs a file name")
-        self.messages = checked_messages(json.loads(Path(path).read_text(encoding="utf-8")))
+        content = Path(path).read_bytes()
+        try:
+            self.messages = checked_messages(json.loads(content))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: expected messages as /save writes them: {error}") from None

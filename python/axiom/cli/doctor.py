@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from axiom.cli.options import json_option
-from axiom.cli.terminal import echo_json, format_bytes, format_table
+from axiom.cli.terminal import echo_json, error_line, format_bytes, format_table
 
 __all__ = ["command"]
 
@@ -67,7 +67,10 @@ def _facts() -> dict[str, Any]:
     }
     facts["extension"] = _extension(facts["problems"])
     facts["default_model"] = _default_model(facts["problems"])
-    facts["direct_io"] = _direct_io(facts["environment"]["AXIOM_MODEL"] or facts["default_model"])
+    named = facts["environment"]["AXIOM_MODEL"]
+    facts["direct_io"] = _direct_io(named or facts["default_model"])
+    if named and "why" in (facts["direct_io"] or {}):
+        facts["problems"].append(f"AXIOM_MODEL: {facts['direct_io']['why']}")
     return facts
 
 
@@ -80,13 +83,15 @@ def _extension(problems: list[str]) -> dict[str, Any]:
     except ImportError as error:
         problems.append(f"the extension axiom._native cannot be imported: {error}; only backend='reference' works")
         return {"loaded": False}
+    # What is forced is what the extension would take; a name that it refuses is a problem, and forces nothing.
     forced = os.environ.get("AXIOM_KERNELS") or None
     extension: dict[str, Any] = {"loaded": True, "file": Path(_native.__file__).name, **_native.info()}
-    extension["forced"] = forced
     try:
         extension["kernels"] = _native.kernel_info(forced)
     except (AxiomError, ValueError) as error:
         problems.append(f"AXIOM_KERNELS: {error}")
+        forced = None
+    extension["forced"] = forced
     return extension
 
 
@@ -125,7 +130,7 @@ def _direct_io(model: str | None) -> dict[str, Any] | None:
     try:
         return None if model is None else {"file": model, "there": can_read_directly(Path(model))}
     except OSError as error:
-        return {"file": model, "there": False, "why": str(error)}
+        return {"file": model, "there": False, "why": error_line(error)}
 
 
 def _lines(facts: dict[str, Any]) -> list[tuple[str, list[str]]]:
@@ -171,8 +176,9 @@ def _direct_io_line(facts: dict[str, Any] | None) -> str:
         return "no model to try it on"
     if facts["there"]:
         return f"yes, for {facts['file']}: streamed weights go past the page cache"
-    why = f" ({facts['why']})" if "why" in facts else ""
-    return f"no, for {facts['file']}{why}: streamed weights go through the page cache"
+    if "why" in facts:
+        return f"not tried: {facts['why']}"
+    return f"no, for {facts['file']}: streamed weights go through the page cache"
 
 
 def _kernel_lines(extension: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from axiom.cli.memory_plan import plan_facts, print_plan
-from axiom.cli.options import json_option
+from axiom.cli.options import COUNT, SIZE, json_option
 from axiom.cli.terminal import echo_json, format_bytes, format_count, format_table
 
 __all__ = ["command"]
@@ -21,8 +21,10 @@ __all__ = ["command"]
 @click.option(
     "--digest", is_flag=True, help="Compute the SHA-256 that receipts name the model by; reads the whole file."
 )
-@click.option("--memory", metavar="SIZE", help="Plan for a process of this size, such as 2GiB; measures the disk.")
-@click.option("--n-ctx", type=int, metavar="N", help="Positions to plan for. Default: what fits.")
+@click.option(
+    "--memory", type=SIZE, metavar="SIZE", help="Plan for a process of this size, such as 2GiB; measures the disk."
+)
+@click.option("--n-ctx", type=COUNT, metavar="N", help="Positions to plan for. Default: what fits.")
 @click.option(
     "--kv", type=click.Choice(["f16", "f32"]), default="f16", show_default=True, help="Format of the cache to plan for."
 )
@@ -46,6 +48,8 @@ def command(
     from axiom.chat import chosen_template
     from axiom.model_file import default_model_path, open_model
 
+    if memory is None and n_ctx is not None:
+        raise click.UsageError("--n-ctx belongs to a plan: give --memory too")
     gguf = open_model(model or default_model_path())
     if template:
         click.echo(chosen_template(gguf.metadata, None))
@@ -81,6 +85,7 @@ def _plan(gguf: Any, facts: dict[str, Any], **wishes: Any) -> dict[str, Any]:
 def _facts(gguf: Any) -> dict[str, Any]:
     from axiom.chat import named_templates
     from axiom.errors import AxiomError
+    from axiom.gguf_file import GGUFFile
     from axiom.hardware import memory_budget
     from axiom.model_config import ModelConfig
 
@@ -94,7 +99,8 @@ def _facts(gguf: Any) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "files": [str(path) for path in gguf.paths],
         "n_bytes": gguf.n_bytes,
-        "gguf_version": gguf.version,
+        "kind": "GGUF" if isinstance(gguf, GGUFFile) else "image",
+        "version": gguf.version,
         "name": _plain(gguf.metadata.get("general.name")),
         "architecture": _plain(gguf.metadata.get("general.architecture")),
         "n_tensors": len(gguf.tensors),
@@ -155,11 +161,11 @@ def _plain(value: Any) -> Any:
 def _print(facts: dict[str, Any]) -> None:
     rows = [
         ["file", facts["files"][0] + (f" and {len(facts['files']) - 1} more parts" if len(facts["files"]) > 1 else "")],
-        ["size", f"{format_bytes(facts['n_bytes'])}, GGUF version {facts['gguf_version']}"],
+        ["size", f"{format_bytes(facts['n_bytes'])}, {facts['kind']} version {facts['version']}"],
         ["name", str(facts["name"])],
         ["architecture", str(facts["architecture"])],
         ["parameters", format_count(facts["n_weights"])],
-        ["tokenizer", " ".join(str(part) for part in facts["tokenizer"].values() if part is not None)],
+        ["tokenizer", _tokenizer(facts["tokenizer"])],
         ["chat templates", ", ".join(facts["chat_templates"]) or "none"],
     ]
     if "sha256" in facts:
@@ -214,6 +220,11 @@ def _config_rows(facts: dict[str, Any]) -> list[list[str]]:
         ["cache", f"{format_bytes(kv['f16'])} for each position in f16, {format_bytes(kv['f32'])} in f32"],
         ["runs here", "yes"],
     ]
+
+
+def _tokenizer(facts: dict[str, Any]) -> str:
+    pre = f", words cut as {facts['pre']}" if facts["model"] == "gpt2" else ""
+    return "none" if facts["model"] is None else f"{facts['model']}{pre}, {facts['n_vocab']} tokens"
 
 
 def _yes(fits: bool) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from axiom.cli.options import backend_option
+from axiom.cli.options import COUNT, backend_option
 from axiom.cli.terminal import ProgressLine, format_bytes
 
 __all__ = ["command"]
@@ -13,7 +13,7 @@ __all__ = ["command"]
 @click.command("pack")
 @click.argument("model", metavar="MODEL.gguf")
 @click.argument("image", metavar="IMAGE.axiom")
-@click.option("--threads", type=int, metavar="N", help="Threads. Default: what affinity and cgroup quota allow.")
+@click.option("--threads", type=COUNT, metavar="N", help="Threads. Default: what affinity and cgroup quota allow.")
 @backend_option
 def command(model: str, image: str, threads: int | None, backend: str) -> None:
     """Pack MODEL.gguf (the first part, if split) into IMAGE.axiom.

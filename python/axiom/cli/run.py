@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -47,13 +45,16 @@ def command(
     **options: Any,
 ) -> None:
     """Continue PROMPT, as it comes. "-" reads the prompt from standard input."""
+    from axiom.files import checked_target
+
     text = read_text(prompt, "prompt")
-    if receipt_path is not None and not Path(receipt_path).absolute().parent.is_dir():
+    if receipt_path is not None:
         # Said now, not when the text has been made.
-        raise FileNotFoundError(errno.ENOENT, "No such directory for the receipt", receipt_path)
+        checked_target(receipt_path, special=True)
     with open_runtime(options) as runtime, _telemetry(telemetry_path, runtime) as telemetry:
         wanted = generate_options(options)
         if receipt_path is not None:
+            checked_target(receipt_path, *runtime.gguf.paths, special=True)
             wanted["receipt"] = True
         with ProgressLine("reading the prompt") as progress:
             wanted["on_progress"] = progress

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -10,7 +13,16 @@ from typing import Any
 
 import click
 
-__all__ = ["ProgressLine", "echo_json", "error_line", "format_bytes", "format_count", "format_table"]
+__all__ = [
+    "ProgressLine",
+    "echo_json",
+    "error_line",
+    "format_bytes",
+    "format_count",
+    "format_table",
+    "prepare_streams",
+    "text_argument",
+]
 
 # Work that is done sooner needs no sign of life.
 _PATIENCE_S = 0.5
@@ -71,7 +83,40 @@ def error_line(error: Exception) -> str:
     """
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        # Whatever else is written has a name.
+        return f"standard output: {error.strerror}"
+    if isinstance(error, UnicodeEncodeError):
+        return f"expected a text in UTF-8, got {error.object!r}"[:200]
     return " ".join(str(error).split())
+
+
+def prepare_streams() -> None:
+    """Make standard input and output fit for texts in UTF-8, whatever the locale says, and open those that are closed.
+
+    A closed one is read as empty, and what is written to it is lost. A character that a terminal cannot show is a
+    question mark there.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  # for as long as the process
+        elif isinstance(stream, io.TextIOWrapper):
+            # The plain locale "C" is what there is where nobody has chosen one: it says nothing of the other end.
+            is_unset = codecs.lookup(stream.encoding).name == "ascii"
+            errors = "strict" if name == "stdin" else "replace"
+            stream.reconfigure(encoding="utf-8" if is_unset else None, errors=errors)
+
+
+def text_argument(argument: str) -> str:
+    """Return an argument of the command line as the text in UTF-8 that it is, where the locale is another.
+
+    What is no UTF-8 stays as it is: it may be the name of a file.
+    """
+    try:
+        return os.fsencode(argument).decode("utf-8")
+    except UnicodeDecodeError:
+        return argument
 
 
 def echo_json(value: Any) -> None:

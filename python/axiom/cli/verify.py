@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from axiom.cli.options import json_option, open_runtime, runtime_options
+from axiom.cli.options import json_option, open_runtime, verify_options
 from axiom.cli.terminal import ProgressLine, echo_json
 
 __all__ = ["command"]
@@ -14,7 +14,7 @@ __all__ = ["command"]
 
 @click.command("verify")
 @click.argument("receipt", metavar="RECEIPT", type=click.Path(dir_okay=False))
-@runtime_options
+@verify_options
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, receipt: str, as_json: bool, **options: Any) -> None:
@@ -26,8 +26,7 @@ def command(ctx: click.Context, /, receipt: str, as_json: bool, **options: Any) 
     from axiom.verification import verify
 
     claimed = Receipt.load(receipt)
-    if claimed.kv in ("f16", "f32") and ctx.get_parameter_source("kv") == click.core.ParameterSource.DEFAULT:
-        options["kv"] = claimed.kv
+    options["kv"] = options["kv"] or (claimed.kv if claimed.kv in ("f16", "f32") else "f16")
     with open_runtime(options) as runtime, ProgressLine("verifying") as progress:
         outcome = verify(claimed, runtime, progress)
     if as_json:
