@@ -287,6 +287,33 @@ def test_a_flipped_bit_anywhere_is_found(backend: str, packed: Packed, tmp_path:
         assert result.exit_code == 1, f"byte {place}"
 
 
+@pytest.mark.parametrize(
+    ("place", "number", "message"),
+    [
+        (32, 1 << 63, "section of the metadata: expected a place in the head"),
+        (48, 0, "section of the directory: expected a place in the head"),
+        (56, 48, "length of the directory: expected"),
+        (64, 1 << 40, "section of the names: expected a place in the head"),
+        (80, (1 << 64) - 1, "section of the extents: expected a place in the head"),
+        (88, 47, "length of the table of extents: expected entries of 48 bytes"),
+        (96, 1 << 62, "length of the directory: expected"),
+        (None, 1 << 62, "extent 0: expected a place in the file"),
+    ],
+)
+def test_claims_under_a_right_digest_are_checked(
+    place: int | None, number: int, message: str, packed: Packed, tmp_path: Path
+) -> None:
+    forged = bytearray(packed(fmt="Q4_0", n_layer=1)[1].read_bytes())
+    n_head, table = (int.from_bytes(forged[at : at + 8], "little") for at in (24, 80))
+    at = table if place is None else place
+    forged[at : at + 8] = number.to_bytes(8, "little")
+    forged[ROOT_OFFSET:HEADER_BYTES] = image_digest(bytes(forged[:ROOT_OFFSET] + forged[HEADER_BYTES:n_head]))
+    path = tmp_path / "forged.axiom"
+    path.write_bytes(forged)
+    with pytest.raises(ModelFormatError, match=message):
+        ImageFile(path)
+
+
 def test_an_image_of_a_later_version_says_so(packed: Packed, tmp_path: Path) -> None:
     whole = bytearray(packed(fmt="Q4_0", n_layer=1)[1].read_bytes())
     whole[8] = 2

@@ -33,6 +33,8 @@ CONFIG = struct.Struct("<8Qd2QdQ5dQ")
 TENSOR_ENTRY = struct.Struct("<IIIIQQQQ")
 EXTENT_ENTRY = struct.Struct("<QQ32s")
 _MOST_HEAD = 1 << 30
+_Place = tuple[int, int]
+"""Offset and bytes."""
 
 
 class ExtentInfo:
@@ -73,12 +75,18 @@ class ImageFile:
         fields = HEADER.unpack_from(head)
         (_, self.version, _, _, _, *sections, n_tensors, self._source_sha256, self._header_sha256) = fields
         metadata, directory, names, table = zip(sections[::2], sections[1::2], strict=True)
+        self._check_sections(metadata, directory, names, table, n_tensors)
         cursor = Cursor(self.path, self._head[metadata[0] : metadata[0] + metadata[1]])
         self.metadata: dict[str, MetadataValue] = read_metadata(cursor)
         self.extents = tuple(
             ExtentInfo(*EXTENT_ENTRY.unpack_from(head, at))
             for at in range(table[0], table[0] + table[1], EXTENT_ENTRY.size)
         )
+        for extent, at in enumerate(self.extents):
+            if not len(head) <= at.offset <= at.offset + at.n_bytes <= self.n_bytes:
+                raise self._wrong(
+                    f"extent {extent}", "a place in the file, after the head", f"{at.n_bytes} bytes at {at.offset}"
+                )
         self._config = CONFIG.unpack_from(head, CONFIG_OFFSET)
         self._places: dict[str, tuple[int, int, int]] = {}
         self.tensors: dict[str, TensorInfo] = {}
@@ -114,6 +122,22 @@ class ImageFile:
             raise self._wrong("digest of the head", header[ROOT_OFFSET:].hex()[:16], "another")
         return head
 
+    def _check_sections(
+        self, metadata: _Place, directory: _Place, names: _Place, table: _Place, n_tensors: int
+    ) -> None:
+        """Check that every section lies in the head, and that those of entries hold whole ones."""
+        sections = {"metadata": metadata, "directory": directory, "names": names, "extents": table}
+        for name, (offset, n_bytes) in sections.items():
+            if offset < HEADER_BYTES or offset + n_bytes > len(self._head):
+                expected = f"a place in the head, from {HEADER_BYTES} to {len(self._head)}"
+                raise self._wrong(f"section of the {name}", expected, f"{n_bytes} bytes at {offset}")
+        if directory[1] != n_tensors * TENSOR_ENTRY.size:
+            raise self._wrong(
+                "length of the directory", f"{n_tensors} entries of {TENSOR_ENTRY.size} bytes", directory[1]
+            )
+        if table[1] % EXTENT_ENTRY.size:
+            raise self._wrong("length of the table of extents", f"entries of {EXTENT_ENTRY.size} bytes", table[1])
+
     def _add_tensor(self, entry: tuple[int, ...], names: tuple[int, int], head: bytes) -> None:
         start, length, code, extent, rows, cols, offset, n_bytes = entry
         name = head[names[0] + start : names[0] + start + length].decode("utf-8", "replace")
@@ -123,6 +147,9 @@ class ImageFile:
             form = TensorFormat(code)
         except ValueError:
             raise self._wrong(f"format of {name!r}", "a known one", code) from None
+        if not rows or not cols or cols % form.block_weights:
+            expected = f"rows of whole blocks of {form.block_weights} ({form.name})"
+            raise self._wrong(f"shape of {name!r}", expected, f"{rows} x {cols}")
         is_vector = rows == 1 and form is TensorFormat.F32 and n_bytes == 4 * cols
         shape = (cols,) if is_vector else (rows, cols)
         self._places[name] = (extent, offset, n_bytes)
