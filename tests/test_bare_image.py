@@ -214,5 +214,5 @@ def test_a_disk_image_is_not_written_over_its_model(tmp_path: Path) -> None:
     model = tmp_path / "model.gguf"
     model.write_bytes(MODEL.read_bytes())
     result = axiom_command("image", "build", str(model), "-o", str(model))
-    assert (result.returncode, "expected another file than the model" in result.stderr) == (1, True), result
+    assert (result.returncode, "expected another file than model.gguf" in result.stderr) == (1, True), result
     assert model.read_bytes() == MODEL.read_bytes()

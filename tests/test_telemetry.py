@@ -86,10 +86,12 @@ def test_run_writes_it_and_plot_draws_it(runtime: Runtime, tmp_path: Path) -> No
     result = CliRunner().invoke(run.command, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     assert len(read_telemetry(table)) >= N_LAYER + 1
-    for name in ("out.png", "other.svg"):
+    for name, written in (("out.png", "out.png"), ("other.svg", "other.svg"), ("plain", "plain.png")):
         result = CliRunner().invoke(plot.command, [str(table), "-o", str(tmp_path / name)], catch_exceptions=False)
-        assert result.exit_code == 0
-        assert (tmp_path / name).stat().st_size > 10_000
+        assert (result.exit_code, result.stderr) == (0, f"wrote {tmp_path / written}\n")
+        assert (tmp_path / written).stat().st_size > 10_000
+    with pytest.raises(ValueError, match=r"expected another file than out\.csv, which would be lost"):
+        CliRunner().invoke(plot.command, [str(table), "-o", str(table)], catch_exceptions=False)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def checked_target(path: str | os.PathLike[str], *sources: str | os.PathLike[str
         raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
     for source in sources:
         if target.exists() and Path(source).exists() and target.samefile(source):
-            raise ValueError(f"{os.fspath(path)}: expected another file than the model, which it would replace")
+            raise ValueError(f"{os.fspath(path)}: expected another file than {Path(source).name}, which would be lost")
     return target
 
 

@@ -38,6 +38,7 @@ def command(telemetry: str, output: str | None, passes: str) -> None:
     Needs matplotlib: pip install "axiom[plot]".
     """
     from axiom.errors import AxiomError
+    from axiom.files import checked_target
     from axiom.telemetry import read_telemetry
 
     first, last = _range(passes)
@@ -50,6 +51,10 @@ def command(telemetry: str, output: str | None, passes: str) -> None:
         raise AxiomError(f'drawing needs matplotlib ({error}); install it with: pip install "axiom[plot]"') from error
     mpl.use("Agg")
     target = Path(output) if output is not None else Path(telemetry).with_suffix(".png")
+    if not target.suffix:
+        # What the picture would be called anyway.
+        target = target.with_name(f"{target.name}.png")
+    checked_target(target, telemetry, special=True)
     figure = _draw(records, first, last, Path(telemetry).name)
     figure.savefig(target, dpi=110)
     click.echo(f"wrote {target}", err=True)
