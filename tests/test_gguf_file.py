@@ -98,13 +98,13 @@ def test_every_kind_of_value(open_bytes: Callable[[bytes], GGUFFile]) -> None:
     with pytest.raises(IndexError):
         strings[3]
     floats = metadata["floats"]
-    assert isinstance(floats, np.ndarray)
-    assert floats.dtype == np.float32
+    assert isinstance(floats, memoryview)
+    assert floats.format == "f"
     assert floats.tolist() == [1.5, -2]
-    assert not floats.flags.writeable
+    assert floats.readonly
     assert metadata["bools"].tolist() == [True, False]
     assert list(metadata["empty"]) == []
-    assert metadata["no ints"].shape == (0,)
+    assert metadata["no ints"].tolist() == []
 
 
 def test_tensors(open_bytes: Callable[[bytes], GGUFFile]) -> None:
@@ -157,7 +157,7 @@ def test_agrees_with_the_gguf_package(random_model: Callable[..., Path]) -> None
         want, have = field.contents(), ours.metadata[name]
         if isinstance(have, StringArray):
             assert [item.decode() for item in have] == want
-        elif isinstance(have, np.ndarray):
+        elif isinstance(have, memoryview):
             assert have.tolist() == want
         else:
             assert have == want

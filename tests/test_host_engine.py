@@ -59,7 +59,7 @@ def test_same_bits_as_the_reference(opened: Open) -> None:
     rows = []
     for backend in ("native", "reference"):
         engine = opened(backend)
-        rows.append(engine.forward([engine.seq_new()], [PROMPT], "all"))
+        rows.append(np.asarray(engine.forward([engine.seq_new()], [PROMPT], "all")))
     assert rows[0].view(np.uint32).tolist() == rows[1].view(np.uint32).tolist()
 
 
@@ -69,9 +69,9 @@ def test_out_is_written_and_returned(opened: Open) -> None:
     out = np.full((1, engine.n_vocab), np.nan, np.float32)
     assert engine.forward([seq], [PROMPT], "last", out) is out
     engine.seq_rewind(seq, 0)
-    assert engine.forward([seq], [np.array(PROMPT)]).tobytes() == out.tobytes()
-    assert engine.forward([seq], [PROMPT], "none").shape == (0, engine.n_vocab)
-    assert engine.forward([], []).shape == (0, engine.n_vocab)
+    assert np.asarray(engine.forward([seq], [np.array(PROMPT)])).tobytes() == out.tobytes()
+    assert np.asarray(engine.forward([seq], [PROMPT], "none")).shape == (0, engine.n_vocab)
+    assert np.asarray(engine.forward([], [])).shape == (0, engine.n_vocab)
 
 
 @pytest.mark.parametrize(
@@ -358,10 +358,10 @@ from axiom.model_config import ModelConfig
 gguf = GGUFFile(sys.argv[1])
 engine, _ = open_engine(gguf, ModelConfig.from_gguf(gguf), n_ctx=64, n_seq_max=1, threads=3)
 seq = engine.seq_new()
-expected = engine.forward([seq], [[1, 2, 3]]).tobytes()
+expected = np.asarray(engine.forward([seq], [[1, 2, 3]])).tobytes()
 child = os.fork()
 engine.seq_rewind(seq, 0)
-ok = engine.forward([seq], [[1, 2, 3]]).tobytes() == expected
+ok = np.asarray(engine.forward([seq], [[1, 2, 3]])).tobytes() == expected
 engine.close()
 if child == 0:
     os._exit(0 if ok else 1)

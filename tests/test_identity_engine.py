@@ -34,17 +34,17 @@ def run(engine: Any) -> list[np.ndarray]:
     """A history that uses every call: a prompt, decoding, a batch, a fork, a rewind, saved state."""
     out = []
     a, b = engine.seq_new(), engine.seq_new()
-    out.append(engine.forward([a], [PROMPT[:135]], "all"))
+    out.append(np.asarray(engine.forward([a], [PROMPT[:135]], "all")))
     for token in PROMPT[135:139]:
-        out.append(engine.forward([a], [[token]]))
-    out.append(engine.forward([b, a], [PROMPT[:3], PROMPT[139:150]], "last"))
+        out.append(np.asarray(engine.forward([a], [[token]])))
+    out.append(np.asarray(engine.forward([b, a], [PROMPT[:3], PROMPT[139:150]], "last")))
     c = engine.seq_fork(a)
-    out.append(engine.forward([c, b, a], [[1], PROMPT[3:20], [2, 3]], "all"))
+    out.append(np.asarray(engine.forward([c, b, a], [[1], PROMPT[3:20], [2, 3]], "all")))
     engine.seq_rewind(c, 120)
-    out.append(engine.forward([c], [PROMPT[120:131]], "all"))
+    out.append(np.asarray(engine.forward([c], [PROMPT[120:131]], "all")))
     state = engine.seq_save(c)
     out.append(np.frombuffer(state, np.uint8))
-    out.append(engine.forward([engine.seq_load(state), b], [PROMPT[131:133], [5]]))
+    out.append(np.asarray(engine.forward([engine.seq_load(state), b], [PROMPT[131:133], [5]])))
     return out
 
 
@@ -90,7 +90,7 @@ def test_any_chunks(random_model: Callable[..., Path], cuts: list[int], table: s
     expected = whole_prompt(path)
     engine = open_body(path, "native", kernels=table, threads=2)
     seq, edges = engine.seq_new(), [0, *cuts, len(PROMPT)]
-    parts = [engine.forward([seq], [PROMPT[a:b]], "all") for a, b in pairwise(edges)]
+    parts = [np.asarray(engine.forward([seq], [PROMPT[a:b]], "all")) for a, b in pairwise(edges)]
     assert_same([np.concatenate(parts)], [expected], f"{table}, cuts {cuts}")
 
 
@@ -101,5 +101,5 @@ def whole_prompt(path: Path) -> np.ndarray:
     """The reference's logits of the whole prompt, computed once."""
     if path not in _WHOLE:
         engine = open_body(path, "reference")
-        _WHOLE[path] = engine.forward([engine.seq_new()], [PROMPT], "all")
+        _WHOLE[path] = np.asarray(engine.forward([engine.seq_new()], [PROMPT], "all"))
     return _WHOLE[path]

@@ -32,7 +32,9 @@ def test_every_batch_size(random_model: Callable[..., Path], fmt: str, table: st
     engine = open_body(path, "native", kernels=table, threads=2, n_seq_max=65)
     for n in range(1, 66):
         seqs = [engine.seq_new() for _ in range(n)]
-        assert_same([engine.forward(seqs, prompts[:n])], [np.stack(alone[:n])], f"{fmt} on {table}, {n} together")
+        assert_same(
+            [np.asarray(engine.forward(seqs, prompts[:n]))], [np.stack(alone[:n])], f"{fmt} on {table}, {n} together"
+        )
         for seq in seqs:
             engine.seq_free(seq)
     engine.close()
@@ -71,6 +73,6 @@ def test_any_shape(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
     table, threads = data.draw(st.sampled_from(TABLES)), data.draw(st.integers(1, 3))
     engine = open_body(path, "native", kernels=table, threads=threads, kv=kv)
     seq = engine.seq_new()
-    rows = [engine.forward([seq], [part], "all").copy() for part in (tokens[:cut], tokens[cut:]) if part]
+    rows = [np.asarray(engine.forward([seq], [part], "all")) for part in (tokens[:cut], tokens[cut:]) if part]
     assert_same([np.concatenate(rows)], [expected], f"{shape} on {table}, {threads} threads, cut at {cut}")
     engine.close()

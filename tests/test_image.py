@@ -104,7 +104,7 @@ def test_streamed_is_in_memory_bit_for_bit(backend: str, packed: Packed) -> None
     opened = ImageFile(image)
     layer, head = opened.extents[1].n_bytes, opened.extents[-1].n_bytes
     whole = Engine.from_image(image, n_ctx=96, n_seq_max=2, threads=2)
-    expected = whole.forward([whole.seq_new()], [TOKENS], "all")
+    expected = np.asarray(whole.forward([whole.seq_new()], [TOKENS], "all"))
     n_pinned = set()
     for n_more in range(9):
         budget = head + (2 + n_more) * layer + (9 << 20)
@@ -113,7 +113,7 @@ def test_streamed_is_in_memory_bit_for_bit(backend: str, packed: Packed) -> None
         info = engine.info()
         n_pinned.add(info["n_layer_pinned"])
         assert info["bytes_weights"] + info["bytes_kv_reserved"] + info["bytes_activations"] <= budget
-        rows = [engine.forward([seq], [[token]], "all") for token in TOKENS]
+        rows = [np.asarray(engine.forward([seq], [[token]], "all")) for token in TOKENS]
         assert (np.concatenate(rows) == expected).all()
         if info["bytes_streamed"]:
             told = engine.telemetry()
@@ -199,7 +199,7 @@ def test_cancelled_at_any_moment_streaming_goes_on(backend: str, packed: Packed)
 
     _, image = packed(fmt="Q4_0", native=True, n_layer=9, n_embd=512, n_ff=1024, n_vocab=2000)
     engine = streaming_engine(image)
-    expected = engine.forward([engine.seq_new()], [TOKENS], "all")
+    expected = np.asarray(engine.forward([engine.seq_new()], [TOKENS], "all"))
     choose, n_stopped = random.Random(1), 0
     for _ in range(1000):
         seq = engine.seq_new()
@@ -210,7 +210,7 @@ def test_cancelled_at_any_moment_streaming_goes_on(backend: str, packed: Packed)
             assert engine.seq_len(seq) == 0
         engine.seq_free(seq)
     assert n_stopped > 100
-    assert (engine.forward([engine.seq_new()], [TOKENS], "all") == expected).all()
+    assert (np.asarray(engine.forward([engine.seq_new()], [TOKENS], "all")) == expected).all()
     assert engine.telemetry()["n_retry"] == 0
     engine.close()
 
@@ -221,7 +221,7 @@ def test_a_file_that_is_cut_off_while_it_streams(backend: str, packed: Packed, t
     copy = tmp_path / "copy.axiom"
     copy.write_bytes(image.read_bytes())
     engine = streaming_engine(copy)
-    expected = engine.forward([engine.seq_new()], [TOKENS], "all")
+    expected = np.asarray(engine.forward([engine.seq_new()], [TOKENS], "all"))
     with copy.open("r+b") as file:
         file.truncate(copy.stat().st_size // 2)
     seq = engine.seq_new()
@@ -230,9 +230,13 @@ def test_a_file_that_is_cut_off_while_it_streams(backend: str, packed: Packed, t
             engine.forward([seq], [TOKENS], "all")
         assert engine.seq_len(seq) == 0
     copy.write_bytes(image.read_bytes())
-    assert (engine.forward([seq], [TOKENS], "all") == expected).all(), "and when it is whole again, so is the model"
+    assert (np.asarray(engine.forward([seq], [TOKENS], "all")) == expected).all(), (
+        "and when it is whole again, so is the model"
+    )
     copy.unlink()
-    assert (engine.forward([engine.seq_new()], [TOKENS], "all") == expected).all(), "what is open stays readable"
+    assert (np.asarray(engine.forward([engine.seq_new()], [TOKENS], "all")) == expected).all(), (
+        "what is open stays readable"
+    )
     engine.close()
 
 

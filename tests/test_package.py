@@ -55,7 +55,7 @@ def test_version_is_that_of_the_extension() -> None:
 
 def test_extension_is_optimized_and_names_the_contract() -> None:
     from axiom import _native
-    from axiom.receipt import CONTRACT
+    from axiom.body import CONTRACT
 
     info = _native.info()
     assert info["optimized"]

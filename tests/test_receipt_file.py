@@ -166,4 +166,4 @@ def test_what_is_no_receipt_is_refused(text: str) -> None:
 
 def test_the_extension_has_the_same_contract() -> None:
     native = pytest.importorskip("axiom._native", reason="the extension is not built; `make test` builds it")
-    assert native.info()["contract"] == axiom.receipt.CONTRACT
+    assert native.info()["contract"] == axiom.body.CONTRACT

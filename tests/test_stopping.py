@@ -50,7 +50,7 @@ def test_a_stopped_pass_leaves_its_sequences_as_they_were(runtime: Runtime) -> N
         with pytest.raises(PassStopped, match="as they were"):
             engine.forward([seq], [tokens(40)[30:]], "all", None, flag)
         assert engine.seq_len(seq) == 30
-        rows = engine.forward([seq], [tokens(40)[30:]], "all")
+        rows = np.asarray(engine.forward([seq], [tokens(40)[30:]], "all"))
         engine.seq_free(seq)
         return rows
 

@@ -99,7 +99,6 @@ pub fn open(
     let weights = WeightImage {
         device,
         extents: image.extents.clone(),
-        digest: image::digest_of_pieces,
         is_paranoid: settings.is_paranoid,
         bytes_request: BYTES_REQUEST,
     };

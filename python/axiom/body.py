@@ -8,30 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
-import numpy as np
-import numpy.typing as npt
-
-from axiom.engine import Engine, StopFlag
+from axiom.engine import Engine, LogitRow, StopFlag
 from axiom.errors import AxiomError
 
-__all__ = ["Backend", "Body", "ReceiptChain", "Sampler", "TextDecoder", "host_backend", "load_body"]
+__all__ = ["CONTRACT", "Backend", "Body", "ReceiptChain", "Sampler", "TextDecoder", "host_backend", "load_body"]
 
 Backend = Literal["native", "reference", "bare"]
+
+CONTRACT = "axiom-arithmetic-1"
+"""Name of the arithmetic that all bodies share (docs/arithmetic.md)."""
 
 
 class Sampler(Protocol):
     """Chooses tokens from logits, by the settings that it was made with (docs/sampling.md)."""
 
-    def sample(self, logits: npt.NDArray[np.float32], history: Sequence[int], position: int, /) -> int:
+    def sample(self, logits: LogitRow, history: Sequence[int], position: int, /) -> int:
         """Return the token for `position`, from its `logits` `[n_vocab]` and the tokens before it."""
         ...
 
-    def logprobs(
-        self, logits: npt.NDArray[np.float32], token: int, top_n: int = 0, /
-    ) -> tuple[float, list[tuple[int, float]]]:
+    def logprobs(self, logits: LogitRow, token: int, top_n: int = 0, /) -> tuple[float, list[tuple[int, float]]]:
         """Return the log-probability of `token` under unmodified logits, and the `top_n` best with theirs."""
         ...
 
@@ -43,7 +40,7 @@ class Sampler(Protocol):
 class ReceiptChain(Protocol):
     """The running digest over a generation (docs/receipts.md)."""
 
-    def update(self, position: int, token: int, logits: npt.NDArray[np.float32], /) -> bytes:
+    def update(self, position: int, token: int, logits: LogitRow, /) -> bytes:
         """Append the choice of `token` and the logits that it was chosen from; return the digest so far."""
         ...
 
@@ -92,10 +89,11 @@ def load_body(backend: Backend) -> Body:
         from axiom.reference.sample import Sampler as ReferenceSampler
         from axiom.reference.stop_flag import StopFlag as ReferenceStopFlag
 
+        # These take the logits of their own body, which are arrays.
         return Body(
             engine=ReferenceEngine,
-            sampler=ReferenceSampler,
-            receipt_chain=ReferenceChain,
+            sampler=cast("Callable[..., Sampler]", ReferenceSampler),
+            receipt_chain=cast("Callable[..., ReceiptChain]", ReferenceChain),
             stop_flag=ReferenceStopFlag,
         )
     raise ValueError(f"backend: expected 'native', 'reference' or 'bare', got {backend!r}")
@@ -105,6 +103,8 @@ def host_backend(backend: Backend) -> Literal["native", "reference"]:
     """Return the body that does here what a backend's engine does not do: tokenizers, sampling, receipts."""
     if backend != "bare":
         return backend
+    from importlib.util import find_spec
+
     return "reference" if find_spec("axiom._native") is None else "native"
 
 

@@ -7,13 +7,14 @@ above, from `Runtime` to the command line, is written once over it. `axiom.openi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-__all__ = ["FIELDS", "Engine", "LogitRows", "StopFlag"]
+__all__ = ["FIELDS", "Engine", "LogitRow", "LogitRows", "Logits", "StopFlag"]
 
 LogitRows = Literal["last", "all", "none"] | Sequence[int]
 
@@ -36,6 +37,42 @@ FIELDS = (
     "n_deferred",
 )
 """The columns of `Engine.take_records` (`axiom.telemetry`)."""
+
+
+class LogitRow(Protocol):
+    """The logits after one position, f32 `[n_vocab]`, as samplers take them; `numpy.asarray` makes an array."""
+
+    def __len__(self) -> int:
+        """Count the vocabulary."""
+        ...
+
+    def __array__(self) -> npt.NDArray[np.float32]:
+        """Return them as an array."""
+        ...
+
+
+class Logits(Protocol):
+    """Logits after some positions, f32 `[n_rows, n_vocab]`: a list of rows, of which `numpy.asarray` makes an array."""
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        ...
+
+    def __iter__(self) -> Iterator[LogitRow]:
+        """Yield the rows in order."""
+        ...
+
+    @overload
+    def __getitem__(self, index: int, /) -> LogitRow: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> Logits: ...
+    def __getitem__(self, index: int | slice, /) -> LogitRow | Logits:
+        """Return one row, or some that follow each other."""
+        ...
+
+    def __array__(self) -> npt.NDArray[np.float32]:
+        """Return them as an array."""
+        ...
 
 
 class StopFlag(Protocol):
@@ -109,14 +146,20 @@ class Engine(Protocol):
         logits: LogitRows = "last",
         out: npt.NDArray[np.float32] | None = None,
         stop: Any = None,
-    ) -> npt.NDArray[np.float32]:
+    ) -> Logits:
         """Append `tokens[i]` to sequence `seqs[i]` for every i, in one pass; return logits, f32 `[n_rows, n_vocab]`.
 
         Rows are the last position of each sequence in the order of `seqs` ("last"), every new position in the same
-        order ("all"), none ("none"), or the last `logits[i]` new positions of `seqs[i]`. The bits of a row do not
+        order ("all"), none ("none"), or the last `logits[i]` new positions of `seqs[i]`. Room for them may be given as
+        the array `out`, which is then returned. The bits of a row do not
         depend on what else is in the pass. Ctrl-C is honoured at layer boundaries, and so is `stop`, a flag of the
         same body, with `PassStopped`; every sequence then has the positions that it had before.
         """
+        ...
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether some of the weights are read from the disk for every pass, for want of memory."""
         ...
 
     def telemetry(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What may be read as a model, and writing a file so that it is whole or not there at all."""
+"""Files: what may be read as a model, writing so that a file is whole or not there at all, and naming by digests."""
 
 from __future__ import annotations
 
@@ -9,9 +9,19 @@ import stat
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-__all__ = ["checked_source", "checked_target", "whole_file", "write_whole"]
+if TYPE_CHECKING:
+    import hashlib
+
+__all__ = ["checked_source", "checked_target", "sha256", "whole_file", "write_whole"]
+
+
+def sha256(data: bytes = b"") -> hashlib._Hash:
+    """Begin a SHA-256 with some bytes. Its library takes longer to load than a small model, and few calls need it."""
+    import hashlib
+
+    return hashlib.sha256(data)
 
 
 def checked_source(path: str | os.PathLike[str]) -> Path:

@@ -14,19 +14,19 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from axiom.body import Sampler, TextDecoder
 from axiom.completion import Completion, FinishReason, Timings, TokenLogprob, Usage
-from axiom.engine import StopFlag
+from axiom.engine import LogitRow, Logits, StopFlag
 from axiom.errors import PassStopped
-from axiom.receipt import ReceiptRecorder
 from axiom.request import Request
 from axiom.shared_engine import SharedEngine
 from axiom.speculation import NgramDrafter
 from axiom.stopping import StopMatcher
+
+if TYPE_CHECKING:
+    from axiom.receipt import ReceiptRecorder
 
 __all__ = ["CHUNK_TOKENS", "Generation", "run_generations"]
 
@@ -50,7 +50,7 @@ class Generation:
         sampler: Sampler,
         decoder: TextDecoder,
         recorder: ReceiptRecorder | None = None,
-        logits: npt.NDArray[np.float32] | None = None,
+        logits: LogitRow | None = None,
         seq: int | None = None,
         drafter: NgramDrafter | None = None,
     ):
@@ -72,7 +72,7 @@ class Generation:
         self.logits = logits
         self._drafter = drafter
         # Guessed tokens that the engine has computed after the history, each with the logits after it.
-        self._ahead: deque[tuple[int, npt.NDArray[np.float32]]] = deque()
+        self._ahead: deque[tuple[int, LogitRow]] = deque()
         self._n_drafted = self._n_decode_pass = 0
         if drafter is not None:
             drafter.extend(self.history)
@@ -109,7 +109,7 @@ class Generation:
             room = min(room, self.request.max_tokens - len(self.tokens) - 1)
         return self._drafter.draft(max(0, room))
 
-    def take_logits(self, rows: npt.NDArray[np.float32], draft: Sequence[int] = ()) -> None:
+    def take_logits(self, rows: Logits, draft: Sequence[int] = ()) -> None:
         """Take the logits after the last pending token and after each token of the `draft`."""
         if not self.in_prompt:
             self._n_decode_pass += 1

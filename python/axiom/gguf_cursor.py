@@ -1,18 +1,16 @@
 """Reads metadata values from a mapped GGUF file, forward, checking every number against the file before using it.
 
-A string is a u64 length and that many bytes. String arrays, which hold vocabularies of some 100,000 entries, stay in
-the file: only the place of each string is noted.
+A string is a u64 length and that many bytes. String arrays, which hold vocabularies of some 100,000 entries, are taken
+as the bytes that they are, and arrays of numbers as typed views of theirs: no object is made for an entry.
 """
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Union, overload
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any, TypeAlias, overload
 
 from axiom.errors import ModelFormatError
 from axiom.gguf_types import ValueType
@@ -44,22 +42,25 @@ U64 = _SCALARS[ValueType.UINT64]
 
 
 class StringArray(Sequence[bytes]):
-    """An array of byte strings that stay in the file: string `i` is `raw[starts[i] : starts[i] + lengths[i]]`.
+    """An array of byte strings as the file has it: `raw` holds, for each, a u64 length and its bytes."""
 
-    `raw` is read-only uint8, `starts` and `lengths` are int64, all ready to hand to native code without a copy.
-    """
-
-    __slots__ = ("lengths", "raw", "starts")
-
-    def __init__(self, raw: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]):
-        """Take the parts as they are; `GGUFFile` has checked that every string lies inside `raw`."""
+    def __init__(self, raw: bytes, n: int):
+        """Take the bytes of `n` strings; `Cursor` has checked that they are sound."""
         self.raw = raw
-        self.starts = starts
-        self.lengths = lengths
+        self._n = n
+
+    @functools.cached_property
+    def _starts(self) -> list[int]:
+        """Where the bytes of each string begin. Looked for when a string is first asked for."""
+        starts, pos = [], 0
+        for _ in range(self._n):
+            starts.append(pos + U64.size)
+            pos += U64.size + U64.unpack_from(self.raw, pos)[0]
+        return starts
 
     def __len__(self) -> int:
         """Return the number of strings."""
-        return len(self.starts)
+        return self._n
 
     @overload
     def __getitem__(self, index: int) -> bytes: ...
@@ -67,16 +68,15 @@ class StringArray(Sequence[bytes]):
     def __getitem__(self, index: slice) -> list[bytes]: ...
     def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
         """Return string `index`, or a list of them for a slice."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        start = int(self.starts[index])
-        return self.raw[start : start + int(self.lengths[index])].tobytes()
+        starts = self._starts[index]
+        return self._at(starts) if isinstance(starts, int) else [self._at(start) for start in starts]
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the strings in order."""
-        view = self.raw.data
-        for start, length in zip(self.starts.tolist(), self.lengths.tolist(), strict=True):
-            yield view[start : start + length].tobytes()
+        return map(self._at, self._starts)
+
+    def _at(self, start: int) -> bytes:
+        return self.raw[start : start + U64.unpack_from(self.raw, start - U64.size)[0]]
 
     def __eq__(self, other: object) -> bool:
         """Compare with any sequence of bytes, item by item."""
@@ -93,7 +93,7 @@ class StringArray(Sequence[bytes]):
 
 
 # A string that is not UTF-8 stays bytes: the format asks for UTF-8, but a stray description is no reason to refuse.
-MetadataValue = Union[int, float, bool, str, bytes, "npt.NDArray[Any]", StringArray]
+MetadataValue: TypeAlias = int | float | bool | str | bytes | memoryview | StringArray
 
 
 def format_error(
@@ -107,12 +107,11 @@ def format_error(
 class Cursor:
     """Reads forward through the mapped file; every read is checked against its end."""
 
-    def __init__(self, path: Path, raw: npt.NDArray[np.uint8]):
-        """Stand at the first byte of `raw`, the mapped file."""
+    def __init__(self, path: Path, view: memoryview):
+        """Stand at the first byte of `view`, the mapped file."""
         self.path = path
-        self.raw = raw
-        self.view = raw.data
-        self.n_bytes = len(raw)
+        self.view = view
+        self.n_bytes = len(view)
         self.pos = 0
 
     def error(self, what: str, expected: str, got: str, remedy: str = DAMAGED) -> ModelFormatError:
@@ -177,7 +176,7 @@ class Cursor:
             return self.array(key)
         if kind is ValueType.BOOL:
             self.need(1, f"value of {key!r}")
-            flag = int(self.raw[self.pos])
+            flag = self.view[self.pos]
             if flag > 1:
                 raise self.error(f"value of {key!r}", "a bool, 0 or 1", str(flag))
             self.pos += 1
@@ -186,7 +185,7 @@ class Cursor:
         return value
 
     def array(self, key: str) -> MetadataValue:
-        """Read an array: numbers as a read-only numpy array, strings as a `StringArray`."""
+        """Read an array: numbers as a read-only `memoryview` of their type, strings as a `StringArray`."""
         kind = self.value_type(f"item type of array {key!r}")
         start = self.pos
         n: int = self.scalar(U64, f"length of array {key!r}")
@@ -200,40 +199,35 @@ class Cursor:
             raise self.error(f"length of array {key!r}", f"at most {limit} items in the rest of the file", str(n))
         if kind is ValueType.STRING:
             return self.string_array(key, n)
-        dtype = "|u1" if kind is ValueType.BOOL else "<" + _SCALARS[kind].format[-1]
         # Copied, so that items are aligned and the array does not keep the file mapped.
-        items: npt.NDArray[Any] = np.frombuffer(self.view, dtype=dtype, count=n, offset=self.pos).copy()
-        if kind is ValueType.BOOL:
-            if n and int(items.max()) > 1:
-                raise self.error(f"array {key!r}", "bools, each 0 or 1", str(int(items.max())))
-            items = items.astype(np.bool_)
-        items.setflags(write=False)
+        items = self.view[self.pos : self.pos + n * item_bytes].tobytes()
+        if kind is ValueType.BOOL and max(items, default=0) > 1:
+            raise self.error(f"array {key!r}", "bools, each 0 or 1", str(max(items)))
         self.pos += n * item_bytes
-        return items
+        letter: Any = "?" if kind is ValueType.BOOL else _SCALARS[kind].format[-1]
+        typed: memoryview = memoryview(items).cast(letter)
+        return typed
 
     def string_array(self, key: str, n: int) -> StringArray:
-        """Note where each of `n` strings lies.
+        """Take the bytes of `n` strings as they are.
 
         A length must be read to know where the next one is, so this is a chain of `n` steps; the loop holds nothing
         but the read and the sum. A length that leads out of the file makes the next read fail, or the last check.
         """
-        begin = self.pos
-        starts = [0] * n
-        pos, n_bytes, view, read = begin, self.n_bytes, self.view, U64.unpack_from
-        i = 0
+        begin = before = start = pos = self.pos
+        view, read = self.view, U64.unpack_from
+        i = -1
         try:
-            for i in range(n):
-                starts[i] = pos
-                pos += 8 + read(view, pos)[0]
-            sound = pos <= n_bytes
+            for i in range(n):  # noqa: B007 - for the message
+                before, start = start, pos
+                pos = start + 8 + read(view, start)[0]
+            sound = pos <= self.n_bytes
         except (struct.error, OverflowError):
             sound = False
         if not sound:
             # Where the length of string i cannot be read, the string before it led out of the file.
-            i -= starts[i] > n_bytes
-            self.pos = starts[i]
-            expected = f"an end inside the file of {n_bytes} bytes"
+            i, self.pos = (i - 1, before) if start > self.n_bytes else (i, start)
+            expected = f"an end inside the file of {self.n_bytes} bytes"
             raise self.error(f"string {i} of array {key!r}", expected, f"byte {pos}")
-        first = np.array([*starts, pos], dtype=np.int64) - begin
         self.pos = pos
-        return StringArray(self.raw[begin:pos], first[:-1] + 8, first[1:] - first[:-1] - 8)
+        return StringArray(view[begin:pos].tobytes(), n)

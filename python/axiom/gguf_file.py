@@ -7,17 +7,19 @@ alone is read; weights stay on disk until `tensor_data` maps them.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
+from axiom.files import sha256
 from axiom.gguf_cursor import MetadataValue, StringArray, format_error
 from axiom.gguf_header import Part, TensorInfo, read_part
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = ["GGUFFile", "MetadataValue", "StringArray", "TensorInfo"]
 
@@ -70,8 +72,10 @@ class GGUFFile:
 
     def tensor_data(self, name: str) -> npt.NDArray[np.uint8]:
         """Return the bytes of tensor `name` as a read-only uint8 view of the mapped file."""
+        import numpy as np
+
         info = self.tensors[name]
-        return self._raw[info.part][info.offset : info.offset + info.n_bytes]
+        return np.frombuffer(self._raw[info.part], np.uint8, info.n_bytes, info.offset)
 
     def raw_metadata(self) -> tuple[int, bytes]:
         """Return the number of key-values of the first part, and their bytes as the file has them."""
@@ -93,7 +97,7 @@ class GGUFFile:
 
         It tells models apart quickly, though not two with the same header and other weights.
         """
-        sha = hashlib.sha256()
+        sha = sha256()
         for part in self._parts:
             sha.update(part.read(0, part.n_header_bytes))
         return sha.digest()
@@ -104,7 +108,7 @@ class GGUFFile:
         It reads every byte (a few seconds for some GB) and is used where a model must be named beyond doubt.
         `progress(n_done, n_bytes)` is called as the hash goes on.
         """
-        sha = hashlib.sha256()
+        sha = sha256()
         step = 1 << 24
         done, total = 0, self.n_bytes
         for part in self._parts:

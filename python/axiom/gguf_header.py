@@ -19,9 +19,6 @@ import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from axiom.errors import ModelFormatError
 from axiom.gguf_cursor import DAMAGED, U32, U64, Cursor, MetadataValue, format_error
 from axiom.gguf_types import TensorFormat
@@ -89,7 +86,8 @@ class Part:
     alignment: int
     metadata: dict[str, MetadataValue]
     tensors: dict[str, TensorInfo]
-    raw: npt.NDArray[np.uint8]
+    raw: memoryview
+    """Its bytes, mapped."""
     n_header_bytes: int
     n_keys: int
     keys: tuple[int, int]
@@ -127,7 +125,7 @@ def read_part(path: Path, part_idx: int) -> Part:
     """Read and check the header of the file at `path`, part `part_idx` of its model."""
     file = _OpenFile(path)
     mapping = file.map()
-    raw = np.frombuffer(mapping, dtype=np.uint8) if mapping is not None else np.empty(0, dtype=np.uint8)
+    raw = memoryview(b"" if mapping is None else mapping)
     cursor = Cursor(path, raw)
     version = _read_magic_and_version(cursor)
     n_tensors = _read_count(cursor, "number of tensors", _MAX_TENSORS, _LEAST_TENSOR_BYTES)
@@ -163,7 +161,7 @@ def read_metadata(cursor: Cursor) -> dict[str, MetadataValue]:
 
 def _read_magic_and_version(cursor: Cursor) -> int:
     cursor.need(8, "magic and version")
-    magic = cursor.raw[:4].tobytes()
+    magic = cursor.view[:4].tobytes()
     if magic != b"GGUF":
         remedy = "this is not a GGUF model; give the path of a .gguf file"
         raise cursor.error("magic", "b'GGUF'", repr(magic), remedy)

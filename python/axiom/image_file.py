@@ -10,14 +10,15 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from axiom.gguf_cursor import Cursor, MetadataValue, format_error
 from axiom.gguf_header import TensorInfo, read_metadata
 from axiom.gguf_types import TensorFormat
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = ["HEADER", "HEADER_BYTES", "MAGIC", "ROOT_OFFSET", "VERSION", "ExtentInfo", "ImageFile", "image_digest"]
 
@@ -45,13 +46,13 @@ class ExtentInfo:
         self.offset, self.n_bytes, self.digest = offset, n_bytes, digest
 
 
-def image_digest(data: bytes | bytearray | memoryview | npt.NDArray[np.uint8]) -> bytes:
+def image_digest(data: bytes | npt.NDArray[np.uint8]) -> bytes:
     """Return the BLAKE3 digest of some bytes, by the extension if it is there."""
     try:
         from axiom._native import blake3
     except ImportError:
         from axiom.reference.image import blake3
-    result: bytes = blake3(np.frombuffer(data, np.uint8))
+    result: bytes = blake3(data)
     return result
 
 
@@ -68,7 +69,7 @@ class ImageFile:
         with self.path.open("rb") as file:
             self.n_bytes = os.fstat(file.fileno()).st_size
             head = self._read_head(file)
-        self._head = np.frombuffer(head, np.uint8)
+        self._n_head = len(head)
         self._kept: tuple[int, bytes] | None = None
         self._source_sha256: bytes
         self._header_sha256: bytes
@@ -76,7 +77,7 @@ class ImageFile:
         (_, self.version, _, _, _, *sections, n_tensors, self._source_sha256, self._header_sha256) = fields
         metadata, directory, names, table = zip(sections[::2], sections[1::2], strict=True)
         self._check_sections(metadata, directory, names, table, n_tensors)
-        cursor = Cursor(self.path, self._head[metadata[0] : metadata[0] + metadata[1]])
+        cursor = Cursor(self.path, memoryview(head)[metadata[0] : metadata[0] + metadata[1]])
         self.metadata: dict[str, MetadataValue] = read_metadata(cursor)
         self.extents = tuple(
             ExtentInfo(*EXTENT_ENTRY.unpack_from(head, at))
@@ -128,8 +129,8 @@ class ImageFile:
         """Check that every section lies in the head, and that those of entries hold whole ones."""
         sections = {"metadata": metadata, "directory": directory, "names": names, "extents": table}
         for name, (offset, n_bytes) in sections.items():
-            if offset < HEADER_BYTES or offset + n_bytes > len(self._head):
-                expected = f"a place in the head, from {HEADER_BYTES} to {len(self._head)}"
+            if offset < HEADER_BYTES or offset + n_bytes > self._n_head:
+                expected = f"a place in the head, from {HEADER_BYTES} to {self._n_head}"
                 raise self._wrong(f"section of the {name}", expected, f"{n_bytes} bytes at {offset}")
         if directory[1] != n_tensors * TENSOR_ENTRY.size:
             raise self._wrong(
@@ -159,6 +160,8 @@ class ImageFile:
 
     def tensor_data(self, name: str) -> npt.NDArray[np.uint8]:
         """Return the bytes of tensor `name` as a GGUF file has them, read and unpacked by the reference body."""
+        import numpy as np
+
         from axiom.reference.format import format_named
 
         info = self.tensors[name]
@@ -201,7 +204,7 @@ class ImageFile:
 
     def padding_is_zero(self) -> bool:
         """Whether everything between and after the extents is zero, as it was packed."""
-        ends = [len(self._head), *(at.offset + at.n_bytes for at in self.extents)]
+        ends = [self._n_head, *(at.offset + at.n_bytes for at in self.extents)]
         starts = [*(at.offset for at in self.extents), self.n_bytes]
         with self.path.open("rb") as file:
             for end, start in zip(ends, starts, strict=True):

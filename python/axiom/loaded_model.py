@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any, cast
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, cast
 
 from axiom.arguments import flag, function, integer
-from axiom.body import Backend, load_body
+from axiom.body import CONTRACT, Backend, load_body
+from axiom.engine import LogitRow
 from axiom.errors import ContextLengthError, ModelFormatError, UnsupportedModelError
 from axiom.generation import CHUNK_TOKENS, Generation, run_generations
 from axiom.hardware import parse_memory
 from axiom.model_config import KVFormat, ModelConfig
 from axiom.model_file import ModelFile, default_model_path, open_model
 from axiom.opening import open_engine
-from axiom.receipt import CONTRACT, Receipt, ReceiptRecorder
-from axiom.request import GenerateOptions, Request, checked_request, checked_tokens
+from axiom.request import GenerateOptions, Request, checked_request, checked_tokens, is_list
 from axiom.sampling import Sampling
 from axiom.shared_engine import SharedEngine
 from axiom.speculation import NgramDrafter
 from axiom.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = ["BYTES", "LoadedModel", "Prompt"]
 
@@ -132,7 +133,7 @@ class LoadedModel:
     @property
     def is_streamed(self) -> bool:
         """Whether some of the weights are read from the disk for every pass, for want of memory."""
-        return bool(self.engine.info().get("bytes_streamed"))
+        return self.engine.is_streamed
 
     # What it is
 
@@ -161,7 +162,7 @@ class LoadedModel:
         """Return the tokens of a prompt; a list of tokens is checked and kept as it is."""
         if isinstance(prompt, str):
             return self.tokenizer.encode(prompt, add_special=add_special, parse_special=parse_special)
-        if isinstance(prompt, BYTES) or not isinstance(prompt, Sequence | np.ndarray):
+        if isinstance(prompt, BYTES) or not is_list(prompt):
             raise TypeError(f"prompt: expected a string or a list of tokens, got {type(prompt).__name__}")
         return checked_tokens(prompt, self.config.n_vocab, "prompt")
 
@@ -180,12 +181,14 @@ class LoadedModel:
         *,
         history: Sequence[int],
         pending: Sequence[int],
-        logits: npt.NDArray[np.float32] | None = None,
+        logits: LogitRow | None = None,
         seq: int | None = None,
     ) -> Generation:
         """Make a generation that goes on after `history`, of which `pending` is yet to be computed."""
         recorder = None
         if request.receipt:
+            from axiom.receipt import Receipt, ReceiptRecorder
+
             start = Receipt(
                 contract=self.contract,
                 model_sha256=self.model_sha256(),
@@ -225,6 +228,8 @@ class LoadedModel:
         on_progress: Callable[[int, int], None] | None = None,
     ) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the rows of `logits` from `first_row` on, one at a time, holding no more than a chunk of them."""
+        import numpy as np
+
         self.check_room(len(tokens))
         rows_at_once = max(1, min(CHUNK_TOKENS, _LOGIT_ROWS_BYTES // (4 * self.config.n_vocab)))
         seq = cast(int, self.engine.open_sequence())
@@ -237,7 +242,7 @@ class LoadedModel:
                 done += n
                 if on_progress is not None:
                     on_progress(done, len(tokens))
-                yield from rows
+                yield from map(np.asarray, rows)
         finally:
             self.engine.close_sequence(seq)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterator, Mapping
-
-import numpy as np
 
 from axiom.errors import ModelFormatError, UnsupportedModelError
 from axiom.gguf_cursor import MetadataValue
 
 __all__ = ["Metadata"]
+
+# Formats of a `memoryview` of integers.
+_INTEGERS = frozenset("bBhHiIqQ")
 
 
 class Metadata:
@@ -56,7 +58,7 @@ class Metadata:
         With `per_layer`, the file may give one number for each of that many layers; they must all be equal.
         """
         value = self._get(key, default, "an integer")
-        if per_layer and isinstance(value, np.ndarray) and value.dtype.kind in "iu":
+        if per_layer and isinstance(value, memoryview) and value.format in _INTEGERS:
             if len(value) != per_layer:
                 raise self.error(key, f"one number or {per_layer} of them", f"{len(value)} numbers")
             if len(set(value.tolist())) > 1:
@@ -73,8 +75,10 @@ class Metadata:
         value = self._get(key, default, "a number")
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.error(key, "a number", _kind(value))
-        with np.errstate(over="ignore"):
-            number = float(np.float32(value))
+        try:
+            number: float = struct.unpack("<f", struct.pack("<f", value))[0]
+        except OverflowError:
+            number = math.inf
         if not math.isfinite(number) or (number < least if least is not None else number <= 0):
             raise self.error(
                 key, "a finite number above 0" if least is None else f"a finite number from {least:g}", str(value)

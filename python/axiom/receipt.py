@@ -10,22 +10,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from axiom.body import Body, ReceiptChain
+from axiom.engine import LogitRow
 from axiom.files import write_whole
 from axiom.sampling import Sampling
 
-__all__ = ["CONTRACT", "FORMAT", "Receipt", "ReceiptRecorder", "begin_chain"]
+__all__ = ["FORMAT", "Receipt", "ReceiptRecorder", "begin_chain"]
 
 FORMAT = "axiom-receipt-1"
-CONTRACT = "axiom-arithmetic-1"
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Receipt:
         sampling = self.sampling.as_dict()
         # JSON has no infinity.
         bias = {
-            str(token): value if np.isfinite(value) else str(value) for token, value in sampling["logit_bias"].items()
+            str(token): value if math.isfinite(value) else str(value) for token, value in sampling["logit_bias"].items()
         }
         fields = {
             "format": FORMAT,
@@ -105,7 +103,7 @@ class ReceiptRecorder:
         self._output: list[int] = []
         self._links: list[str] = []
 
-    def record(self, position: int, token: int, logits: npt.NDArray[np.float32]) -> None:
+    def record(self, position: int, token: int, logits: LogitRow) -> None:
         """Append the choice of `token` and the logits that it was chosen from."""
         self._links.append(self._chain.update(position, token, logits).hex())
         self._output.append(token)

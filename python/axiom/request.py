@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 from axiom.arguments import flag, function, integer, number
 from axiom.sampling import Sampling
 
-__all__ = ["GenerateOptions", "Request", "checked_request", "checked_tokens"]
+__all__ = ["GenerateOptions", "Request", "checked_request", "checked_tokens", "is_list"]
 
 
 class GenerateOptions(TypedDict, total=False):
@@ -117,6 +117,12 @@ def _sampling(options: GenerateOptions, defaults: Sampling) -> Sampling:
         raise TypeError(f"sampling: expected an axiom.Sampling, got {type(sampling).__name__}")
     given = {name: value for name, value in options.items() if name in _SAMPLING_NAMES}
     return sampling.replace(**given)
+
+
+def is_list(value: object) -> bool:
+    """Whether `value` is a list of things: a sequence, or an array of numpy."""
+    # A number of numpy has `__array__` too, and no length.
+    return isinstance(value, Sequence) or (hasattr(value, "__array__") and hasattr(value, "__len__"))
 
 
 def checked_tokens(tokens: Collection[Any], n_vocab: int, name: str) -> list[int]:

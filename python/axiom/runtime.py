@@ -9,21 +9,20 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast, overload
 
-import numpy as np
-import numpy.typing as npt
-
 from axiom.chat import ChatTemplate, Message, chosen_template
 from axiom.completion import Completion, Score
 from axiom.errors import MemoryBudgetError
 from axiom.generation import Generation
 from axiom.hardware import memory_budget
 from axiom.loaded_model import BYTES, LoadedModel, Prompt
-from axiom.request import GenerateOptions, Request, checked_tokens
+from axiom.request import GenerateOptions, Request, checked_tokens, is_list
 from axiom.sampling import Sampling
 from axiom.session import Session
 from axiom.stream import Stream
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from typing_extensions import Unpack
 
 __all__ = ["Runtime"]
@@ -128,6 +127,8 @@ class Runtime(LoadedModel):
 
     def logits(self, tokens: Sequence[int]) -> npt.NDArray[np.float32]:
         """Return the logits after each of `tokens`, float32 `[n, n_vocab]`: row i predicts what follows token i."""
+        import numpy as np
+
         checked = checked_tokens(tokens, self.config.n_vocab, "tokens")
         n_bytes, usable = 4 * len(checked) * self.config.n_vocab, memory_budget().usable_bytes
         if usable is not None and n_bytes > usable:
@@ -187,9 +188,9 @@ def _prompts(prompt: Prompt | Sequence[Prompt]) -> tuple[list[Prompt], bool]:
     """Tell one prompt from a list of them: a string and a list of integers are one, anything else a list."""
     if isinstance(prompt, str):
         return [prompt], False
-    if isinstance(prompt, BYTES) or not isinstance(prompt, Sequence | np.ndarray):
+    if isinstance(prompt, BYTES) or not is_list(prompt):
         raise TypeError(f"prompt: expected a string, a list of tokens, or a list of these, got {type(prompt).__name__}")
     items = list(prompt)
-    if items and not any(isinstance(item, str | Sequence | np.ndarray) for item in items):
+    if items and not any(is_list(item) for item in items):
         return [cast("Sequence[int]", items)], False
     return cast("list[Prompt]", items), True

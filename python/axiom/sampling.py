@@ -6,7 +6,7 @@ Ranges are checked there, in one place for both.
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any
@@ -98,7 +98,7 @@ class Sampling:
 
     def with_seed(self) -> Sampling:
         """Return it with a seed: its own, or one drawn now. Seeds stay below 2^53, so that JSON keeps them exactly."""
-        return self if self.seed is not None else replace(self, seed=secrets.randbits(53))
+        return self if self.seed is not None else replace(self, seed=int.from_bytes(os.urandom(7), "little") >> 3)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings by name, as the samplers of both bodies take them."""

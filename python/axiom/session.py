@@ -9,11 +9,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from axiom.arguments import integer
 from axiom.completion import Completion
+from axiom.engine import LogitRow
 from axiom.errors import ContextLengthError
 from axiom.generation import CHUNK_TOKENS, Generation
 from axiom.loaded_model import LoadedModel
@@ -44,7 +42,7 @@ class Session:
         # Positions that the engine has computed; the last chosen token of a generation is not among them yet.
         self._n_computed = len(self._tokens)
         # Logits after the last token, if that was the last thing computed.
-        self._logits: npt.NDArray[np.float32] | None = None
+        self._logits: LogitRow | None = None
         self._busy = threading.Lock()
         self._stream: weakref.ref[Stream] | None = None
 

@@ -8,15 +8,12 @@ All little-endian. The state is what `Engine.seq_save` returned, the same bytes 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from axiom.files import write_whole
+from axiom.files import sha256, write_whole
 
 __all__ = ["read_session_file", "write_session_file"]
 
@@ -35,8 +32,8 @@ def write_session_file(
 ) -> None:
     """Write a session file, whole or not at all, and over none of `sources`."""
     head = _HEAD.pack(_MAGIC, _VERSION, len(tokens), model, len(state))
-    body = np.asarray(tokens, dtype="<u4").tobytes()
-    check = hashlib.sha256(head + body)
+    body = struct.pack(f"<{len(tokens)}I", *tokens)
+    check = sha256(head + body)
     check.update(state)
     write_whole(path, (head, body, state, check.digest()), *sources)
 
@@ -55,12 +52,12 @@ def read_session_file(path: str | os.PathLike[str], model: bytes) -> tuple[list[
     n_expected = _HEAD.size + 4 * n_tokens + n_state + _N_CHECK
     if len(content) != n_expected:
         raise ValueError(f"{name}: expected {n_expected} bytes, got {len(content)}; the file is incomplete")
-    if hashlib.sha256(content[:-_N_CHECK]).digest() != content[-_N_CHECK:]:
+    if sha256(content[:-_N_CHECK]).digest() != content[-_N_CHECK:]:
         raise ValueError(f"{name}: the checksum does not match; the file is damaged")
     if of_model != model:
         raise ValueError(
             f"{name}: the session is of another model; open the runtime with the model that it was saved with"
         )
     at_state = _HEAD.size + 4 * n_tokens
-    tokens = np.frombuffer(content, dtype="<u4", count=n_tokens, offset=_HEAD.size)
-    return tokens.tolist(), content[at_state : at_state + n_state]
+    tokens = struct.unpack_from(f"<{n_tokens}I", content, _HEAD.size)
+    return list(tokens), content[at_state : at_state + n_state]

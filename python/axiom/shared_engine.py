@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-from axiom.engine import Engine, LogitRows, StopFlag
+from axiom.engine import Engine, LogitRows, Logits, StopFlag
 from axiom.errors import MemoryBudgetError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = ["SharedEngine"]
 
@@ -38,6 +39,7 @@ class SharedEngine:
         self.n_ctx = engine.n_ctx
         self.n_vocab = engine.n_vocab
         self.n_seq_max = engine.n_seq_max
+        self.is_streamed = engine.is_streamed
 
     def open_sequence(
         self, make: Callable[[Engine], int] | None = None, *, held: bool = False, wait: bool = True
@@ -85,7 +87,7 @@ class SharedEngine:
 
     def forward(
         self, seqs: Sequence[int], tokens: Sequence[Sequence[int]], logits: LogitRows, stop: StopFlag | None = None
-    ) -> npt.NDArray[np.float32]:
+    ) -> Logits:
         """Run one pass, as `Engine.forward`."""
         return self.call(lambda engine: engine.forward(seqs, tokens, logits, None, stop))
 

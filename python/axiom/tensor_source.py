@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from axiom.gguf_types import TensorFormat
 from axiom.model_config import TensorSpec
 from axiom.model_file import ModelFile
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = ["TensorSource", "tensor_source"]
 
@@ -24,4 +27,4 @@ def tensor_source(model: ModelFile, spec: TensorSpec) -> TensorSource:
         wide = stored.view("<f2").astype("<f4")
     else:
         wide = (stored.view("<u2").astype("<u4") << 16).view("<f4")
-    return spec.name, TensorFormat.F32.name, spec.rows, spec.cols, wide.view(np.uint8)
+    return spec.name, TensorFormat.F32.name, spec.rows, spec.cols, wide.view("u1")

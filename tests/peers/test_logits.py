@@ -75,7 +75,7 @@ def axiom_logits(path: Path, tokens: list[int], kv: str = "f16", n_ctx: int = 51
     gguf = GGUFFile(path)
     engine, _ = open_engine(gguf, ModelConfig.from_gguf(gguf), n_ctx=n_ctx, threads=2, kv=kv, backend=BACKEND)
     try:
-        return engine.forward([engine.seq_new()], [tokens], logits="all")
+        return np.asarray(engine.forward([engine.seq_new()], [tokens], logits="all"))
     finally:
         engine.close()
 

@@ -3,6 +3,7 @@
 extern crate alloc;
 
 pub mod checksum;
+pub mod digest;
 pub mod error;
 pub mod platform;
 

@@ -24,7 +24,8 @@ pub unsafe trait Platform: Send + Sync {
     fn relax(&self, n_poll: u32);
 }
 
-/// A disk, a file or a partition that weights are read from. No call blocks but [`BlockDevice::wait`].
+/// A disk, a file or a partition that weights are read from. No call waits for the device but
+/// [`BlockDevice::wait`].
 ///
 /// # Safety
 ///
@@ -51,6 +52,16 @@ pub unsafe trait BlockDevice: Send + Sync {
     ///
     /// `to` is writable for `bytes`, and left alone until the completion has come.
     unsafe fn submit(&self, tag: u32, offset: u64, to: *mut u8, bytes: usize) -> bool;
+
+    /// Reads, on the calling thread and at once, bytes that need no waiting for: the system has them in memory. False if it has
+    /// not; `to` then holds anything.
+    ///
+    /// # Safety
+    ///
+    /// `to` is writable for `bytes`, and left alone meanwhile.
+    unsafe fn read_at_hand(&self, _offset: u64, _to: *mut u8, _bytes: usize) -> bool {
+        false
+    }
 
     /// Shows the device what was submitted: several requests together, where telling it is dear.
     fn start(&self) {}

@@ -260,6 +260,13 @@ unsafe impl BlockDevice for Disk {
         true
     }
 
+    #[cfg(target_os = "linux")]
+    unsafe fn read_at_hand(&self, offset: u64, to: *mut u8, bytes: usize) -> bool {
+        let file = self.shared.cached.as_ref().and_then(|cached| cached.with(offset, bytes));
+        // SAFETY: the buffer is the caller's duty. A read that fails or falls short is tried again by a reader, which says why.
+        file.is_some_and(|file| unsafe { read_at(file, to, bytes, offset) }.is_ok_and(|n| n == bytes))
+    }
+
     fn poll(&self) -> Option<Completion> {
         let mut state = self.shared.lock();
         let completion = state.completions.pop_front()?;

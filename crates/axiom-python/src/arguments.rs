@@ -1,9 +1,9 @@
-//! Numbers as Python hands them over: integers of any size, and a message that names the argument and its range.
+//! Bytes and numbers as Python hands them over: integers of any size, and a message that names the argument and its range.
 
-use numpy::{PyReadonlyArray1, PyUntypedArrayMethods};
-use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use numpy::PyReadonlyArray1;
+use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
-use std::borrow::Cow;
+use pyo3::types::PyBytes;
 use std::fmt;
 
 /// A Python integer (anything with `__index__`), not yet held against a range.
@@ -90,14 +90,25 @@ impl<'py> FromPyObject<'_, 'py> for Number {
     }
 }
 
-/// A one-dimensional float32 array as a slice; copied where its elements are apart.
-///
-/// # Errors
-/// `TypeError` for anything else.
-pub fn with_logits<T>(object: &Bound<'_, PyAny>, body: impl FnOnce(&[f32]) -> PyResult<T>) -> PyResult<T> {
-    let array: PyReadonlyArray1<'_, f32> =
-        object.extract().map_err(|_| PyTypeError::new_err("logits must be a one-dimensional float32 array"))?;
-    let slice = if array.is_contiguous() { array.as_slice().ok() } else { None };
-    let logits = slice.map_or_else(|| Cow::Owned(array.as_array().to_vec()), Cow::Borrowed);
-    body(&logits)
+/// Bytes of the caller: an object of them, or a contiguous uint8 array.
+#[derive(FromPyObject)]
+pub enum Bytes<'py> {
+    /// Told without numpy.
+    Object(Bound<'py, PyBytes>),
+    /// Of numpy.
+    Array(PyReadonlyArray1<'py, u8>),
+}
+
+impl Bytes<'_> {
+    /// The bytes.
+    ///
+    /// # Errors
+    ///
+    /// Those of an array with gaps.
+    pub fn as_slice(&self) -> PyResult<&[u8]> {
+        match self {
+            Bytes::Object(bytes) => Ok(bytes.as_bytes()),
+            Bytes::Array(array) => Ok(array.as_slice()?),
+        }
+    }
 }

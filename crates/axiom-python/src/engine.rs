@@ -7,6 +7,7 @@ use crate::host::{checked_threads, choose_kernels};
 use crate::image::{self, OpenImage};
 use crate::leaving::Inside;
 use crate::loading::{Loading, Open, cannot_open};
+use crate::logits::Logits;
 use crate::signals::Interrupt;
 use crate::stop_flag::StopFlag;
 use axiom_core::error::Error;
@@ -38,6 +39,7 @@ pub struct Engine {
     #[pyo3(get)]
     n_seq_max: usize,
     kv: KVFormat,
+    is_streamed: bool,
     /// Whether the disk is read past the page cache, where there is one.
     is_direct: Option<bool>,
 }
@@ -45,8 +47,9 @@ pub struct Engine {
 impl Engine {
     fn of(open: Open, options: Options, is_direct: Option<bool>) -> Engine {
         let Options { n_ctx, n_seq_max, kv, .. } = options;
-        let n_vocab = open.engine.config().n_vocab;
-        Engine { open: Mutex::new(Some(open)), n_ctx, n_vocab, n_seq_max, kv, is_direct }
+        let (n_vocab, store) = (open.engine.config().n_vocab, open.engine.store());
+        let is_streamed = store.plan().bytes_streamed(store.weights().layout()) > 0;
+        Engine { open: Mutex::new(Some(open)), n_ctx, n_vocab, n_seq_max, kv, is_streamed, is_direct }
     }
 
     fn lock(&self) -> PyResult<MutexGuard<'_, Option<Open>>> {
@@ -223,10 +226,10 @@ impl Engine {
         self.with(py, |engine| engine.sequences().load(state))
     }
 
-    /// Append `tokens[i]` to sequence `seqs[i]` for every i, in one pass; return logits, float32 `[n_rows, n_vocab]`.
+    /// Append `tokens[i]` to sequence `seqs[i]` for every i, in one pass; return `Logits`, float32 `[n_rows, n_vocab]`.
     ///
     /// Rows are the last position of each sequence ("last"), every new position ("all"), none ("none"), or the last
-    /// `logits[i]` new positions of `seqs[i]`, in the order of `seqs`; they are written to `out` if it is given. Ctrl-C ends
+    /// `logits[i]` new positions of `seqs[i]`, in the order of `seqs`; they are written to the array `out`, which is then returned, if it is given. Ctrl-C ends
     /// the pass at a layer boundary, and so does `stop`, with `PassStopped`; every sequence then has the positions that it had.
     #[pyo3(
         signature = (seqs, tokens, logits=None, out=None, stop=None),
@@ -240,7 +243,7 @@ impl Engine {
         logits: Option<&Bound<'py, PyAny>>,
         out: Option<&Bound<'py, PyAny>>,
         stop: Option<&StopFlag>,
-    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    ) -> PyResult<Bound<'py, PyAny>> {
         let inside = Inside::enter(py);
         let mut guard = self.lock()?;
         let Open { engine, batch, timer, .. } = open(&mut guard)?;
@@ -248,23 +251,32 @@ impl Engine {
         let n_row = batch.n_logit();
         let interrupt = Interrupt::new(py)?;
         let flag = stop.map(StopFlag::stop);
-        batch.with(|batch| {
-            let array = match out {
-                Some(out) => checked_out(out, [n_row, self.n_vocab])?,
-                None => PyArray2::zeros(py, [n_row, self.n_vocab], false),
-            };
-            let mut writable = array.try_readwrite()?;
-            let values = writable.as_slice_mut()?;
+        let mut run = |values: &mut [f32]| {
             let (result, interrupted) = inside.released(py, || {
-                timer.ticking(|| interrupt.watch(flag.as_ref(), |stop| engine.forward(batch, values, stop)))
+                timer.ticking(|| {
+                    interrupt.watch(flag.as_ref(), |stop| batch.with(|batch| engine.forward(batch, values, stop)))
+                })
             });
-            drop(writable);
             match (result, interrupted) {
-                (Ok(()), _) => Ok(array),
+                (Ok(()), _) => Ok(()),
                 (Err(Error::Cancelled), Some(interrupted)) => Err(interrupted),
                 (Err(error), _) => Err(to_py(py, &error)),
             }
-        })
+        };
+        if let Some(out) = out {
+            let array = checked_out(out, [n_row, self.n_vocab])?;
+            run(array.try_readwrite()?.as_slice_mut()?)?;
+            return Ok(array.into_any());
+        }
+        let mut values = vec![0.0; n_row * self.n_vocab];
+        run(&mut values)?;
+        Ok(Bound::new(py, Logits::new(values, self.n_vocab))?.into_any())
+    }
+
+    /// Whether some of the weights are read from the disk for every pass, for want of memory.
+    #[getter]
+    fn is_streamed(&self) -> bool {
+        self.is_streamed
     }
 
     /// Return times, in microseconds, and counts of the passes so far.

@@ -7,7 +7,7 @@ use axiom_core::runtime::Append;
 use numpy::{PyArray2, PyArrayMethods, PyReadonlyArray1, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyList};
 
 /// The type of the cache.
 pub fn checked_kv(kv: &str) -> PyResult<KVFormat> {
@@ -194,8 +194,10 @@ impl Batch {
             }
             _ => Err(outside(&token)),
         };
-        // An array of NumPy's own integer type, without making an object of each.
-        if let Ok(array) = list.extract::<PyReadonlyArray1<'_, i64>>() {
+        // An array of NumPy's own integer type, without making an object of each. (Asking imports NumPy.)
+        if !list.is_instance_of::<PyList>()
+            && let Ok(array) = list.extract::<PyReadonlyArray1<'_, i64>>()
+        {
             return array.as_array().iter().try_for_each(|token| push(*token));
         }
         let no_list = || PyTypeError::new_err(format!("sequence {seq}: expected a list of whole numbers, got {list}"));

@@ -1,12 +1,12 @@
 //! Images: packing a matrix, the digest of bytes, and what an engine is opened from.
 
-use crate::arguments::Integer;
+use crate::arguments::{Bytes, Integer};
 use crate::error::to_py;
 use crate::host::checked_threads;
 use crate::leaving::Inside;
 use axiom_core::error::Error;
 use axiom_core::format::Format;
-use axiom_core::image::{self, HEADER, Image, head_bytes};
+use axiom_core::image::{HEADER, Image, head_bytes};
 use axiom_core::model::{MemoryPlan, TensorSource, WeightImage, pack_matrix as pack};
 use axiom_core::runtime::{Engine, Options};
 use axiom_host::Host;
@@ -20,13 +20,13 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// Return the BLAKE3 digest of a uint8 array, 32 bytes.
+/// Return the BLAKE3 digest of some bytes, 32 bytes.
 #[pyfunction]
 #[pyo3(signature = (data, /))]
-pub fn blake3<'py>(py: Python<'py>, data: PyReadonlyArray1<'py, u8>) -> PyResult<Bound<'py, PyBytes>> {
+pub fn blake3<'py>(py: Python<'py>, data: Bytes<'py>) -> PyResult<Bound<'py, PyBytes>> {
     let bytes = data.as_slice()?;
     let inside = Inside::enter(py);
-    let digest = inside.released(py, || image::digest(bytes));
+    let digest = inside.released(py, || axiom_core::digest::digest(bytes));
     Ok(PyBytes::new(py, &digest))
 }
 
@@ -99,7 +99,6 @@ pub fn weights(image: &Image<'_>, path: &Path, is_paranoid: bool) -> Result<(Wei
     let weights = WeightImage {
         device: Box::new(disk),
         extents: image.extents.clone(),
-        digest: image::digest_of_pieces,
         is_paranoid,
         bytes_request: BYTES_REQUEST,
     };

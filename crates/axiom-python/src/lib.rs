@@ -9,6 +9,7 @@ mod host;
 mod image;
 mod leaving;
 mod loading;
+mod logits;
 mod metadata;
 mod receipt;
 mod sampler;
@@ -38,6 +39,8 @@ mod _native {
     use crate::host::{default_threads, disk_bandwidth, info, kernel_info, read_bandwidth};
     #[pymodule_export]
     use crate::image::{blake3, pack_matrix};
+    #[pymodule_export]
+    use crate::logits::{LogitRow, Logits};
     #[pymodule_export]
     use crate::receipt::ReceiptChain;
     #[pymodule_export]

@@ -3,9 +3,8 @@
 use crate::error::to_py;
 use axiom_core::error::Error;
 use axiom_core::text::Strings;
-use numpy::{PyReadonlyArray1, PyUntypedArrayMethods};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyString};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyMemoryView, PyString};
 
 /// The error for a key that must be there.
 pub fn missing(key: &'static str, expected: &'static str) -> Error {
@@ -49,59 +48,98 @@ pub fn integer(metadata: &Bound<'_, PyDict>, key: &'static str) -> PyResult<Opti
     Ok(Some(value.extract().unwrap_or(i64::MIN)))
 }
 
-/// An array of whole numbers: a numpy array, or a list.
+/// An array of whole numbers: anything with a buffer of them, such as a `memoryview` or an array of numpy, or a list.
 pub fn integers(metadata: &Bound<'_, PyDict>, key: &'static str) -> PyResult<Option<Vec<i64>>> {
-    array(metadata, key, "iu", "int64", "an array of integers")
+    array(metadata, key, "an array of integers", |item| match item {
+        Item::Whole(number) => Some(number),
+        Item::Real(_) => None,
+    })
 }
 
-/// An array of numbers: a numpy array, or a list.
+/// An array of numbers, in the same forms.
 pub fn numbers(metadata: &Bound<'_, PyDict>, key: &'static str) -> PyResult<Option<Vec<f32>>> {
-    let wide = array::<f64>(metadata, key, "iuf", "float64", "an array of numbers")?;
-    Ok(wide.map(|numbers| numbers.iter().map(|&number| number as f32).collect()))
+    array(metadata, key, "an array of numbers", |item| match item {
+        Item::Whole(number) => Some(number as f64 as f32),
+        Item::Real(number) => Some(number as f32),
+    })
 }
 
-fn array<T: numpy::Element + Copy>(
+/// A number of an array.
+enum Item {
+    Whole(i64),
+    Real(f64),
+}
+
+fn array<T>(
     metadata: &Bound<'_, PyDict>,
     key: &'static str,
-    kinds: &str,
-    dtype: &str,
     expected: &'static str,
+    accept: impl Fn(Item) -> Option<T>,
 ) -> PyResult<Option<Vec<T>>> {
     let Some(value) = metadata.get_item(key)? else {
         return Ok(None);
     };
-    let refuse = |_| wrong_type(key, None, expected, &value);
-    let array = metadata.py().import("numpy")?.call_method1("asarray", (&value,)).map_err(refuse)?;
-    let kind: String = array.getattr("dtype")?.getattr("kind")?.extract()?;
-    let n_items: usize = array.getattr("size")?.extract()?;
-    if n_items > 0 && !kinds.contains(&kind) {
-        return Err(wrong_type(key, None, expected, &value));
-    }
-    let converted = array.call_method1("astype", (dtype,)).map_err(refuse)?;
-    let view = converted.extract::<PyReadonlyArray1<'_, T>>().map_err(|_| wrong_type(key, None, expected, &value))?;
-    Ok(Some(view.as_array().to_vec()))
+    let items = match PyMemoryView::from(&value) {
+        Ok(view) => items_of_buffer(&view, accept)?,
+        Err(_) => items_of_list(&value, accept),
+    };
+    items.map(Some).ok_or_else(|| wrong_type(key, None, expected, &value))
 }
 
-/// An array of byte strings: where it lies in a mapped file, or collected from a sequence.
-pub enum StringsBuffer<'py> {
-    /// The parts of an `axiom.gguf_file.StringArray`; nothing is copied.
-    Mapped {
-        /// The bytes of all strings.
-        raw: PyReadonlyArray1<'py, u8>,
-        /// Where each begins.
-        starts: PyReadonlyArray1<'py, i64>,
-        /// How long each is.
-        lengths: PyReadonlyArray1<'py, i64>,
-    },
-    /// Copies of the items of a list.
-    Collected {
-        /// The bytes of all strings.
-        raw: Vec<u8>,
-        /// Where each begins.
-        starts: Vec<i64>,
-        /// How long each is.
-        lengths: Vec<i64>,
-    },
+fn items_of_list<T>(list: &Bound<'_, PyAny>, accept: impl Fn(Item) -> Option<T>) -> Option<Vec<T>> {
+    let item = |object: Bound<'_, PyAny>| match object.extract::<i64>() {
+        _ if object.is_instance_of::<PyBool>() => None,
+        Ok(number) => accept(Item::Whole(number)),
+        Err(_) => object.extract::<f64>().ok().and_then(|number| accept(Item::Real(number))),
+    };
+    list.try_iter().ok()?.map(|object| object.ok().and_then(item)).collect()
+}
+
+/// The items of a buffer of one dimension. (The stable ABI of Python 3.10 has no door to the buffer itself.)
+fn items_of_buffer<T>(view: &Bound<'_, PyMemoryView>, accept: impl Fn(Item) -> Option<T>) -> PyResult<Option<Vec<T>>> {
+    let (n_dim, n_byte): (usize, usize) = (view.getattr("ndim")?.extract()?, view.getattr("itemsize")?.extract()?);
+    let format: String = view.getattr("format")?.extract()?;
+    let bytes: Bound<'_, PyBytes> = view.call_method0("tobytes")?.extract()?;
+    let Some(item) = reader(format.trim_start_matches(['@', '=', '<']), n_byte).filter(|_| n_dim == 1) else {
+        // Of nothing every type is right.
+        return Ok((n_dim == 1 && bytes.as_bytes().is_empty()).then(Vec::new));
+    };
+    Ok(bytes.as_bytes().chunks_exact(n_byte).map(|bytes| accept(item(bytes))).collect())
+}
+
+/// How an item of `n_byte` bytes is read, if `format`, a letter of Python's `struct`, is a number.
+fn reader(format: &str, n_byte: usize) -> Option<fn(&[u8]) -> Item> {
+    /// `N` bytes, of which there are as many.
+    fn n<const N: usize>(bytes: &[u8]) -> [u8; N] {
+        bytes.try_into().expect("an item has its size")
+    }
+    Some(match (format, n_byte) {
+        ("b", 1) => |bytes| Item::Whole(i8::from_ne_bytes(n(bytes)).into()),
+        ("B", 1) => |bytes| Item::Whole(u8::from_ne_bytes(n(bytes)).into()),
+        ("h", 2) => |bytes| Item::Whole(i16::from_ne_bytes(n(bytes)).into()),
+        ("H", 2) => |bytes| Item::Whole(u16::from_ne_bytes(n(bytes)).into()),
+        ("i" | "l", 4) => |bytes| Item::Whole(i32::from_ne_bytes(n(bytes)).into()),
+        ("I" | "L", 4) => |bytes| Item::Whole(u32::from_ne_bytes(n(bytes)).into()),
+        ("l" | "q", 8) => |bytes| Item::Whole(i64::from_ne_bytes(n(bytes))),
+        // Beyond 63 bits it is no kind of a token, and the range check says so.
+        ("L" | "Q", 8) => |bytes| Item::Whole(u64::from_ne_bytes(n(bytes)) as i64),
+        ("f", 4) => |bytes| Item::Real(f32::from_ne_bytes(n(bytes)).into()),
+        ("d", 8) => |bytes| Item::Real(f64::from_ne_bytes(n(bytes))),
+        _ => return None,
+    })
+}
+
+/// An array of byte strings: an `axiom.gguf_cursor.StringArray`, or copies of the items of a list.
+pub struct StringsBuffer<'py> {
+    raw: Raw<'py>,
+    starts: Vec<i64>,
+    lengths: Vec<i64>,
+}
+
+/// The bytes that strings lie in.
+enum Raw<'py> {
+    OfFile(Bound<'py, PyBytes>),
+    Collected(Vec<u8>),
 }
 
 impl<'py> StringsBuffer<'py> {
@@ -110,15 +148,23 @@ impl<'py> StringsBuffer<'py> {
         let Some(value) = metadata.get_item(key)? else {
             return Ok(None);
         };
-        let parts = (part(&value, "raw"), part(&value, "starts"), part(&value, "lengths"));
-        if let (Some(raw), Some(starts), Some(lengths)) = parts {
-            return Ok(Some(StringsBuffer::Mapped { raw, starts, lengths }));
+        let (mut starts, mut lengths) = (Vec::new(), Vec::new());
+        if let Ok(raw) = value.getattr("raw") {
+            let raw: Bound<'py, PyBytes> = raw.extract()?;
+            // Each after its length, a u64; the file's reader has checked them, and `Strings::new` does once more.
+            let (bytes, mut at) = (raw.as_bytes(), 0);
+            while let Some(length) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+                starts.push(at as i64 + 8);
+                lengths.push(i64::from_le_bytes(*length));
+                at = at.saturating_add(8).saturating_add(i64::from_le_bytes(*length) as usize);
+            }
+            return Ok(Some(StringsBuffer { raw: Raw::OfFile(raw), starts, lengths }));
         }
         let expected = "an array of strings";
         if value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>() {
             return Err(wrong_type(key, None, expected, &value));
         }
-        let (mut all, mut starts, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
+        let mut all = Vec::new();
         for (index, item) in value.try_iter().map_err(|_| wrong_type(key, None, expected, &value))?.enumerate() {
             let item = item?;
             starts.push(all.len() as i64);
@@ -131,28 +177,15 @@ impl<'py> StringsBuffer<'py> {
             }
             lengths.push(all.len() as i64 - starts[index]);
         }
-        Ok(Some(StringsBuffer::Collected { raw: all, starts, lengths }))
+        Ok(Some(StringsBuffer { raw: Raw::Collected(all), starts, lengths }))
     }
 
     /// The strings, checked to lie where they should.
     pub fn view(&self, key: &'static str) -> Result<Strings<'_>, Error> {
-        match self {
-            StringsBuffer::Mapped { raw, starts, lengths } => {
-                let apart = || missing(key, "contiguous arrays");
-                Strings::new(
-                    key,
-                    raw.as_slice().map_err(|_| apart())?,
-                    starts.as_slice().map_err(|_| apart())?,
-                    lengths.as_slice().map_err(|_| apart())?,
-                )
-            }
-            StringsBuffer::Collected { raw, starts, lengths } => Strings::new(key, raw, starts, lengths),
-        }
+        let raw = match &self.raw {
+            Raw::OfFile(raw) => raw.as_bytes(),
+            Raw::Collected(raw) => raw,
+        };
+        Strings::new(key, raw, &self.starts, &self.lengths)
     }
-}
-
-/// An attribute that is an array with its items side by side.
-fn part<'py, T: numpy::Element>(value: &Bound<'py, PyAny>, name: &str) -> Option<PyReadonlyArray1<'py, T>> {
-    let array: PyReadonlyArray1<'py, T> = value.getattr(name).ok()?.extract().ok()?;
-    array.is_contiguous().then_some(array)
 }

@@ -4,7 +4,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::arguments::{Integer, with_logits};
+use crate::arguments::Integer;
+use crate::logits::with_logits;
 
 /// The running digest over a generation; `docs/receipts.md` has the layout of what is hashed.
 #[pyclass(module = "axiom._native")]

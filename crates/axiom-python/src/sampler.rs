@@ -5,7 +5,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMapping};
 
-use crate::arguments::{Integer, Number, with_logits};
+use crate::arguments::{Integer, Number};
+use crate::logits::with_logits;
 
 /// Chooses tokens from logits; `docs/sampling.md` has the meanings, ranges and neutral values of the settings.
 #[pyclass(module = "axiom._native")]

@@ -238,6 +238,11 @@ class Engine:
         numbers = np.frombuffer(payload, "<u8")
         return numbers[1:].reshape(-1, len(FIELDS)).astype(np.uint64), int(numbers[0])
 
+    @property
+    def is_streamed(self) -> bool:
+        """Whether some of the weights are read from the machine's disk for every pass."""
+        return bool(self.info()["bytes_streamed"])
+
     def info(self) -> dict[str, Any]:
         """Return what was chosen at start and the bytes that are held."""
         info = _info(self._call(Kind.INFO))

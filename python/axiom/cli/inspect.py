@@ -154,7 +154,7 @@ def _plain(value: Any) -> Any:
         return value.decode("utf-8", "replace")
     if value is None or isinstance(value, str | int | float | bool):
         return value
-    items = [item.decode("utf-8", "replace") if isinstance(item, bytes) else item.item() for item in value[:8]]
+    items = [item.decode("utf-8", "replace") if isinstance(item, bytes) else item for item in value[:8]]
     return items if len(value) <= 8 else {"n_items": len(value), "first": items}
 
 

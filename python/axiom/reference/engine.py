@@ -150,6 +150,11 @@ class Engine:
         self._open_cache()
         return self._telemetry.take_records()
 
+    @property
+    def is_streamed(self) -> bool:
+        """Whether weights are read for every pass: here never."""
+        return False
+
     def info(self) -> dict[str, Any]:
         """Returns what was chosen at start and the bytes that are held."""
         return {

@@ -1,6 +1,6 @@
 //! The head of an image, checked. Numbers are little-endian; the layout is in `docs/image.md`.
 
-use super::digest::digest;
+use crate::digest::digest;
 use crate::error::Error;
 use crate::format::Format;
 use crate::model::{EXTENT_ALIGN, ModelConfig, ModelLayout, RopePairing, RopeScaling, StoredExtent, TensorShape};

@@ -3,8 +3,6 @@
 //! The head (header, configuration, metadata, directory, table of extents) is read whole and checked once by [`Image::parse`];
 //! what it says can be relied on afterwards. The extents are read when they are needed, and checked against their digests.
 
-mod digest;
 mod head;
 
-pub use self::digest::{digest, digest_of_pieces};
 pub use self::head::{FORMAT_CODES, HEADER, Image, ROOT, Section, head_bytes};

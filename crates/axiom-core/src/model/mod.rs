@@ -6,6 +6,7 @@ mod config;
 mod forward;
 mod layer;
 mod layout;
+mod loading;
 mod matrix;
 mod packing;
 mod plan;
@@ -20,9 +21,10 @@ pub use self::forward::{Pass, Span, Wave};
 pub use self::layout::{
     EXTENT_ALIGN, LayerLayout, LayerWeights, MatrixAt, ModelLayout, OutputLayout, TensorAt, TensorShape,
 };
+pub use self::loading::Progress;
 pub use self::matrix::Matrix;
 pub use self::packing::{TensorSource, pack_matrix};
 pub use self::plan::MemoryPlan;
 pub use self::rope::Rope;
-pub use self::store::{Pieces, Progress, StoredExtent, WeightImage, WeightStore};
+pub use self::store::{StoredExtent, WeightImage, WeightStore};
 pub use self::weights::Weights;

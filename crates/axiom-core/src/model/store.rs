@@ -1,20 +1,20 @@
 //! `WeightStore`: the weights of a model, some pinned in memory, the rest coming from a device as layers need them.
 
 use super::layout::{EXTENT_ALIGN, ModelLayout, ROWS_AT_ONCE};
+use super::loading::{Progress, Reader};
 use super::matrix::row_of_panel;
 use super::packing::{TensorSource, pack_matrix};
 use super::plan::MemoryPlan;
 use super::weights::Weights;
+use crate::digest::{Digest, digest};
 use crate::error::Error;
 use crate::memory::{TensorRegion, WeightPool};
 use crate::platform::{BlockDevice, Platform};
-use crate::schedule::Phases;
 use crate::stream::{Counts, StreamedExtent, Streamer};
 use crate::telemetry::Load;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// An extent of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,11 +22,8 @@ pub struct StoredExtent {
     /// Where it begins in the device.
     pub offset: u64,
     /// Its digest.
-    pub digest: [u8; 32],
+    pub digest: Digest,
 }
-
-/// Gives the pieces of an extent, in order, to who makes its digest.
-pub type Pieces<'a> = &'a mut dyn FnMut(&mut dyn FnMut(&[u8]));
 
 /// A device that holds the extents of a model.
 pub struct WeightImage {
@@ -34,16 +31,11 @@ pub struct WeightImage {
     pub device: Box<dyn BlockDevice>,
     /// One for each extent of the layout.
     pub extents: Vec<StoredExtent>,
-    /// Makes the digest of an extent from its pieces.
-    pub digest: fn(Pieces<'_>) -> [u8; 32],
     /// Whether every load is checked, not the first alone.
     pub is_paranoid: bool,
     /// Bytes of a request.
     pub bytes_request: usize,
 }
-
-/// Progress of a load in bytes, done and in all; stops it with `false`.
-pub type Progress<'a> = &'a mut dyn FnMut(usize, usize) -> bool;
 
 /// All weights.
 pub struct WeightStore {
@@ -168,28 +160,20 @@ impl WeightStore {
         let layers = (0..self.weights.layout().layers.len()).map(ModelLayout::layer_extent);
         let streamed: Vec<StreamedExtent> = layers.filter(|&e| !self.plan.is_pinned[e]).map(at).collect();
         let n_pinned = pinned.len();
-        let total: usize = pinned.iter().map(|at| at.bytes).sum();
-        let device = &*image.device;
-        let mut loader = Streamer::new(pinned.clone(), 0..n_pinned, device, image.bytes_request, false)?;
-        let mut done = 0;
-        for at in &pinned {
-            let loaded = loader.wait(at.extent, &mut self.pool, device, &|| platform.now_us());
-            done += at.bytes;
-            let loaded = loaded.and_then(|slot| if progress(done, total) { Ok(slot) } else { Err(Error::Cancelled) });
-            let slot = loaded?;
-            self.pool.pin(slot)?;
+        let slots = n_pinned..self.pool.n_slot();
+        // Nothing is in the landing slots yet; where every layer is pinned there are none.
+        let panels = (self.panels, self.weights.layout().bytes_embedding_rows());
+        let room = if slots.is_empty() { panels } else { self.pool.room(slots.start) };
+        let mut reader = Reader::new(&image, &mut self.pool, platform)?;
+        reader.load(&pinned, progress)?;
+        if !self.plan.is_pinned[ModelLayout::EMBEDDING] {
+            reader.check(at(ModelLayout::EMBEDDING), room)?;
+        }
+        for (slot, at) in pinned.iter().enumerate() {
             self.weights.set_base(at.extent, self.pool.room(slot).0);
         }
-        check_all(&pinned, &self.weights, &image, platform)?;
-        let slots = n_pinned..self.pool.n_slot();
-        if !self.plan.is_pinned[ModelLayout::EMBEDDING] {
-            // Nothing is in the landing slots yet; where every layer is pinned there are none.
-            let panels = (self.panels, self.weights.layout().bytes_embedding_rows());
-            let room = if slots.is_empty() { panels } else { self.pool.room(slots.start) };
-            check_piecewise(at(ModelLayout::EMBEDDING), room, &image, &mut loader, &mut self.pool, platform)?;
-        }
         let fetches = !self.plan.is_pinned[ModelLayout::EMBEDDING];
-        let streamer = Streamer::new(streamed, slots, device, image.bytes_request, fetches)?;
+        let streamer = Streamer::new(streamed, slots, &*image.device, image.bytes_request, fetches)?;
         self.stream = Some(Stream { image, streamer });
         Ok(())
     }
@@ -210,10 +194,9 @@ impl WeightStore {
         let (slot, load, is_first) = streamer.begin(extent, &mut self.pool, &*image.device, now_us)?;
         let (base, _) = self.pool.room(slot);
         if is_first || image.is_paranoid {
-            let bytes = self.weights.layout().extents[extent];
             // SAFETY: the slot is Computing, for this thread: whole, and written by nobody.
-            let is_right = unsafe { is_right(base, bytes, extent, image) };
-            if !is_right {
+            let loaded = unsafe { core::slice::from_raw_parts(base, self.weights.layout().extents[extent]) };
+            if digest(loaded) != image.extents[extent].digest {
                 streamer.distrust(extent);
                 streamer.end(slot, &mut self.pool, &*image.device, now_us())?;
                 return Err(Error::Damaged { extent });
@@ -294,72 +277,5 @@ impl WeightStore {
             }
         }
         Ok(true)
-    }
-}
-
-/// Whether the extent at `base` has its digest.
-///
-/// # Safety
-///
-/// `bytes` are readable there.
-unsafe fn is_right(base: *const u8, bytes: usize, extent: usize, image: &WeightImage) -> bool {
-    // SAFETY: the caller's duty.
-    let loaded = unsafe { core::slice::from_raw_parts(base, bytes) };
-    (image.digest)(&mut |update| update(loaded)) == image.extents[extent].digest
-}
-
-/// Checks the digest of an extent that is not to stay in memory as a whole: it goes through `room`, a slot that nothing is
-/// in yet.
-fn check_piecewise(
-    at: StreamedExtent,
-    room: (*mut u8, usize),
-    image: &WeightImage,
-    loader: &mut Streamer,
-    pool: &mut WeightPool,
-    platform: &dyn Platform,
-) -> Result<(), Error> {
-    let (to, bytes_room) = (room.0, room.1 / EXTENT_ALIGN * EXTENT_ALIGN);
-    let align = image.device.align();
-    let bytes_request = image.bytes_request.min(image.device.bytes_request_max()) / align * align;
-    let mut result = Ok(());
-    let digest = (image.digest)(&mut |update| {
-        let mut start = 0;
-        while start < at.bytes && result.is_ok() {
-            let n = bytes_room.min(at.bytes - start);
-            let request = |k: usize| (at.offset + (start + k) as u64, to.wrapping_add(k), bytes_request.min(n - k));
-            let reads: Vec<_> = (0..n).step_by(bytes_request).map(request).collect();
-            result = loader.fetch(at.extent, &reads, pool, &*image.device, &|| platform.now_us());
-            // SAFETY: the slot's room, which the reads have filled and nobody writes now; if they failed, it is zeros.
-            update(unsafe { core::slice::from_raw_parts(to, n) });
-            start += n;
-        }
-    });
-    result?;
-    if digest == image.extents[at.extent].digest { Ok(()) } else { Err(Error::Damaged { extent: at.extent }) }
-}
-
-/// Checks the digests of loaded extents, on all workers.
-fn check_all(
-    loaded: &[StreamedExtent],
-    weights: &Weights,
-    image: &WeightImage,
-    platform: &dyn Platform,
-) -> Result<(), Error> {
-    let damaged = AtomicUsize::new(usize::MAX);
-    if !loaded.is_empty() {
-        let phases = Phases::new();
-        platform.run(&|_worker| {
-            let _ = phases.join(platform).phase(loaded.len(), |i| {
-                let at = loaded[i];
-                // SAFETY: loaded whole, and only read from now on.
-                if !unsafe { is_right(weights.base(at.extent), at.bytes, at.extent, image) } {
-                    damaged.fetch_min(at.extent, Relaxed);
-                }
-            });
-        });
-    }
-    match damaged.into_inner() {
-        usize::MAX => Ok(()),
-        extent => Err(Error::Damaged { extent }),
     }
 }

@@ -1,6 +1,7 @@
 //! Random models for tests: sane scales, random codes.
 #![allow(dead_code)] // each test binary uses a part
 
+use axiom_core::digest::digest;
 use axiom_core::error::Error;
 use axiom_core::format::Format;
 use axiom_core::kernels::{CpuFeatures, Kernels};
@@ -195,18 +196,6 @@ pub fn load_for(config: &ModelConfig, tensors: &[Tensor], kernels: &str, threads
     Model { engine: engine.unwrap(), _region: region.unwrap() }
 }
 
-/// A digest for tests: every byte and its place count.
-pub fn digest(bytes: &[u8]) -> [u8; 32] {
-    let mut state = [0x9E37_79B9_7F4A_7C15u64; 4];
-    for (i, byte) in bytes.iter().enumerate() {
-        let lane = &mut state[i % 4];
-        *lane = (*lane ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(13);
-    }
-    let mut digest = [0; 32];
-    digest.chunks_exact_mut(8).zip(state).for_each(|(out, lane)| out.copy_from_slice(&lane.to_le_bytes()));
-    digest
-}
-
 /// The extents of a model, packed into a file behind `offset` bytes of something else.
 #[allow(dead_code)]
 pub struct Packed {
@@ -243,11 +232,6 @@ impl Packed {
         WeightImage {
             device: Box::new(Disk::open(&self.path).unwrap()),
             extents: self.extents.clone(),
-            digest: |pieces| {
-                let mut whole = Vec::new();
-                pieces(&mut |piece| whole.extend_from_slice(piece));
-                digest(&whole)
-            },
             is_paranoid: false,
             bytes_request: 3 * 4096,
         }
