@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,7 +47,7 @@ CONFIG = ModelConfig(
     sliding_window=None,
     tensors=(),
 )
-YARN = replace(CONFIG, rope_scaling="yarn", rope_factor=4.0, rope_original_ctx=1024, rope_ext_factor=1.0)
+YARN = CONFIG.replace(rope_scaling="yarn", rope_factor=4.0, rope_original_ctx=1024, rope_ext_factor=1.0)
 
 
 def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
@@ -93,12 +92,12 @@ def angles_of_the_text(config: ModelConfig, rope_freqs: np.ndarray | None) -> li
     "config",
     [
         CONFIG,
-        replace(CONFIG, rope_base=1e6, rope_dim=40),
-        replace(CONFIG, rope_scaling="linear", rope_factor=3.0),
+        CONFIG.replace(rope_base=1e6, rope_dim=40),
+        CONFIG.replace(rope_scaling="linear", rope_factor=3.0),
         YARN,
-        replace(YARN, rope_ext_factor=0.0),
-        replace(YARN, rope_ext_factor=0.5, rope_base=5e5),
-        replace(YARN, rope_beta_fast=1.0, rope_beta_slow=1.0),
+        YARN.replace(rope_ext_factor=0.0),
+        YARN.replace(rope_ext_factor=0.5, rope_base=5e5),
+        YARN.replace(rope_beta_fast=1.0, rope_beta_slow=1.0),
     ],
 )
 @pytest.mark.parametrize("factors", [False, True])
@@ -110,11 +109,11 @@ def test_rope_angles_are_the_text(config: ModelConfig, factors: bool) -> None:
 def test_rope_magnitude() -> None:
     ln4 = float(float64.ln(4.0))
     assert magnitude(CONFIG) == 1.0
-    assert magnitude(replace(CONFIG, rope_attn_factor=1.25)) == 1.25
+    assert magnitude(CONFIG.replace(rope_attn_factor=1.25)) == 1.25
     assert magnitude(YARN) == 1.0 + 0.1 * ln4
-    assert magnitude(replace(YARN, rope_attn_factor=1.25)) == 1.25 * (1.0 + 0.1 * ln4)
-    assert magnitude(replace(YARN, rope_ext_factor=0.0)) == 1.0
-    assert magnitude(replace(YARN, rope_factor=0.5)) == 1.0
+    assert magnitude(YARN.replace(rope_attn_factor=1.25)) == 1.25 * (1.0 + 0.1 * ln4)
+    assert magnitude(YARN.replace(rope_ext_factor=0.0)) == 1.0
+    assert magnitude(YARN.replace(rope_factor=0.5)) == 1.0
 
 
 def test_rope_table_does_not_depend_on_the_order_of_asking() -> None:

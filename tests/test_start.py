@@ -19,6 +19,7 @@ LATER = (
     "click",
     "jinja2",
     "ctypes",
+    "dataclasses",
     "hashlib",
     "importlib.metadata",
     "json",

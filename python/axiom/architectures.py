@@ -8,10 +8,10 @@ bodies first.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from axiom.gguf_types import TensorFormat
+from axiom.record import Record
 
 __all__ = [
     "ARCHITECTURES",
@@ -28,8 +28,7 @@ __all__ = [
 RopePairing = Literal["norm", "neox"]
 
 
-@dataclass(frozen=True)
-class Architecture:
+class Architecture(Record):
     """The options of one architecture."""
 
     rope_pairing: RopePairing

@@ -7,11 +7,11 @@ chain. All bodies give the same results to the last bit.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Literal, Protocol, cast
 
 from axiom.engine import Engine, LogitRow, StopFlag
 from axiom.errors import AxiomError
+from axiom.record import Record
 
 __all__ = ["CONTRACT", "Backend", "Body", "ReceiptChain", "Sampler", "TextDecoder", "host_backend", "load_body"]
 
@@ -61,8 +61,7 @@ class TextDecoder(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Body:
+class Body(Record):
     """The classes of one body."""
 
     engine: Callable[..., Engine]
@@ -82,7 +81,7 @@ def load_body(backend: Backend) -> Body:
         from axiom.bare.engine import Engine as BareEngine
 
         # The machine computes logits; choosing among them is done here, by whichever body is here.
-        return replace(load_body(host_backend(backend)), engine=BareEngine)
+        return load_body(host_backend(backend)).replace(engine=BareEngine)
     if backend == "reference":
         from axiom.reference.engine import Engine as ReferenceEngine
         from axiom.reference.receipt import ReceiptChain as ReferenceChain

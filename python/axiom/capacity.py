@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from axiom.errors import ContextLengthError, MemoryBudgetError
 from axiom.hardware import resident_bytes
 from axiom.model_config import KVFormat, ModelConfig
+from axiom.record import Record
 
 __all__ = [
     "ROWS_RESIDENT",
@@ -36,8 +36,7 @@ _SLAB_POSITIONS = 128
 _DEFAULT_SEQUENCES = 16
 
 
-@dataclass(frozen=True)
-class Capacity:
+class Capacity(Record):
     """How much an engine is opened for, and what bounded it."""
 
     n_ctx: int
@@ -92,8 +91,7 @@ def plan_capacity(
     return Capacity(n_ctx, n_seq_max, config.weight_bytes, per_position * n_ctx, usable_bytes, bounded_by)
 
 
-@dataclass(frozen=True)
-class StreamingPlan:
+class StreamingPlan(Record):
     """What a model that is larger than memory keeps there, and what it reads for every token."""
 
     capacity: Capacity

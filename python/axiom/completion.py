@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from axiom.record import Record
 
 if TYPE_CHECKING:
     from axiom.receipt import Receipt
@@ -13,8 +14,7 @@ __all__ = ["Completion", "FinishReason", "Score", "Timings", "TokenLogprob", "Us
 FinishReason = Literal["eos", "stop", "length", "context", "cancelled", "timeout"]
 
 
-@dataclass(frozen=True)
-class Usage:
+class Usage(Record):
     """Counts of tokens."""
 
     prompt_tokens: int
@@ -26,8 +26,7 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
 
-@dataclass(frozen=True)
-class Timings:
+class Timings(Record):
     """Seconds, by the clock on the wall. In a batch, a pass counts in full for every sequence in it."""
 
     prefill_s: float
@@ -57,8 +56,7 @@ class Timings:
         return self.decode_tokens / self.decode_passes if self.decode_passes else 0.0
 
 
-@dataclass(frozen=True)
-class TokenLogprob:
+class TokenLogprob(Record):
     """Natural logarithm of a chosen token's probability, by the model's own logits before any sampling setting."""
 
     token: int
@@ -67,8 +65,7 @@ class TokenLogprob:
     """The most probable tokens and their log-probabilities, in order; as many as were asked for."""
 
 
-@dataclass(frozen=True)
-class Completion:
+class Completion(Record):
     """The result of one generation."""
 
     text: str
@@ -91,8 +88,7 @@ class Completion:
         return self.text
 
 
-@dataclass(frozen=True)
-class Score:
+class Score(Record):
     """How probable a model finds a text."""
 
     tokens: tuple[int, ...]

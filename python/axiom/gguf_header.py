@@ -16,12 +16,12 @@ import errno
 import mmap
 import os
 import stat
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from axiom.errors import ModelFormatError
 from axiom.gguf_cursor import DAMAGED, U32, U64, Cursor, MetadataValue, format_error
 from axiom.gguf_types import TensorFormat
+from axiom.record import Record
 
 __all__ = ["Part", "TensorInfo", "read_metadata", "read_part"]
 
@@ -35,8 +35,7 @@ _LEAST_KEY_BYTES = 8 + 4 + 1
 _LEAST_TENSOR_BYTES = 8 + 4 + 8 + 4 + 8
 
 
-@dataclass(frozen=True)
-class TensorInfo:
+class TensorInfo(Record):
     """One line of the tensor directory."""
 
     name: str
@@ -77,8 +76,7 @@ class _OpenFile:
             os.close(self.number)
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(Record):
     """The header of one file."""
 
     path: Path
@@ -245,4 +243,4 @@ def _placed(cursor: Cursor, tensors: dict[str, TensorInfo], alignment: int) -> d
         if end > cursor.n_bytes:
             expected = f"an end inside the file of {cursor.n_bytes} bytes"
             raise format_error(cursor.path, start, f"data of {info.name!r}", expected, f"byte {end}")
-    return {name: replace(info, offset=base + info.offset) for name, info in tensors.items()}
+    return {name: info.replace(offset=base + info.offset) for name, info in tensors.items()}

@@ -6,8 +6,9 @@ measured and shown even when the engine cannot run the model. `axiom.model_confi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+from axiom.record import Record
 
 __all__ = ["TensorFormat", "ValueType"]
 
@@ -30,8 +31,7 @@ class ValueType(IntEnum):
     FLOAT64 = 12
 
 
-@dataclass(frozen=True)
-class _Block:
+class _Block(Record):
     n_weights: int
     n_bytes: int
 

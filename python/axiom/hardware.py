@@ -10,8 +10,9 @@ import mmap
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from axiom.record import Record
 
 __all__ = [
     "CpuBudget",
@@ -29,8 +30,7 @@ _CPU_ROOT = Path("/sys/devices/system/cpu")
 _V1_UNLIMITED = 1 << 60
 
 
-@dataclass(frozen=True)
-class CpuBudget:
+class CpuBudget(Record):
     """The processors that this process may use."""
 
     n_affinity: int
@@ -52,8 +52,7 @@ class CpuBudget:
         return max(1, min(self.n_cores, int(self.quota)))
 
 
-@dataclass(frozen=True)
-class MemoryBudget:
+class MemoryBudget(Record):
     """The memory that this process may still take."""
 
     available_bytes: int | None

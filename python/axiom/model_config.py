@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from axiom.architectures import (
@@ -28,6 +27,7 @@ from axiom.gguf_file import StringArray, TensorInfo
 from axiom.gguf_types import TensorFormat
 from axiom.metadata import Metadata
 from axiom.model_file import ModelFile
+from axiom.record import Record
 
 __all__ = ["KVFormat", "ModelConfig", "RopeScaling", "TensorSpec"]
 
@@ -38,8 +38,7 @@ RopeScaling = Literal["none", "linear", "yarn"]
 _REDUNDANT_TENSOR = re.compile(r"blk\.[0-9]+\.attn_rot_embd\.weight")
 
 
-@dataclass(frozen=True)
-class TensorSpec:
+class TensorSpec(Record):
     """A tensor that the forward pass reads."""
 
     name: str
@@ -55,8 +54,7 @@ class TensorSpec:
         return self.rows * self.format.row_bytes(self.cols)
 
 
-@dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Record):
     """What an engine needs to know of a model besides its weights."""
 
     architecture: str
@@ -104,7 +102,7 @@ class ModelConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers without the tensor list, as the engines take them."""
-        fields = asdict(self)
+        fields = self.fields()
         del fields["tensors"]
         return fields
 

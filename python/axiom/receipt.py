@@ -8,7 +8,6 @@ run anywhere gives the same links, or else the first link that differs names the
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import os
@@ -156,7 +155,7 @@ def _checked(fields: Any) -> Receipt:
 def _sampling(value: Any) -> Sampling:
     if not isinstance(value, dict):
         raise ValueError(f"receipt: sampling: expected an object, got {value!r}"[:200])
-    names = {spec.name for spec in dataclasses.fields(Sampling)}
+    names = set(Sampling.field_names)
     if value.keys() != names:
         differ = ", ".join(sorted(value.keys() ^ names))
         raise ValueError(f"receipt: sampling: expected every setting and no other, differs in {differ}"[:200])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
 from axiom.arguments import flag, function, integer, number
+from axiom.record import Record
 from axiom.sampling import Sampling
 
 __all__ = ["GenerateOptions", "Request", "checked_request", "checked_tokens", "is_list"]
@@ -48,8 +48,7 @@ class GenerateOptions(TypedDict, total=False):
     """Called with (prompt tokens done, prompt tokens in all) as the prompt is computed."""
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Record):
     """The checked options of one generation."""
 
     sampling: Sampling
@@ -64,7 +63,7 @@ class Request:
     timeout: float | None
 
 
-_SAMPLING_NAMES = frozenset(spec.name for spec in fields(Sampling))
+_SAMPLING_NAMES = frozenset(Sampling.field_names)
 
 
 def checked_request(

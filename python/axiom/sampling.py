@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import Any
 
 from axiom.arguments import integer, number
 from axiom.gguf_cursor import MetadataValue
+from axiom.record import Record
 
 __all__ = ["Sampling"]
 
@@ -28,8 +29,7 @@ _METADATA_KEYS = {
 }
 
 
-@dataclass(frozen=True)
-class Sampling:
+class Sampling(Record):
     """Settings of the sampler chain. The defaults draw from the model's own distribution.
 
     >>> Sampling(temperature=0.0)
@@ -56,7 +56,7 @@ class Sampling:
     """Taken from the logit of a recent token, once for each time it occurs."""
     repeat_last_n: int = 64
     """How many of the latest tokens, of prompt and output, are recent: 0 none, -1 all."""
-    logit_bias: Mapping[int, float] = field(default_factory=dict, hash=False)
+    logit_bias: Mapping[int, float] = MappingProxyType({})
     """Added to the logits of single tokens; -inf excludes one."""
     seed: int | None = None
     """Keys the random numbers, with the position; None draws a seed, and the completion reports it."""
@@ -86,25 +86,22 @@ class Sampling:
     def __repr__(self) -> str:
         """Show the temperature, and what else differs from the defaults."""
         shown = [f"temperature={self.temperature!r}"]
-        for spec in fields(self)[1:]:
-            value = getattr(self, spec.name)
-            if value != ({} if spec.default is MISSING else spec.default):
-                shown.append(f"{spec.name}={value!r}")
+        for name, value in [*self.fields().items()][1:]:
+            if value != getattr(Sampling, name):
+                shown.append(f"{name}={value!r}")
         return f"Sampling({', '.join(shown)})"
 
-    def replace(self, **changes: Any) -> Sampling:
-        """Return a copy with some settings changed. Raises `TypeError` for a name that is no setting."""
-        return replace(self, **changes)
+    def __hash__(self) -> int:
+        """Hash the settings but the mapping."""
+        return hash(tuple(value for name, value in self.fields().items() if name != "logit_bias"))
 
     def with_seed(self) -> Sampling:
         """Return it with a seed: its own, or one drawn now. Seeds stay below 2^53, so that JSON keeps them exactly."""
-        return self if self.seed is not None else replace(self, seed=int.from_bytes(os.urandom(7), "little") >> 3)
+        return self if self.seed is not None else self.replace(seed=int.from_bytes(os.urandom(7), "little") >> 3)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings by name, as the samplers of both bodies take them."""
-        settings = {spec.name: getattr(self, spec.name) for spec in fields(self)}
-        settings["logit_bias"] = dict(sorted(self.logit_bias.items()))
-        return settings
+        return {**self.fields(), "logit_bias": dict(sorted(self.logit_bias.items()))}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, MetadataValue]) -> Sampling:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import click
@@ -41,7 +40,7 @@ def plan_facts(model: Any, config: Any, *, memory: str, n_ctx: int | None, kv: A
     except MemoryBudgetError:
         plan = plan_streamed(config, n_ctx=n_ctx, kv=kv, n_seq_max=None, usable_bytes=usable)
     disk, is_direct = disk_bandwidth(model.path)
-    shown = asdict(plan)
+    shown = {**plan.fields(), "capacity": plan.capacity.fields()}
     del shown["capacity"], shown["pinned"]
     # Reading and computing go on side by side: the slower of them decides.
     slower = max(plan.streamed_bytes / disk, config.weight_bytes / rate)
