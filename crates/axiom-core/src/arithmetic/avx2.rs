@@ -1,7 +1,7 @@
 //! AVX2 with F16C: sixteen lanes are two registers. (FMA is on such processors too; the contract has no use for it.)
 
 use super::activation::Block;
-use super::avx2_tile::{add_two_groups, two_groups};
+use super::avx2_tile::{SignedGroup, add_two_groups, add_two_signed, two_groups, two_signed};
 use super::simd::{Simd, simd_ops, unrolled};
 use core::arch::x86_64::*;
 
@@ -12,10 +12,7 @@ pub struct Avx2;
 /// Signed weights, ready for products of unsigned with signed bytes.
 #[derive(Clone, Copy)]
 pub struct Signed {
-    /// Their absolute values.
-    size: [[__m256i; 2]; 8],
-    /// All ones where they are below zero.
-    sign: [[__m256i; 2]; 8],
+    groups: [SignedGroup; 8],
     /// Of each row, the sum of the absolute values of those below zero.
     below: [__m256i; 2],
 }
@@ -34,14 +31,6 @@ fn in_order(mut x: __m256i) -> __m256i {
     // SAFETY: no instruction at all.
     unsafe { core::arch::asm!("/* {} */", inout(ymm_reg) x, options(pure, nomem, nostack, preserves_flags)) };
     x
-}
-
-/// The same number, which the compiler does not know.
-#[inline(always)]
-fn opaque(mut n: usize) -> usize {
-    // SAFETY: no instruction at all.
-    unsafe { core::arch::asm!("/* {} */", inout(reg) n, options(pure, nomem, nostack, preserves_flags)) };
-    n
 }
 
 /// `Σ factor × Σ w × x`: sums of pairs in 16 bits are multiplied with the 16-bit halves of `factor` when they are widened.
@@ -225,27 +214,33 @@ unsafe impl Simd for Avx2 {
         }
 
         fn signed(w: [Self::B; 8]) -> Self::Signed {
-            let flip = _mm256_set1_epi8(-128);
             let (ones, pairs) = (_mm256_set1_epi16(1), _mm256_set1_epi8(1));
-            let mut ready = Signed { size: w, sign: w, below: [_mm256_setzero_si256(); 2] };
-            for g in 0..8 {
-                for h in 0..2 {
-                    let w = _mm256_xor_si256(w[g][h], flip);
-                    let (size, sign) = (_mm256_abs_epi8(w), _mm256_cmpgt_epi8(_mm256_setzero_si256(), w));
-                    // Sizes are at most 128: two of them fit.
-                    let below = _mm256_maddubs_epi16(_mm256_and_si256(size, sign), pairs);
-                    ready.below[h] = _mm256_add_epi32(ready.below[h], _mm256_madd_epi16(below, ones));
-                    (ready.size[g][h], ready.sign[g][h]) = (size, sign);
-                }
-            }
-            ready
+            let mut below = [_mm256_setzero_si256(); 2];
+            let groups = unrolled!(8, |g| {
+                let w: Self::B = unrolled!(2, |h| _mm256_xor_si256(w[g][h], _mm256_set1_epi8(-128)));
+                let size = unrolled!(2, |h| _mm256_abs_epi8(w[h]));
+                let sign = unrolled!(2, |h| _mm256_cmpgt_epi8(_mm256_setzero_si256(), w[h]));
+                // Sizes are at most 128: two of them fit.
+                let sums = unrolled!(2, |h| _mm256_maddubs_epi16(_mm256_and_si256(size[h], sign[h]), pairs));
+                below = unrolled!(2, |h| _mm256_add_epi32(below[h], _mm256_madd_epi16(sums[h], ones)));
+                SignedGroup { size, sign }
+            });
+            Signed { groups, below }
         }
         fn dots_ready<const T: usize>(w: &Self::Signed, x: *const Block) -> [Self::I; T] {
             // |w| × (x ^ sign) is w × x, and |w| less where w is below zero. 2 × 128 × −128 fits in 16 bits.
             let ones = _mm256_set1_epi16(1);
             let mut sums = [w.below; T];
-            for g in 0..opaque(8) {
-                let (size, sign) = (&*w.size.as_ptr().add(g), &*w.sign.as_ptr().add(g));
+            if T == 4 {
+                let groups = w.groups.as_ptr();
+                let mut four = two_signed::<0>(w.below, groups, x, ones);
+                four = add_two_signed::<8>(four, groups.add(2), x, ones);
+                four = add_two_signed::<16>(four, groups.add(4), x, ones);
+                four = add_two_signed::<24>(four, groups.add(6), x, ones);
+                sums.copy_from_slice(&four[..T]);
+                return sums;
+            }
+            for (g, SignedGroup { size, sign }) in w.groups.iter().enumerate() {
                 for t in 0..T {
                     let x = columns(x.add(t), 4 * g);
                     for h in 0..2 {
