@@ -23,8 +23,8 @@ unsafe impl Simd for Avx512 {
     type Q = __m128i;
     type Signed = [Self::B; 8];
 
-    // 16 accumulators, 8 registers of weights, scales and temporaries: 32 registers in all.
-    const TILE: usize = 16;
+    // 8 accumulators and the 8 registers of a block's weights leave half of the registers to what is on its way.
+    const TILE: usize = 8;
     const BY_GROUP: bool = false;
 
     simd_ops! {

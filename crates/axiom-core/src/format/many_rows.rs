@@ -5,7 +5,7 @@ use super::groups::Groups;
 use super::panel::{CHUNK_BLOCKS, LINE, Quantized, bytes_block};
 use super::scales::Scales;
 use crate::arithmetic::activation::{Activations, Block};
-use crate::arithmetic::simd::Simd;
+use crate::arithmetic::simd::{Simd, unrolled};
 use core::mem::MaybeUninit;
 
 /// Rows whose accumulators lie in the first-level cache beside the chunk.
@@ -86,7 +86,6 @@ pub(super) unsafe fn multiply_rows<S: Simd, Q: Quantized>(
                 let blocks = x.blocks.add(row * x.n_block + first * n_row);
                 let acc = acc.as_mut_ptr().cast::<S::F>().add(row - start);
                 match n_row {
-                    16 if S::TILE >= 16 => add_tile::<S, Q, 16>(weights, n, blocks, acc, ahead),
                     8 if S::TILE >= 8 => add_tile::<S, Q, 8>(weights, n, blocks, acc, ahead),
                     4 if S::TILE >= 4 => add_tile::<S, Q, 4>(weights, n, blocks, acc, ahead),
                     2 => add_tile::<S, Q, 2>(weights, n, blocks, acc, ahead),
@@ -130,10 +129,11 @@ unsafe fn add_tile<S: Simd, Q: Quantized, const T: usize>(
                     [*acc] = scales.join::<Many<S, Q>, 1>([*acc], [dots[t]], x.add(t));
                 }
             } else {
-                for t in 0..T {
+                // Written out: a loop that stays one would keep the sums in memory.
+                let _: [(); 8] = unrolled!(8, |t| if t < T {
                     let x = x.add(t);
                     [sums[t]] = scales.join::<Many<S, Q>, 1>([sums[t]], scales.dots(w, x), x);
-                }
+                });
             }
         }
         if !S::BY_GROUP {
