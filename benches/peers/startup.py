@@ -4,8 +4,9 @@
 
 Every run is a new process that loads the model, reads a prompt of 8 tokens and prints the next one; the time is that
 from before the process is started until the line arrives. Each file is read once before each run, so that it is in the
-system's cache. llama.cpp runs as a program in C, which is compiled here against the library of llama-cpp-python, so
-that no interpreter's start counts against it; axiom runs in Python, as its users have it.
+system's cache; with `--cold` it is dropped from there instead and comes from the disk. llama.cpp runs as a program in
+C, which is compiled here against the library of llama-cpp-python, so that no interpreter's start counts against it;
+axiom runs in Python, as its users have it.
 """
 
 from __future__ import annotations
@@ -37,11 +38,20 @@ def build_llama(folder: Path) -> Path:
     return program
 
 
-def time_to_line(command: list[str], file: Path) -> tuple[float, str]:
-    """Seconds until the first line of its output, and the line; `file` is brought into the cache first."""
+def prepare(file: Path, is_cold: bool) -> None:
+    """Brings `file` into the system's cache, or drops it from there."""
     with file.open("rb", buffering=0) as content:
+        if is_cold:
+            os.fsync(content)  # pages that are still to be written cannot be dropped
+            os.posix_fadvise(content.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            return
         while content.read(8 << 20):
             pass
+
+
+def time_to_line(command: list[str], file: Path, is_cold: bool = False) -> tuple[float, str]:
+    """Seconds until the first line of its output, and the line."""
+    prepare(file, is_cold)
     # With compiled modules, as an installed package has them; the first run of a source tree writes them.
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
     started = time.perf_counter()
@@ -61,6 +71,7 @@ def main() -> None:
     parser.add_argument("--image", type=Path, help="the same model packed (by default it is packed for the occasion)")
     parser.add_argument("--threads", default="2")
     parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--cold", action="store_true", help="read each file from the disk, not from the system's cache")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every single run to FILE")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -86,9 +97,12 @@ def main() -> None:
             raise RuntimeError(f"image and GGUF give different tokens: {lines}")
         for pair in range(args.pairs):
             for name in programs if pair % 2 == 0 else reversed(programs):
-                seconds[name].append(time_to_line(*programs[name])[0])
+                seconds[name].append(time_to_line(*programs[name], args.cold)[0])
     peer = seconds["llama.cpp, GGUF"]
-    print(f"Process start to first token, {args.model.name}, {args.threads} threads, {os.cpu_count()} processors.\n")
+    print(
+        f"Process start to first token, {args.model.name}, {args.threads} threads, {os.cpu_count()} processors, "
+        f"files {'on disk' if args.cold else 'in the cache'}.\n"
+    )
     print("| engine | seconds: minimum / median / maximum | of llama.cpp's, median of pairs |\n| --- | --- | ---: |")
     for name, runs in seconds.items():
         share = statistics.median(run / other for run, other in zip(runs, peer, strict=True))
