@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 #[pymodule]
 pub mod kernels {
     use axiom_core::arithmetic::BLOCK;
-    use axiom_core::arithmetic::activation::Block;
+    use axiom_core::arithmetic::block::Block;
     use axiom_core::conformance::calls;
     use axiom_core::format::Format;
     use axiom_core::kernels::{CpuFeatures, Kernels};

@@ -1,6 +1,7 @@
 //! `axiom._native.testing.Product`: a matrix and rows of activations, to be multiplied again and again under a stopwatch.
 
-use axiom_core::arithmetic::activation::{Activations, Block};
+use axiom_core::arithmetic::activation::Activations;
+use axiom_core::arithmetic::block::Block;
 use axiom_core::arithmetic::{BLOCK, LANES};
 use axiom_core::format::Format;
 use axiom_core::kernels::{CpuFeatures, Kernels};

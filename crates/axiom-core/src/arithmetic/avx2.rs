@@ -1,7 +1,7 @@
 //! AVX2 with F16C: sixteen lanes are two registers. (FMA is on such processors too; the contract has no use for it.)
 
-use super::activation::Block;
 use super::avx2_tile::{SignedGroup, add_two_groups, add_two_signed, two_groups, two_signed};
+use super::block::Block;
 use super::simd::{Simd, simd_ops, unrolled};
 use core::arch::x86_64::*;
 

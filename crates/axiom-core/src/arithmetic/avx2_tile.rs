@@ -4,7 +4,7 @@
 //! group, one the four columns of a token, two the products. A compiler adds in trees, for which there are too few registers,
 //! and takes addresses of four bytes, which are slow to fetch; here every displacement is one byte.
 
-use super::activation::Block;
+use super::block::Block;
 use core::arch::asm;
 use core::arch::x86_64::__m256i;
 
@@ -117,6 +117,41 @@ macro_rules! group {
 
 const _: () = assert!(size_of::<Block>() == 48, "the distance of tokens in `group!`");
 
+/// Two groups with four tokens: what the instructions read, and the sums that they make.
+macro_rules! make_tile {
+    ($first:expr, $second:expr, $w:expr, $x:expr, $($more:tt)*) => {{
+        let (s0, s1, s2, s3, s4, s5, s6, s7);
+        // SAFETY: reads what the caller vouches for, and writes registers only.
+        unsafe {
+            asm!(
+                $first, $second, w = in(reg) $w, x = in(reg) $x.add(2), $($more)*
+                s0 = out(ymm_reg) s0, s1 = out(ymm_reg) s1, s2 = out(ymm_reg) s2, s3 = out(ymm_reg) s3,
+                s4 = out(ymm_reg) s4, s5 = out(ymm_reg) s5, s6 = out(ymm_reg) s6, s7 = out(ymm_reg) s7,
+                a = out(ymm_reg) _, b = out(ymm_reg) _, c = out(ymm_reg) _, p = out(ymm_reg) _, q = out(ymm_reg) _,
+                options(pure, readonly, nostack, preserves_flags)
+            );
+        }
+        [[s0, s1], [s2, s3], [s4, s5], [s6, s7]]
+    }};
+}
+/// The same, added to `$sums`.
+macro_rules! join_tile {
+    ($sums:expr, $first:expr, $second:expr, $w:expr, $x:expr, $($more:tt)*) => {{
+        let [[mut s0, mut s1], [mut s2, mut s3], [mut s4, mut s5], [mut s6, mut s7]] = $sums;
+        // SAFETY: reads what the caller vouches for, and writes registers only.
+        unsafe {
+            asm!(
+                $first, $second, w = in(reg) $w, x = in(reg) $x.add(2), $($more)*
+                s0 = inout(ymm_reg) s0, s1 = inout(ymm_reg) s1, s2 = inout(ymm_reg) s2, s3 = inout(ymm_reg) s3,
+                s4 = inout(ymm_reg) s4, s5 = inout(ymm_reg) s5, s6 = inout(ymm_reg) s6, s7 = inout(ymm_reg) s7,
+                a = out(ymm_reg) _, b = out(ymm_reg) _, c = out(ymm_reg) _, p = out(ymm_reg) _, q = out(ymm_reg) _,
+                options(pure, readonly, nostack, preserves_flags)
+            );
+        }
+        [[s0, s1], [s2, s3], [s4, s5], [s6, s7]]
+    }};
+}
+
 /// `Σ w × x` over two groups: columns `AT` … `AT + 7`, in 16 bits.
 ///
 /// # Safety
@@ -125,23 +160,10 @@ const _: () = assert!(size_of::<Block>() == 48, "the distance of tokens in `grou
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn two_groups<const AT: usize>(w: *const [__m256i; 2], x: *const Block) -> Tile {
-    let (s0, s1, s2, s3, s4, s5, s6, s7);
-    // SAFETY: reads what the caller vouches for, and writes registers only.
-    unsafe {
-        asm!(
-            group!(0, 0, make),
-            group!(64, 4, join),
-            w = in(reg) w, x = in(reg) x.add(2), at = const AT,
-            s0 = out(ymm_reg) s0, s1 = out(ymm_reg) s1, s2 = out(ymm_reg) s2, s3 = out(ymm_reg) s3,
-            s4 = out(ymm_reg) s4, s5 = out(ymm_reg) s5, s6 = out(ymm_reg) s6, s7 = out(ymm_reg) s7,
-            a = out(ymm_reg) _, b = out(ymm_reg) _, c = out(ymm_reg) _, p = out(ymm_reg) _, q = out(ymm_reg) _,
-            options(pure, readonly, nostack, preserves_flags)
-        );
-    }
-    [[s0, s1], [s2, s3], [s4, s5], [s6, s7]]
+    make_tile!(group!(0, 0, make), group!(64, 4, join), w, x, at = const AT,)
 }
 
-/// `words + Σ w × x` over two groups.
+/// `words +` the same.
 ///
 /// # Safety
 ///
@@ -149,20 +171,7 @@ pub(super) unsafe fn two_groups<const AT: usize>(w: *const [__m256i; 2], x: *con
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn add_two_groups<const AT: usize>(words: Tile, w: *const [__m256i; 2], x: *const Block) -> Tile {
-    let [[mut s0, mut s1], [mut s2, mut s3], [mut s4, mut s5], [mut s6, mut s7]] = words;
-    // SAFETY: reads what the caller vouches for, and writes registers only.
-    unsafe {
-        asm!(
-            group!(0, 0, join),
-            group!(64, 4, join),
-            w = in(reg) w, x = in(reg) x.add(2), at = const AT,
-            s0 = inout(ymm_reg) s0, s1 = inout(ymm_reg) s1, s2 = inout(ymm_reg) s2, s3 = inout(ymm_reg) s3,
-            s4 = inout(ymm_reg) s4, s5 = inout(ymm_reg) s5, s6 = inout(ymm_reg) s6, s7 = inout(ymm_reg) s7,
-            a = out(ymm_reg) _, b = out(ymm_reg) _, c = out(ymm_reg) _, p = out(ymm_reg) _, q = out(ymm_reg) _,
-            options(pure, readonly, nostack, preserves_flags)
-        );
-    }
-    [[s0, s1], [s2, s3], [s4, s5], [s6, s7]]
+    join_tile!(words, group!(0, 0, join), group!(64, 4, join), w, x, at = const AT,)
 }
 
 /// `below + Σ size × (x ^ sign)` over two groups, in 32 bits; `ones` are words of one.
@@ -178,24 +187,13 @@ pub(super) unsafe fn two_signed<const AT: usize>(
     x: *const Block,
     ones: __m256i,
 ) -> Tile {
-    let (s0, s1, s2, s3, s4, s5, s6, s7);
-    // SAFETY: reads what the caller vouches for, and writes registers only.
-    unsafe {
-        asm!(
-            group!(-128, 0, make_signed),
-            group!(0, 4, join_signed),
-            w = in(reg) w.add(1), x = in(reg) x.add(2), at = const AT, ones = in(ymm_reg) ones,
-            below0 = in(ymm_reg) below[0], below1 = in(ymm_reg) below[1],
-            s0 = out(ymm_reg) s0, s1 = out(ymm_reg) s1, s2 = out(ymm_reg) s2, s3 = out(ymm_reg) s3,
-            s4 = out(ymm_reg) s4, s5 = out(ymm_reg) s5, s6 = out(ymm_reg) s6, s7 = out(ymm_reg) s7,
-            a = out(ymm_reg) _, b = out(ymm_reg) _, c = out(ymm_reg) _, p = out(ymm_reg) _, q = out(ymm_reg) _,
-            options(pure, readonly, nostack, preserves_flags)
-        );
-    }
-    [[s0, s1], [s2, s3], [s4, s5], [s6, s7]]
+    make_tile!(
+        group!(-128, 0, make_signed), group!(0, 4, join_signed), w.add(1), x, at = const AT, ones = in(ymm_reg) ones,
+        below0 = in(ymm_reg) below[0], below1 = in(ymm_reg) below[1],
+    )
 }
 
-/// `sums +` the same.
+/// `sums +` the same, without `below`.
 ///
 /// # Safety
 ///
@@ -208,18 +206,8 @@ pub(super) unsafe fn add_two_signed<const AT: usize>(
     x: *const Block,
     ones: __m256i,
 ) -> Tile {
-    let [[mut s0, mut s1], [mut s2, mut s3], [mut s4, mut s5], [mut s6, mut s7]] = sums;
-    // SAFETY: reads what the caller vouches for, and writes registers only.
-    unsafe {
-        asm!(
-            group!(-128, 0, join_signed),
-            group!(0, 4, join_signed),
-            w = in(reg) w.add(1), x = in(reg) x.add(2), at = const AT, ones = in(ymm_reg) ones,
-            s0 = inout(ymm_reg) s0, s1 = inout(ymm_reg) s1, s2 = inout(ymm_reg) s2, s3 = inout(ymm_reg) s3,
-            s4 = inout(ymm_reg) s4, s5 = inout(ymm_reg) s5, s6 = inout(ymm_reg) s6, s7 = inout(ymm_reg) s7,
-            a = out(ymm_reg) _, b = out(ymm_reg) _, c = out(ymm_reg) _, p = out(ymm_reg) _, q = out(ymm_reg) _,
-            options(pure, readonly, nostack, preserves_flags)
-        );
-    }
-    [[s0, s1], [s2, s3], [s4, s5], [s6, s7]]
+    join_tile!(
+        sums, group!(-128, 0, join_signed), group!(0, 4, join_signed), w.add(1), x,
+        at = const AT, ones = in(ymm_reg) ones,
+    )
 }

@@ -1,6 +1,6 @@
 //! AVX-512 with VNNI: sixteen lanes are one register, and `vpdpbusd` multiplies and sums four bytes of every row at once.
 
-use super::activation::Block;
+use super::block::Block;
 use super::simd::{Simd, simd_ops};
 use core::arch::x86_64::*;
 

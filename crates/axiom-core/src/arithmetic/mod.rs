@@ -1,7 +1,7 @@
 //! The bit contract: what every number is, on every processor (`docs/arithmetic.md`).
 //!
 //! [`simd`] names the vector operations; [`portable`], [`sse2`], [`avx2`], [`avx512`] and [`neon`] implement them with the same
-//! names (`avx2_tile` is a loop of [`avx2`], in instructions). [`elementary`], [`activation`], [`vector`] and [`attention`] are
+//! names (`avx2_tile` holds loops of [`avx2`], in instructions); their products read [`block`]s. [`elementary`], [`activation`], [`vector`] and [`attention`] are
 //! the kernels, written once over any of them. [`half`] and [`float64`] are scalar.
 
 pub mod activation;
@@ -12,6 +12,7 @@ pub mod avx2;
 mod avx2_tile;
 #[cfg(target_arch = "x86_64")]
 pub mod avx512;
+pub mod block;
 pub mod elementary;
 pub mod float64;
 pub mod half;

@@ -3,7 +3,7 @@
 //!
 //! Never here: `fmla` (fused), `vmaxq_f32` (gives NaN where either is NaN), the reciprocal estimates.
 
-use super::activation::Block;
+use super::block::Block;
 use super::simd::{Simd, simd_ops, unrolled};
 use core::arch::aarch64::*;
 use core::arch::asm;

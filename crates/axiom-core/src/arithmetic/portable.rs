@@ -1,6 +1,6 @@
 //! Portable: sixteen lanes as plain arrays. The meaning of every operation, on any processor.
 
-use super::activation::Block;
+use super::block::Block;
 use super::half::{bf16_to_f32, f16_to_f32, f32_to_f16};
 use super::simd::{Simd, simd_ops};
 use core::array::from_fn;

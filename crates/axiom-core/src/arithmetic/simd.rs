@@ -8,7 +8,7 @@
 //! (`docs/arithmetic.md`, section 1). The implementations differ in speed alone; `tests/conformance.rs` holds each equal to
 //! [`Portable`](super::portable::Portable).
 
-use super::activation::Block;
+use super::block::Block;
 
 /// Sixteen lanes of one instruction set.
 ///

@@ -1,6 +1,6 @@
 //! SSE2: what every x86-64 processor has. Sixteen lanes are four registers; bytes are widened to 16 bits to be multiplied.
 
-use super::activation::Block;
+use super::block::Block;
 use super::half::f32_to_f16;
 use super::simd::{Simd, simd_ops, unrolled};
 use core::arch::x86_64::*;

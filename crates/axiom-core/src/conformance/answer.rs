@@ -4,7 +4,7 @@
 use super::calls::{self, Expected};
 use super::machines::{self, Answer, Step};
 use super::value::{Arguments, Value, bytes, read, reals, write};
-use crate::arithmetic::activation::Block;
+use crate::arithmetic::block::Block;
 use crate::kernels::{CpuFeatures, Kernels};
 use crate::protocol::Reader;
 use alloc::format;

@@ -5,8 +5,8 @@
 //! read.
 
 use super::inputs::Owned;
-use crate::arithmetic::activation::Block;
 use crate::arithmetic::attention::Tile;
+use crate::arithmetic::block::Block;
 use crate::arithmetic::half::f32_to_f16;
 use crate::arithmetic::portable::sqrt_f32;
 use crate::arithmetic::{LANES, TILE_POSITIONS};

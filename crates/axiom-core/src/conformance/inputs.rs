@@ -1,7 +1,8 @@
 //! What the checks share: numbers that provoke mistakes, matrices in every format, activations that own their memory.
 
 use crate::arithmetic::BLOCK;
-use crate::arithmetic::activation::{Activations, Block};
+use crate::arithmetic::activation::Activations;
+use crate::arithmetic::block::Block;
 use crate::arithmetic::half::f16_to_f32;
 use crate::format::Format;
 use crate::format::pack::pack_panel;

@@ -1,7 +1,7 @@
 //! Every operation of a table's `Simd` against `Portable`, by itself: when a kernel differs, this says which instruction did.
 
 use super::inputs::{Random, SPECIAL, same, same_half};
-use crate::arithmetic::activation::Block;
+use crate::arithmetic::block::Block;
 use crate::arithmetic::portable::Portable;
 use crate::arithmetic::simd::Simd;
 use crate::kernels::Kernels;

@@ -1,6 +1,6 @@
 //! A block's codes in registers, and their products with activations: what the scales of every format are applied to.
 
-use crate::arithmetic::activation::Block;
+use crate::arithmetic::block::Block;
 use crate::arithmetic::simd::{Simd, unrolled};
 
 /// Eight groups of 64 codes ([`super::codes`]).

@@ -4,7 +4,8 @@ use super::codes::Codes;
 use super::groups::Groups;
 use super::panel::{CHUNK_BLOCKS, LINE, Quantized, bytes_block};
 use super::scales::Scales;
-use crate::arithmetic::activation::{Activations, Block};
+use crate::arithmetic::activation::Activations;
+use crate::arithmetic::block::Block;
 use crate::arithmetic::simd::{Simd, unrolled};
 use core::mem::MaybeUninit;
 
@@ -48,7 +49,7 @@ impl Lines {
 ///
 /// # Safety
 ///
-/// As [`multiply`](super::panel::multiply).
+/// As [`multiply`](super::product::multiply).
 #[inline(always)]
 pub(super) unsafe fn multiply_rows<S: Simd, Q: Quantized>(
     panel: *const u8,

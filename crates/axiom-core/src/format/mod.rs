@@ -1,7 +1,7 @@
 //! Weight formats: one file each, with the GGUF block, how it decodes, how it packs into a panel and what its scales mean.
 //!
 //! A [`BlockFormat`] describes the GGUF side: where codes and scales sit in a block. [`codes`], [`scales`] and [`panel`] are the
-//! side that the kernels read. [`pack`] moves bytes from one to the other without changing any.
+//! side that the kernels of [`product`] read. [`pack`] moves bytes from one to the other without changing any.
 
 mod bf16;
 pub mod codes;
@@ -12,6 +12,7 @@ mod k_scales;
 mod many_rows;
 pub mod pack;
 pub mod panel;
+pub mod product;
 mod q2_k;
 mod q3_k;
 mod q4_0;

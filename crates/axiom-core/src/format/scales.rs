@@ -2,7 +2,7 @@
 //! (`docs/arithmetic.md`, section 4).
 
 use super::groups::Groups;
-use crate::arithmetic::activation::Block;
+use crate::arithmetic::block::Block;
 use crate::arithmetic::simd::{Simd, unrolled};
 
 /// Scales of one block of 32 columns in 16 rows.

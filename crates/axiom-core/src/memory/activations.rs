@@ -1,7 +1,8 @@
 //! The activations of a pass: every buffer that the forward pass writes besides the cache, carved once.
 
 use super::region::TensorRegion;
-use crate::arithmetic::activation::{Activations, Block};
+use crate::arithmetic::activation::Activations;
+use crate::arithmetic::block::Block;
 use crate::arithmetic::{BLOCK, LANES};
 use crate::error::Error;
 use crate::model::ModelConfig;

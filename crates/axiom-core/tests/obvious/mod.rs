@@ -1,7 +1,7 @@
 //! Sections 2 to 4 of `docs/arithmetic.md` and the GGUF block layouts, each stated the shortest way: no vectors, no panels,
 //! nothing shared with the code that it tests.
 
-use axiom_core::arithmetic::activation::Block;
+use axiom_core::arithmetic::block::Block;
 use axiom_core::format::Format;
 
 /// `sum16` of section 2.
