@@ -43,7 +43,7 @@ static IS_BOCHS: AtomicBool = AtomicBool::new(false);
 /// The firmware's way to switch off.
 static POWER_OFF: Spin<Option<PowerOff>> = Spin::new(None);
 
-/// Notes how this machine is to be ended.
+/// Notes how this machine is to be ended; a register in memory is mapped.
 pub fn set_up(is_bochs: bool, power_off: Option<PowerOff>) {
     IS_BOCHS.store(is_bochs, Ordering::Relaxed);
     *POWER_OFF.lock() = power_off;
@@ -73,8 +73,7 @@ pub fn exit(status: Status) -> ! {
     match power_off {
         Some(PowerOff::Port { port, value }) => write_u16(port, value),
         Some(PowerOff::Memory { address, value }) => {
-            crate::memory::map_device(address, 1);
-            // SAFETY: the register, by the firmware's word, and mapped.
+            // SAFETY: the register, by the firmware's word; `set_up` was given it mapped.
             unsafe { (address as *mut u8).write_volatile(value) }
         }
         None => {}

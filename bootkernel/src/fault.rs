@@ -4,6 +4,7 @@ use crate::console::CONSOLE;
 use crate::exit::{Status, exit};
 use crate::line;
 use crate::nub::{CorePage, Report};
+use crate::stacks::{is_stack, stack_note};
 use core::arch::asm;
 use core::panic::PanicInfo;
 
@@ -82,7 +83,7 @@ fn describe_page_fault(report: &Report) {
         _ => "read",
     };
     let why = if report.error & 1 != 0 { "which its page does not allow" } else { "where nothing is mapped" };
-    line!("  {what} at {:#x}, {why}{}", report.cr2, crate::start::stack_note(report.cr2));
+    line!("  {what} at {:#x}, {why}{}", report.cr2, stack_note(report.cr2));
 }
 
 fn registers(r: &Report) {
@@ -103,7 +104,7 @@ fn backtrace(rip: u64, frame: u64) {
             _ => line!("  at {rip:#x}"),
         }
         // Only what surely is a stack is read: a fault in here ends without a word more.
-        if !frame.is_multiple_of(8) || !crate::start::is_stack(frame, 16) {
+        if !frame.is_multiple_of(8) || !is_stack(frame, 16) {
             break;
         }
         // SAFETY: on a stack, which is mapped.

@@ -3,6 +3,7 @@
 use crate::devices::AnyConsole;
 use crate::exit::{Status, exit, fail};
 use crate::model::{Settings, open, read_head};
+use crate::refusal::Refusal;
 use crate::serving::Serving;
 use crate::storage::Source;
 use crate::wire::{Port, Wire};
@@ -10,56 +11,11 @@ use crate::{clock, heap, line, memory, watchdog};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use axiom_core::conformance;
-use axiom_core::error::{Error, ErrorClass};
+use axiom_core::error::ErrorClass;
 use axiom_core::kernels::Kernels;
 use axiom_core::memory::KVFormat;
-use axiom_core::protocol::{Malformed, Reader, VERSION, kind};
+use axiom_core::protocol::{Reader, VERSION, kind};
 use axiom_core::runtime::Options;
-
-/// What is to be said instead of an answer.
-pub enum Refusal {
-    /// The engine's word.
-    Core(Error),
-    /// A class, and words that were made before anything was sealed.
-    Said(ErrorClass, String),
-    /// A request that cannot be read.
-    Malformed,
-    /// A request for an engine, of which there is none.
-    NotOpen,
-}
-
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Refusal {
-        Refusal::Core(error)
-    }
-}
-
-impl From<Malformed> for Refusal {
-    fn from(_: Malformed) -> Refusal {
-        Refusal::Malformed
-    }
-}
-
-impl Refusal {
-    /// Sends it, without allocating.
-    fn send(&self, port: &mut Port, kind: u16, number: u32) {
-        let class = match self {
-            Refusal::Core(error) => error.class(),
-            Refusal::Said(class, _) => *class,
-            Refusal::Malformed | Refusal::NotOpen => ErrorClass::Argument,
-        };
-        let mut message = port.error(number, class);
-        match self {
-            Refusal::Core(error) => message.text(format_args!("{error}")),
-            Refusal::Said(_, what) => message.text(format_args!("{what}")),
-            Refusal::Malformed => message.text(format_args!(
-                "request {kind} cannot be read: it ends early, or says what cannot be; use the package of this kernel"
-            )),
-            Refusal::NotOpen => message.text(format_args!("request {kind} needs a model; open it first")),
-        }
-        message.end();
-    }
-}
 
 /// What a machine has to serve with.
 struct Desk {

@@ -2,7 +2,7 @@
 
 use crate::heap;
 use crate::passes::Passes;
-use crate::serve::Refusal;
+use crate::refusal::Refusal;
 use crate::wire::{Message, Port};
 use alloc::string::ToString;
 use alloc::vec::Vec;

@@ -8,17 +8,9 @@ use crate::nub::N_CORE_MAX;
 use crate::ports::write_u8;
 use crate::{apic, clock, console, cores};
 use axiom_core::kernels::{CpuFeatures, Kernels};
-use bare::acpi::Tables;
-use bare::boot::{BootInfo, Loader, Range};
+use bare::acpi::{PowerOff, Tables};
+use bare::boot::{BootInfo, Loader};
 use core::arch::asm;
-
-unsafe extern "C" {
-    static __guard: u8;
-    static __stack: u8;
-    static __stack_top: u8;
-    static __fault_stack: u8;
-    static __fault_stack_top: u8;
-}
 
 /// The first core begins here, with what the loader left in eax and ebx.
 #[unsafe(no_mangle)]
@@ -57,7 +49,11 @@ extern "C" fn runtime_main(magic: u32, address: u32) -> ! {
     line!("axiom: up after {} us", clock::now_us());
     let tables = acpi_tables(&info);
     let is_bochs = info.command_line.value("exit") == Some(b"bochs");
-    set_up_exit(is_bochs, tables.as_ref().and_then(|tables| tables.power_off));
+    let power_off = tables.as_ref().and_then(|tables| tables.power_off);
+    if let Some(PowerOff::Memory { address, .. }) = power_off {
+        memory::map_device(address, 1);
+    }
+    set_up_exit(is_bochs, power_off);
     crate::wish::check_names(&info.command_line);
     apic::set_up();
     let listed = tables.as_ref().map_or(&[][..], Tables::cores);
@@ -138,24 +134,4 @@ fn set_up_core() {
 extern "C" fn runtime_core(core: usize) -> ! {
     set_up_core();
     cores::serve(core)
-}
-
-/// Whether the `n_byte` at `address` are on a stack.
-pub fn is_stack(address: u64, n_byte: u64) -> bool {
-    let stacks = [
-        Range { start: &raw const __stack as u64, end: &raw const __stack_top as u64 },
-        Range { start: &raw const __fault_stack as u64, end: &raw const __fault_stack_top as u64 },
-    ];
-    stacks.iter().any(|stack| stack.start <= address && address.saturating_add(n_byte) <= stack.end)
-        || cores::is_stack(address, n_byte)
-}
-
-/// What there is to say of an address that is not mapped.
-pub fn stack_note(address: u64) -> &'static str {
-    let guard = &raw const __guard as u64;
-    if (guard..&raw const __stack as u64).contains(&address) || cores::is_guard(address) {
-        ": the stack has overflowed"
-    } else {
-        ""
-    }
 }
