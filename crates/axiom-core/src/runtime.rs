@@ -10,7 +10,7 @@ use crate::model::{
 };
 use crate::platform::Platform;
 use crate::schedule::{LayerLock, Phases, Served};
-use crate::telemetry::{LayerClock, Telemetry};
+use crate::telemetry::{LayerClock, Ledger, Telemetry};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -91,6 +91,7 @@ pub struct Engine {
     platform: Box<dyn Platform>,
     phases: Phases,
     telemetry: Telemetry,
+    clock: LayerClock,
     bytes: RegionBytes,
     rows_per_pass: usize,
     pass: PassRows,
@@ -244,6 +245,7 @@ impl Engine {
             rope,
             attention_scale: 1.0 / sqrt_f32(config.head_dim as f32),
             telemetry: Telemetry::new(config.n_layer),
+            clock: LayerClock::new(config.n_layer),
             is_streamed: (0..config.n_layer).map(|layer| store.is_streamed(layer)).collect(),
             config,
             store,
@@ -417,7 +419,8 @@ impl Engine {
         let start = platform.now_us();
         self.phases.reset();
         let slots = self.activations.slots();
-        let clock = LayerClock::new(platform, &mut self.telemetry, self.pass.tokens.len());
+        self.clock.begin(start);
+        let clock = &self.clock;
         // SAFETY: position 1 is not in use before the pass, and a row of GGUF is at most 4 bytes for each column.
         let is_embedded = unsafe {
             let bytes = self.store.weights().layout().token_embd.format.bytes_row(self.config.n_embd);
@@ -426,7 +429,7 @@ impl Engine {
             self.store.read_embedding(&self.pass.tokens, room, slots.at(0), self.work.embd_stride, &now_us)?
         };
         if is_embedded {
-            clock.embedded();
+            clock.embedded(platform.now_us());
         }
         let weights = self.store.shared();
         let boundary = RefCell::new(Boundary::new(
@@ -435,7 +438,7 @@ impl Engine {
             &mut self.store,
             &mut self.activations,
             &self.phases,
-            &clock,
+            Ledger { clock, telemetry: &mut self.telemetry, n_token: self.pass.tokens.len() },
             stop,
         ));
         let pass = Pass {
@@ -458,7 +461,7 @@ impl Engine {
             is_embedded,
             stream: slots,
             boundary: &boundary,
-            clock: &clock,
+            clock,
         };
         let cancelled = AtomicBool::new(false);
         platform.run(&|worker| {
@@ -470,9 +473,7 @@ impl Engine {
         if cancelled.into_inner() {
             return Err(Error::Cancelled);
         }
-        self.telemetry.n_pass += 1;
-        self.telemetry.n_token += self.pass.tokens.len() as u64;
-        self.telemetry.pass_us += self.platform.now_us() - start;
+        boundary.borrow_mut().ledger.end_pass(platform.now_us() - start);
         self.check_finite(logits)
     }
 

@@ -1,9 +1,11 @@
-//! Where the time goes: a record for each layer of each pass, in microseconds, as worker 0 sees it, and their sums.
+//! Where the time goes: a record for each layer of each pass, in microseconds, and their sums.
 
-use crate::platform::Platform;
+mod layer_clock;
+
+pub use self::layer_clock::LayerClock;
+
 use alloc::vec;
 use alloc::vec::Vec;
-use core::cell::RefCell;
 
 /// A part of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,8 +18,15 @@ pub enum Part {
     Attention,
     /// Gate and up projections.
     FfnProjection,
+    /// The gate itself.
+    FfnActivation,
     /// Down projection.
     FfnDown,
+}
+
+impl Part {
+    /// Parts of a layer.
+    const N: usize = Part::FfnDown as usize + 1;
 }
 
 /// Microseconds of a layer, by part; they add up to the layer.
@@ -32,7 +41,7 @@ pub struct LayerTimes {
     pub attn_us: u64,
     /// Gate and up.
     pub ffn_proj_us: u64,
-    /// The gate itself, silu(gate) × up, and quantising it: worker 0's share, which runs within gate and up.
+    /// The gate itself, silu(gate) × up, and quantising it: a worker's share, from a sample, within the time of gate and up.
     pub ffn_act_us: u64,
     /// Down.
     pub ffn_down_us: u64,
@@ -42,16 +51,6 @@ impl LayerTimes {
     /// The whole layer.
     pub fn layer_us(&self) -> u64 {
         self.stream_us + self.rms_us + self.attn_us + self.ffn_proj_us + self.ffn_act_us + self.ffn_down_us
-    }
-
-    fn part(&mut self, part: Part) -> &mut u64 {
-        match part {
-            Part::Stream => &mut self.stream_us,
-            Part::Rms => &mut self.rms_us,
-            Part::Attention => &mut self.attn_us,
-            Part::FfnProjection => &mut self.ffn_proj_us,
-            Part::FfnDown => &mut self.ffn_down_us,
-        }
     }
 
     fn add(&mut self, other: &LayerTimes) {
@@ -209,97 +208,42 @@ impl Telemetry {
     }
 }
 
-/// Notes where the time of a pass goes. Used by one thread: the one that made it.
-pub struct LayerClock<'a> {
-    platform: &'a dyn Platform,
-    state: RefCell<State<'a>>,
+/// Where the pass under way is written down. Used by one thread: the one that made it.
+pub struct Ledger<'a> {
+    /// Where its time goes.
+    pub clock: &'a LayerClock,
+    /// All passes.
+    pub telemetry: &'a mut Telemetry,
+    /// Tokens (rows) of the pass.
+    pub n_token: usize,
 }
 
-struct State<'a> {
-    telemetry: &'a mut Telemetry,
-    /// The last note.
-    since_us: u64,
-    /// The wait for rows of the embedding, until there is a layer to count it to.
-    embedding_us: u64,
-    record: LayerRecord,
-}
-
-impl State<'_> {
-    fn lap(&mut self, now_us: u64) -> u64 {
-        let us = now_us - self.since_us;
-        self.since_us = now_us;
-        us
-    }
-}
-
-impl<'a> LayerClock<'a> {
-    /// Starts now, with a pass of `n_token` tokens.
-    pub fn new(platform: &'a dyn Platform, telemetry: &'a mut Telemetry, n_token: usize) -> LayerClock<'a> {
-        let record = LayerRecord { pass: telemetry.n_pass, n_token: n_token as u32, ..LayerRecord::default() };
-        LayerClock {
-            platform,
-            state: RefCell::new(State { telemetry, since_us: platform.now_us(), embedding_us: 0, record }),
-        }
+impl Ledger<'_> {
+    fn record(&self, layer: usize, start_us: u64) -> LayerRecord {
+        let (layer, n_token) = (layer as u32, self.n_token as u32);
+        LayerRecord { pass: self.telemetry.n_pass, layer, n_token, start_us, ..LayerRecord::default() }
     }
 
-    /// A layer begins; the time since the last note belonged to none.
-    pub fn begin(&self, layer: usize) {
-        let mut state = self.state.borrow_mut();
-        state.since_us = self.platform.now_us();
-        state.record = LayerRecord {
-            pass: state.record.pass,
-            n_token: state.record.n_token,
-            layer: layer as u32,
-            start_us: state.since_us,
-            times: LayerTimes { stream_us: core::mem::take(&mut state.embedding_us), ..LayerTimes::default() },
-            ..LayerRecord::default()
-        };
+    /// A layer has ended: its weights came by `load`, and `n_deferred` ticks waited for its end.
+    pub fn end_layer(&mut self, layer: usize, load: Load, n_deferred: u32) {
+        let (start_us, times) = self.clock.layer(layer);
+        self.telemetry.layers[layer].add(&times);
+        let record = LayerRecord { times, load, n_deferred, ..self.record(layer, start_us) };
+        self.telemetry.records.push(record);
     }
 
-    /// The time since the start was spent on waiting for rows of the embedding. The first layer will have waited for them.
-    pub fn embedded(&self) {
-        let mut state = self.state.borrow_mut();
-        state.embedding_us = state.lap(self.platform.now_us());
+    /// The output head has ended.
+    pub fn end_output(&mut self) {
+        let (start_us, output_us) = self.clock.output();
+        self.telemetry.output_us += output_us;
+        let record = LayerRecord { output_us, ..self.record(self.telemetry.layers.len(), start_us) };
+        self.telemetry.records.push(record);
     }
 
-    /// The time since the last note was spent on `part`.
-    pub fn note(&self, part: Part) {
-        let mut state = self.state.borrow_mut();
-        let us = state.lap(self.platform.now_us());
-        *state.record.times.part(part) += us;
-    }
-
-    /// As `note(Part::FfnProjection)`, of which `act_us` went to the gate itself.
-    pub fn note_gated(&self, act_us: u64) {
-        let mut state = self.state.borrow_mut();
-        let us = state.lap(self.platform.now_us());
-        let act_us = act_us.min(us);
-        state.record.times.ffn_act_us += act_us;
-        state.record.times.ffn_proj_us += us - act_us;
-    }
-
-    /// The layer ends: its weights came by `load`, and `n_deferred` ticks waited for its end.
-    pub fn end(&self, load: Load, n_deferred: u32) {
-        let state = &mut *self.state.borrow_mut();
-        state.record.load = load;
-        state.record.n_deferred = n_deferred;
-        state.telemetry.layers[state.record.layer as usize].add(&state.record.times);
-        state.telemetry.records.push(state.record);
-    }
-
-    /// The time since the last note was spent on the output head.
-    pub fn output(&self) {
-        let state = &mut *self.state.borrow_mut();
-        let start_us = state.since_us;
-        let us = state.lap(self.platform.now_us());
-        state.telemetry.output_us += us;
-        state.telemetry.records.push(LayerRecord {
-            pass: state.record.pass,
-            n_token: state.record.n_token,
-            layer: state.telemetry.layers.len() as u32,
-            start_us,
-            output_us: us,
-            ..LayerRecord::default()
-        });
+    /// The pass has ended.
+    pub fn end_pass(&mut self, pass_us: u64) {
+        self.telemetry.n_pass += 1;
+        self.telemetry.n_token += self.n_token as u64;
+        self.telemetry.pass_us += pass_us;
     }
 }

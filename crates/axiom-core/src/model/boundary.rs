@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::memory::ActivationPool;
 use crate::platform::Platform;
 use crate::schedule::{LayerLock, Phases, Served};
-use crate::telemetry::{LayerClock, Load, Part};
+use crate::telemetry::{Ledger, Load, Part};
 
 /// Everything that a boundary touches. Used by the thread that made the pass alone.
 pub struct Boundary<'a> {
@@ -23,8 +23,8 @@ pub struct Boundary<'a> {
     pub activations: &'a mut ActivationPool,
     /// Of the pass.
     pub phases: &'a Phases,
-    /// Where the time goes.
-    pub clock: &'a LayerClock<'a>,
+    /// Where it is written down.
+    pub ledger: Ledger<'a>,
     /// Whether to stop the pass, asked with the ticks that have been served.
     pub stop: &'a dyn Fn(Served) -> bool,
     /// The slot that the open layer computes from, and how its weights came.
@@ -41,10 +41,10 @@ impl<'a> Boundary<'a> {
         store: &'a mut WeightStore,
         activations: &'a mut ActivationPool,
         phases: &'a Phases,
-        clock: &'a LayerClock<'a>,
+        ledger: Ledger<'a>,
         stop: &'a dyn Fn(Served) -> bool,
     ) -> Boundary<'a> {
-        Boundary { platform, lock, store, activations, phases, clock, stop, open: None, error: None }
+        Boundary { platform, lock, store, activations, phases, ledger, stop, open: None, error: None }
     }
 
     /// A pass begins, with its embedding.
@@ -61,13 +61,17 @@ impl<'a> Boundary<'a> {
 
     fn try_begin(&mut self, layer: usize) -> Result<(), Error> {
         self.lock.acquire(layer, self.platform.now_us())?;
-        self.clock.begin(layer);
         self.activations.begin(2 * layer + 1)?;
         self.activations.begin(2 * layer + 2)?;
-        if self.store.is_streamed(layer) {
+        let (is_streamed, clock) = (self.store.is_streamed(layer), self.ledger.clock);
+        // What lies between layers belongs to none; unless other workers have begun with this one.
+        if is_streamed || self.platform.n_worker() == 1 {
+            clock.skip(self.platform.now_us());
+        }
+        if is_streamed {
             self.open = Some(self.store.begin(layer, &|| self.platform.now_us())?);
+            clock.note(layer, Part::Stream, self.platform.now_us());
             self.phases.open_gate();
-            self.clock.note(Part::Stream);
         }
         Ok(())
     }
@@ -93,8 +97,13 @@ impl<'a> Boundary<'a> {
         };
         self.lock.release(layer)?;
         let n_deferred = self.serve();
-        self.clock.end(load, *n_deferred.as_ref().unwrap_or(&0));
+        self.ledger.end_layer(layer, load, *n_deferred.as_ref().unwrap_or(&0));
         n_deferred.map(drop)
+    }
+
+    /// The output head is done.
+    pub fn end_output(&mut self) {
+        self.ledger.end_output();
     }
 
     /// Serves the ticks that have come; says how many had to wait.

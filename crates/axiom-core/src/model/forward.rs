@@ -81,12 +81,12 @@ pub struct Pass<'a> {
     pub stream: ActivationSlots,
     /// What worker 0 does between layers.
     pub boundary: &'a RefCell<Boundary<'a>>,
-    /// Where the time went; written by worker 0.
-    pub clock: &'a LayerClock<'a>,
+    /// Where the time goes; written by whoever ends a phase.
+    pub clock: &'a LayerClock,
 }
 
 // SAFETY: what the pointers reach is shared out by phases: each chunk writes what no other chunk of the phase touches.
-// `boundary` and `clock` are used by worker 0 alone, which is the thread that made the pass.
+// `boundary` is used by worker 0 alone, which is the thread that made the pass.
 unsafe impl Sync for Pass<'_> {}
 
 /// Rows that a chunk of row-wise work takes.
@@ -123,7 +123,10 @@ impl Pass<'_> {
             at_boundary(&|boundary| boundary.end_layer(layer));
         }
         for (i, rows) in self.logit_rows.chunks(ROWS_PER_WAVE).enumerate() {
-            self.output(&mut member, worker, rows, i * ROWS_PER_WAVE)?;
+            self.output(&mut member, rows, i * ROWS_PER_WAVE)?;
+        }
+        if !self.logit_rows.is_empty() {
+            at_boundary(&|boundary| boundary.end_output());
         }
         Ok(())
     }
@@ -139,16 +142,17 @@ impl Pass<'_> {
         &self.spans[at]
     }
 
-    /// Row-wise work: `body(row)` for rows below `n_row`, a few to a chunk.
+    /// Row-wise work: `body(row)` for rows below `n_row`, a few to a chunk; then, on one worker, `at_end`.
     pub(super) fn each_row(
         &self,
         member: &mut Member<'_>,
         n_row: usize,
         mut body: impl FnMut(usize),
+        at_end: impl Fn(),
     ) -> Result<(), Cancelled> {
-        member.phase(n_row.div_ceil(ROWS_PER_CHUNK), |chunk| {
-            (chunk * ROWS_PER_CHUNK..((chunk + 1) * ROWS_PER_CHUNK).min(n_row)).for_each(&mut body);
-        })
+        let body =
+            |chunk: usize| (chunk * ROWS_PER_CHUNK..((chunk + 1) * ROWS_PER_CHUNK).min(n_row)).for_each(&mut body);
+        member.phase_then(n_row.div_ceil(ROWS_PER_CHUNK), body, at_end)
     }
 
     /// Whether a pass of that many rows waits for memory more than for the processor: then weights are read in long runs.
@@ -161,17 +165,19 @@ impl Pass<'_> {
         Shares::new(n, self.platform.n_worker(), LEAST_WORK / (bytes * n_row).max(1))
     }
 
-    /// Products of several matrices with the same rows, in one phase. Each output has its own rows, `stride` apart.
+    /// Products of several matrices with the same rows, in one phase. Each output has its own rows, `stride` apart. Then, on one
+    /// worker, `at_end`.
     pub(super) fn products<const N: usize>(
         &self,
         member: &mut Member<'_>,
         x: &Activations,
         outputs: [(&Matrix, *mut f32, usize); N],
+        at_end: impl Fn(),
     ) -> Result<(), Cancelled> {
         let n_panel: usize = outputs.iter().map(|(matrix, ..)| matrix.n_panel()).sum();
         let shares = self.shares(n_panel, outputs[0].0.bytes_panel(), x.n_row);
         let group = row_group(x.n_block);
-        member.phase(shares.n_chunk(), |chunk| {
+        let body = |chunk| {
             let Range { start: mut first, end: mut last } = shares.range(chunk);
             for &(matrix, out, stride) in &outputs {
                 let panels = first.min(matrix.n_panel())..last.min(matrix.n_panel());
@@ -188,13 +194,14 @@ impl Pass<'_> {
                 first = first.saturating_sub(matrix.n_panel());
                 last = last.saturating_sub(matrix.n_panel());
             }
-        })
+        };
+        member.phase_then(shares.n_chunk(), body, at_end)
     }
 
     /// Embedding rows and rotation angles of the rows of a wave.
     fn embed(&self, member: &mut Member<'_>, wave: &Wave) -> Result<(), Cancelled> {
         let (n_embd, stride) = (self.config.n_embd, self.work.embd_stride);
-        self.each_row(member, wave.n_row, |i| {
+        let body = |i| {
             let row = wave.first_row + i;
             let span = self.span(row);
             // SAFETY: each row is in one chunk, and the buffers have room for the rows of a pass. The GGUF bytes of a row are
@@ -211,7 +218,8 @@ impl Pass<'_> {
                 let pos = span.first_pos + (row - span.first_row);
                 self.rope.write(pos, self.work.cos.add(row * n_pair), self.work.sin.add(row * n_pair));
             }
-        })
+        };
+        self.each_row(member, wave.n_row, body, || self.clock.skip(self.platform.now_us()))
     }
 
     /// Completes row `row` of the residual stream at `position`, and norms it by `w` and quantises it into `normed` row `to`.
@@ -234,26 +242,27 @@ impl Pass<'_> {
     }
 
     /// Logits of some of the rows that get them, from row `first` of the logits on.
-    fn output(&self, member: &mut Member<'_>, worker: usize, rows: &[u32], first: usize) -> Result<(), Cancelled> {
+    fn output(&self, member: &mut Member<'_>, rows: &[u32], first: usize) -> Result<(), Cancelled> {
         let normed = self.view(&self.work.normed, rows.len());
         let position = 2 * self.config.n_layer;
-        self.each_row(member, rows.len(), |i| {
-            // SAFETY: each logit row is in one chunk, and no two are the same row.
-            unsafe { self.norm_row(rows[i] as usize, position, self.weights.output_norm(), i, &normed) }
-        })?;
+        self.each_row(
+            member,
+            rows.len(),
+            |i| {
+                // SAFETY: each logit row is in one chunk, and no two are the same row.
+                unsafe { self.norm_row(rows[i] as usize, position, self.weights.output_norm(), i, &normed) }
+            },
+            || (),
+        )?;
         // SAFETY: there is room for all logit rows.
         let logits = unsafe { self.logits.add(first * self.config.n_vocab) };
-        self.products(member, &normed, [(&self.weights.output(), logits, self.config.n_vocab)])?;
-        if worker == 0 {
-            self.clock.output();
-        }
-        Ok(())
+        self.products(member, &normed, [(&self.weights.output(), logits, self.config.n_vocab)], || {
+            self.clock.note_output(self.platform.now_us());
+        })
     }
 
-    /// Notes, on worker 0, what the time since the last note went to.
-    pub(super) fn note(&self, worker: usize, part: Part) {
-        if worker == 0 {
-            self.clock.note(part);
-        }
+    /// What ends a part of a layer: a note of the time since the last one.
+    pub(super) fn note(&self, layer: usize, part: Part) -> impl Fn() {
+        move || self.clock.note(layer, part, self.platform.now_us())
     }
 }

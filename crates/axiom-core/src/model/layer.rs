@@ -34,46 +34,32 @@ impl Pass<'_> {
         let attended = self.view(&work.attended, n_row);
         let gated = self.view(&work.gated, n_row);
 
-        self.each_row(member, n_row, |row| {
+        let norm = |position: usize, w: *const f32| {
             // SAFETY: each row is in one chunk.
-            unsafe { self.norm_row(first_row + row, position, weights.attn_norm, row, &normed) }
-        })?;
-        self.note(worker, Part::Rms);
+            move |row| unsafe { self.norm_row(first_row + row, position, w, row, &normed) }
+        };
+        self.each_row(member, n_row, norm(position, weights.attn_norm), self.note(layer, Part::Rms))?;
 
-        self.products(
-            member,
-            &normed,
-            [
-                (&weights.attn_q, work.q, work.q_stride),
-                (&weights.attn_k, work.k, work.kv_stride),
-                (&weights.attn_v, work.v, work.kv_stride),
-            ],
-        )?;
-        self.each_row(member, n_row, |row| {
-            // SAFETY: each row is in one chunk, and no two rows are the same position of a sequence.
-            unsafe { self.rotate_and_store(row, first_row, weights, layer, worker) }
-        })?;
+        let qkv = [
+            (&weights.attn_q, work.q, work.q_stride),
+            (&weights.attn_k, work.k, work.kv_stride),
+            (&weights.attn_v, work.v, work.kv_stride),
+        ];
+        self.products(member, &normed, qkv, || ())?;
+        // SAFETY: each row is in one chunk, and no two rows are the same position of a sequence.
+        let store = |row| unsafe { self.rotate_and_store(row, first_row, weights, layer, worker) };
+        self.each_row(member, n_row, store, || ())?;
         self.attention(member, worker, layer, wave, &attended)?;
-        self.each_row(member, n_row, |row| {
-            // SAFETY: each row is in one chunk.
-            unsafe { (self.kernels.quantize)(&attended, row, 0, attended.n_block) }
-        })?;
-        self.products(member, &attended, [(&weights.attn_output, stream(position + 1), work.embd_stride)])?;
-        self.note(worker, Part::Attention);
+        // SAFETY: each row is in one chunk.
+        let quantize = |row| unsafe { (self.kernels.quantize)(&attended, row, 0, attended.n_block) };
+        self.each_row(member, n_row, quantize, || ())?;
+        let output = [(&weights.attn_output, stream(position + 1), work.embd_stride)];
+        self.products(member, &attended, output, self.note(layer, Part::Attention))?;
 
-        self.each_row(member, n_row, |row| {
-            // SAFETY: each row is in one chunk.
-            unsafe { self.norm_row(first_row + row, position + 1, weights.ffn_norm, row, &normed) }
-        })?;
-        self.note(worker, Part::Rms);
-
-        let act_us = self.gate_and_up(member, worker, weights, n_row)?;
-        if worker == 0 {
-            self.clock.note_gated(act_us);
-        }
-        self.products(member, &gated, [(&weights.ffn_down, stream(position + 2), work.embd_stride)])?;
-        self.note(worker, Part::FfnDown);
-        Ok(())
+        self.each_row(member, n_row, norm(position + 1, weights.ffn_norm), self.note(layer, Part::Rms))?;
+        self.gate_and_up(member, worker, layer, weights, n_row)?;
+        let down = [(&weights.ffn_down, stream(position + 2), work.embd_stride)];
+        self.products(member, &gated, down, self.note(layer, Part::FfnDown))
     }
 
     /// Norms the heads of q and k where the model does, turns them, and stores k and v in the cache; `row` of the wave that
@@ -118,21 +104,21 @@ impl Pass<'_> {
     }
 
     /// silu(gate) × up, block of 32 by block: both products, the gate, and the quantisation of what `ffn_down` reads.
-    /// Returns the microseconds that worker 0 spent on the gate, from a sample of the blocks.
     fn gate_and_up(
         &self,
         member: &mut Member<'_>,
         worker: usize,
+        layer: usize,
         weights: &LayerWeights,
         n_row: usize,
-    ) -> Result<u64, Cancelled> {
+    ) -> Result<(), Cancelled> {
         let normed = self.view(&self.work.normed, n_row);
         let gated = self.view(&self.work.gated, n_row);
         let shares = self.shares(gated.n_block, 4 * weights.ffn_gate.bytes_panel(), n_row);
         let group = row_group(normed.n_block);
-        let mut act_us = 0;
-        member.phase(shares.n_chunk(), |chunk| {
+        let body = |chunk| {
             let blocks = shares.range(chunk);
+            let mut act_us = 0;
             // Gate and up come from two places in memory, and a change of place is waited for: the fewer rows, the longer the
             // runs of one and then of the other.
             let run = if Self::is_streaming(n_row) { blocks.len() } else { (RUN_ROWS / n_row).max(1) };
@@ -143,8 +129,11 @@ impl Pass<'_> {
                     unsafe { act_us += self.gate_run(worker, weights, &normed, &gated, rows, run) }
                 }
             }
-        })?;
-        Ok(act_us * TIMED_BLOCKS as u64)
+            self.clock.gated(act_us * TIMED_BLOCKS as u64);
+        };
+        member.phase_then(shares.n_chunk(), body, || {
+            self.clock.note_gated(layer, self.platform.n_worker(), self.platform.now_us());
+        })
     }
 
     /// Blocks `run` of the gated rows `start` … `end − 1`. Returns the microseconds spent on the gate in the blocks that are
@@ -182,7 +171,7 @@ impl Pass<'_> {
                 for panel in panels(&(block..block + 1)) {
                     up.multiply(self.kernels, panel, normed, (start, end), ups.add(panel % 2 * LANES), BLOCK);
                 }
-                let is_timed = worker == 0 && block % TIMED_BLOCKS == 0;
+                let is_timed = block % TIMED_BLOCKS == 0;
                 let start_us = if is_timed { self.platform.now_us() } else { 0 };
                 for row in start..end {
                     let out = gated.x.add(row * stride + block * BLOCK);

@@ -95,7 +95,21 @@ impl Member<'_> {
     /// # Errors
     ///
     /// [`Cancelled`] if the pass was.
-    pub fn phase(&mut self, n_chunk: usize, mut body: impl FnMut(usize)) -> Result<(), Cancelled> {
+    pub fn phase(&mut self, n_chunk: usize, body: impl FnMut(usize)) -> Result<(), Cancelled> {
+        self.phase_then(n_chunk, body, || ())
+    }
+
+    /// As [`Member::phase`]; whichever worker ends the phase calls `at_end` before the next phase opens.
+    ///
+    /// # Errors
+    ///
+    /// [`Cancelled`] if the pass was.
+    pub fn phase_then(
+        &mut self,
+        n_chunk: usize,
+        mut body: impl FnMut(usize),
+        at_end: impl Fn(),
+    ) -> Result<(), Cancelled> {
         debug_assert!(n_chunk > 0);
         let mine = self.phase;
         self.phase += 1;
@@ -125,6 +139,7 @@ impl Member<'_> {
             core::mem::forget(guard);
             // The last one done has seen the writes of all (a release sequence), and passes them on with the ticket.
             if self.phases.n_done.fetch_add(1, Ordering::AcqRel) + 1 == n_chunk as u32 {
+                at_end();
                 self.phases.n_done.store(0, Ordering::Relaxed);
                 self.phases.ticket.store(u64::from(mine + 1) << 32, Ordering::Release);
             }
