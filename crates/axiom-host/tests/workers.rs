@@ -3,10 +3,13 @@
 //! A job here is what a job of the engine is: pieces handed out by a counter to whoever comes.
 
 use axiom_core::platform::Platform;
+use axiom_core::schedule::Phases;
+use axiom_core::telemetry::{LayerClock, Part};
 use axiom_host::Host;
 use axiom_host::workers::{SPIN, Workers};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 /// Runs one job of `n_piece` pieces; checks that each is done once, and that nobody is inside afterwards.
@@ -159,4 +162,37 @@ fn every_worker_computes_with_denormals() {
     // SAFETY: reads the mode, then puts the one from before back.
     unsafe { std::arch::asm!("stmxcsr [{0}]", "ldmxcsr [{1}]", in(reg) &mut flushing, in(reg) &before) };
     assert_eq!(flushing & 0xFFC0, 0x9FC0, "the caller's mode is its own again");
+}
+
+/// Worker 0 comes when the other has done all phases: each is noted when it ended, and not when worker 0 saw that it had.
+#[test]
+fn phases_that_went_by_without_worker_0_are_noted_when_they_ended() {
+    const N_LAYER: usize = 3;
+    let host = Host::start(2).unwrap();
+    let phases = Phases::new();
+    let mut clock = LayerClock::new(N_LAYER);
+    clock.begin(host.now_us());
+    let (is_over, enders) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+    let clock = &clock;
+    host.run(&|worker| {
+        while worker == 0 && !is_over.load(SeqCst) {
+            std::thread::yield_now();
+        }
+        let mut member = phases.join(&host);
+        for layer in 0..N_LAYER {
+            let work = |_| std::thread::sleep(Duration::from_millis(5));
+            let at_end = || {
+                clock.note(layer, Part::Attention, host.now_us());
+                enders.lock().unwrap().push((worker, layer));
+            };
+            member.phase_then(2, work, at_end).unwrap();
+        }
+        is_over.store(true, SeqCst);
+    });
+    assert_eq!(enders.into_inner().unwrap(), [(1, 0), (1, 1), (1, 2)]);
+    for layer in 0..N_LAYER {
+        let (start_us, times) = clock.layer(layer);
+        assert!(times.layer_us() >= 10_000 && times.attn_us == times.layer_us(), "layer {layer}: {times:?}");
+        assert!(layer == 0 || start_us == clock.layer(layer - 1).0 + clock.layer(layer - 1).1.layer_us());
+    }
 }
