@@ -4,7 +4,7 @@
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::exceptions::{PyIndexError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PySlice;
+use pyo3::types::{PyIterator, PyList, PySlice};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -28,6 +28,11 @@ impl Logits {
     pub fn new(values: Vec<f32>, n_vocab: usize) -> Logits {
         let rows = 0..values.len() / n_vocab;
         Logits { values: Arc::new(values), rows, n_vocab }
+    }
+
+    /// Row `row` of all that there are.
+    fn row(&self, row: usize) -> LogitRow {
+        LogitRow { values: Arc::clone(&self.values), range: row * self.n_vocab..(row + 1) * self.n_vocab }
     }
 }
 
@@ -64,9 +69,12 @@ impl Logits {
                 self.rows.len()
             )));
         }
-        let start = (self.rows.start + row as usize) * self.n_vocab;
-        let row = LogitRow { values: Arc::clone(&self.values), range: start..start + self.n_vocab };
-        Ok(Bound::new(py, row)?.into_any())
+        Ok(Bound::new(py, self.row(self.rows.start + row as usize))?.into_any())
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        let rows: Vec<_> = self.rows.clone().map(|row| Bound::new(py, self.row(row))).collect::<PyResult<_>>()?;
+        PyList::new(py, rows)?.try_iter()
     }
 
     /// A copy as a numpy array.
