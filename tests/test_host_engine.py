@@ -55,6 +55,22 @@ def parts(path: Path) -> tuple[dict[str, Any], list[Any]]:
     return config.as_dict(), tensors
 
 
+def test_logits_are_a_list_of_rows_and_an_array(opened: Open) -> None:
+    engine = opened()
+    logits = engine.forward([engine.seq_new()], [PROMPT[:3]], logits="all")
+    array = np.asarray(logits)
+    assert (array.shape, array.dtype, len(logits)) == ((3, 300), np.float32, 3)
+    assert all(np.array_equal(row, expected) for row, expected in zip(logits, array, strict=True))
+    assert np.array_equal(logits[-1], array[2])
+    assert np.array_equal(logits[1:], array[1:])
+    assert [len(row) for row in logits[1:]] == [300, 300]
+    for wrong in (3, -4):
+        with pytest.raises(IndexError, match=f"one of 3 rows, got {wrong}"):
+            logits[wrong]
+    with pytest.raises(ValueError, match="follow each other"):
+        logits[::2]
+
+
 def test_same_bits_as_the_reference(opened: Open) -> None:
     rows = []
     for backend in ("native", "reference"):
