@@ -317,7 +317,9 @@ def live(data: st.DataObject, bodies: tuple[Engine, Any], seqs: list[list[int]])
             rows = data.draw(st.sampled_from(["last", "all", "none"]))
             if any(bodies[0].seq_len(pair[0]) + len(ids) > 320 for pair, ids in zip(batch, new, strict=True)):
                 continue
-            got, expected = (body.forward([pair[i] for pair in batch], new, rows) for i, body in enumerate(bodies))
+            got, expected = (
+                np.asarray(body.forward([pair[i] for pair in batch], new, rows)) for i, body in enumerate(bodies)
+            )
             assert got.shape == expected.shape
             assert np.array_equal(got.view(np.uint32), expected.view(np.uint32))
         elif what == "fork" and len(seqs) < 5:

@@ -231,7 +231,7 @@ def test_an_over_long_prompt_is_an_error_with_both_numbers(runtime: Runtime) -> 
         match=r"97 tokens are needed, .* but the context has 96 positions; .* use a model with a longer",
     ):
         runtime.generate([5] * 96)
-    with pytest.raises(axiom.ContextLengthError, match="have 1001 tokens"):
+    with pytest.raises(axiom.ContextLengthError, match="1001 tokens are needed"):
         runtime.generate(["x", [5] * 1000])
     with pytest.raises(axiom.ContextLengthError):
         runtime.logits([5] * 97)

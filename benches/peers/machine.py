@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -37,6 +38,11 @@ def _pair(line: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
+# A virtual machine may hand the memory that was read back to its host, two seconds after it was freed. Processors stand
+# still for tens of milliseconds then, in the middle of whatever is timed.
+SETTLE_S = 3.0
+
+
 def busy_s() -> float:
     """Processor time that all processes together have used since the machine started, in seconds.
 
@@ -53,7 +59,9 @@ def read_bandwidth(n_threads: int) -> float | None:
         from axiom import _native
     except ImportError:
         return None
-    return float(_native.read_bandwidth(n_threads))
+    rate = float(_native.read_bandwidth(n_threads))
+    time.sleep(SETTLE_S)
+    return rate
 
 
 @contextlib.contextmanager
