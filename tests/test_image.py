@@ -140,6 +140,7 @@ def test_inspect_plans_what_the_runtime_does(backend: str, packed: Packed) -> No
     assert (info["n_layer_pinned"], info["bytes_streamed"]) == (plan.n_layer_pinned, plan.streamed_bytes)
     assert 0 < plan.n_layer_pinned < 8
 
+    gc.collect()
     memory = f"{usable + (axiom.hardware.resident_bytes() or 0)}"
     for file in (gguf, image):
         result = CliRunner().invoke(inspect.command, [str(file), "--memory", memory, "--n-ctx", "96", "--json"])
