@@ -168,6 +168,7 @@ def test_axiom_boot_ends_with_the_status() -> None:
     ("arguments", "code", "expected"),
     [
         (["--option", "x"], 2, "expected NAME=VALUE"),
+        (["--option", "tmeperature=1"], 2, "expected one of prompt, tokens"),
         (["--attach", "sata"], 2, "the kernel has no driver for sata"),
         (["--firmware", "bios"], 2, "is a model; make a disk image: axiom image build"),
         (["--board", "q35", "--attach", "virtio-mmio"], 2, "q35 has no virtio-mmio devices"),

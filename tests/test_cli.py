@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 
 from axiom.cli import _COMMANDS
+from axiom.cli.story_options import KERNEL_OPTIONS
 
 MODEL = {
     "n_layer": 1,
@@ -448,3 +450,13 @@ def test_import_and_help_load_no_numpy() -> None:
     code = "import sys, axiom, axiom.cli; print('numpy' in sys.modules, 'jinja2' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"
+
+
+def test_the_options_of_the_kernel_are_known_everywhere() -> None:
+    """In the program, in the kernel itself and in its documentation."""
+    root = Path(__file__).parent.parent
+    kernel = (root / "bootkernel/src/wish.rs").read_text().split("const NAMES", 1)[1].split("];", 1)[0]
+    table = (root / "docs/bare.md").read_text().split("| option |", 1)[1].split("\n\n", 1)[0]
+    rows = [line.split("|")[1] for line in table.splitlines()[2:]]
+    assert sorted(re.findall(r'"([^"]+)"', kernel)) == sorted(KERNEL_OPTIONS)
+    assert sorted(name for row in rows for name in re.findall(r"`([^`]+)`", row)) == sorted(KERNEL_OPTIONS)

@@ -11,10 +11,13 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import axiom
+from axiom import _native as native
 from axiom.files import checked_target, write_whole
+from axiom.reference.format import format_named
 from axiom.telemetry import TelemetryFile
 
 MODEL = {"n_layer": 1, "n_embd": 64, "n_ff": 96, "n_head": 4, "n_vocab": 300, "n_ctx": 64, "fmt": "Q8_0"}
@@ -137,7 +140,6 @@ def test_a_pipe_is_no_model(tmp_path: Path) -> None:
 
 
 def test_a_model_that_becomes_shorter_is_an_error(model: Path) -> None:
-    """Its bytes are mapped: without the check the process would end with a bus error."""
     code = f"""
 import axiom, os
 def cut(n_done, n_total):
@@ -168,3 +170,22 @@ except axiom.ModelFormatError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, "as when it was opened, got 8192" in done.stdout) == (0, True), done
+
+
+def test_a_model_that_becomes_shorter_within_a_tensor_is_an_error(model: Path) -> None:
+    """What is read after it was cut off is the tensor that is being packed: no check between tensors would see it."""
+    gguf = axiom.GGUFFile(model)
+    name, info = max(((n, i) for n, i in gguf.tensors.items() if len(i.shape) == 2), key=lambda item: item[1].offset)
+    rows, cols = info.shape
+    tensor = (name, info.format.name, rows, cols, gguf.tensor_data(name))
+    panels = np.frombuffer(format_named(info.format.name).pack(tensor[-1].reshape(rows, -1), cols), np.uint8)
+    place = gguf.tensor_place(name)
+    for source in (tensor, (*tensor[:-1], place)):
+        room = np.zeros_like(panels)
+        native.pack_matrix(source, room)
+        assert np.array_equal(room, panels)
+    os.truncate(model, info.offset + info.n_bytes - 1)
+    with pytest.raises(OSError, match=f"{name}: the tensor cannot be read: the file ends before it"):
+        native.pack_matrix((*tensor[:-1], place), room)
+    with pytest.raises(axiom.ModelFormatError, match=r"expected \d+ bytes, as when it was opened, got \d+"):
+        place.read()

@@ -11,6 +11,7 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import gguf
 import numpy as np
@@ -18,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from axiom import gguf_cursor
 from axiom.errors import ModelFormatError
 from axiom.gguf_file import GGUFFile, StringArray
 from axiom.gguf_types import TensorFormat
@@ -247,12 +249,14 @@ def test_hostile_files_are_refused_with_a_reason(name: str, open_bytes: Callable
         open_bytes(content)
     assert str(caught.value).startswith("model.gguf")
     assert "; " in str(caught.value)  # before what to do
+    _file_or_error(open_bytes, content)
 
 
 def test_truncation_at_every_length_is_refused(open_bytes: Callable[[bytes], GGUFFile]) -> None:
     for n in range(len(SOUND)):
         with pytest.raises(ModelFormatError):
             open_bytes(SOUND[:n])
+        _file_or_error(open_bytes, SOUND[:n])
 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -275,19 +279,28 @@ def test_numbers_put_anywhere_give_a_file_or_one_error(
 
 
 def _file_or_error(open_bytes: Callable[[bytes], GGUFFile], content: bytes) -> None:
-    tracemalloc.start()
-    begin = time.perf_counter()
-    try:
-        file = open_bytes(content)
-        for name in file.tensors:
-            assert len(file.tensor_data(name)) == file.tensors[name].n_bytes
-    except ModelFormatError:
-        pass
-    finally:
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-    assert peak < 4 << 20
-    assert time.perf_counter() - begin < 2
+    """Whether the header is read at once or in small pieces."""
+    outcomes = []
+    for least in (gguf_cursor._LEAST_READ_BYTES, 1):
+        tracemalloc.start()
+        begin = time.perf_counter()
+        try:
+            with mock.patch.object(gguf_cursor, "_LEAST_READ_BYTES", least):
+                file = open_bytes(content)
+            for name in file.tensors:
+                assert len(file.tensor_data(name)) == file.tensors[name].n_bytes
+            values = {
+                key: list(v) if isinstance(v, memoryview | StringArray) else v for key, v in file.metadata.items()
+            }
+            outcomes.append(repr((values, file.tensors, file.header_digest())))
+        except ModelFormatError as error:
+            outcomes.append(str(error))
+        finally:
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+        assert peak < 4 << 20
+        assert time.perf_counter() - begin < 2
+    assert outcomes[0] == outcomes[1]
 
 
 # Split files

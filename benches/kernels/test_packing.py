@@ -19,5 +19,5 @@ def test_packing(benchmark: Any, fmt: str) -> None:
     n_rows = N_BYTES // row_bytes // 16 * 16
     rows = np.random.default_rng(0).integers(0, 256, n_rows * row_bytes, dtype=np.uint8)
     panels = np.empty(n_rows * row_bytes, dtype=np.uint8)
-    benchmark.pedantic(native.pack_matrix, (fmt, n_rows, N_COL, rows, panels), rounds=5, warmup_rounds=1)
+    benchmark.pedantic(native.pack_matrix, (("matrix", fmt, n_rows, N_COL, rows), panels), rounds=5, warmup_rounds=1)
     benchmark.extra_info["GB/s"] = round(rows.size / benchmark.stats.stats.median / 1e9, 2)

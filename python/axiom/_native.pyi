@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 import axiom.engine
+from axiom.tensor_source import TensorSource
 
 __all__ = [
     "Engine",
@@ -38,7 +39,7 @@ class Engine:
     def __new__(
         cls,
         config: Mapping[str, Any],
-        tensors: Sequence[tuple[str, str, int, int, npt.NDArray[np.uint8]]],
+        tensors: Iterable[TensorSource],
         *,
         n_ctx: int,
         n_seq_max: int,
@@ -229,11 +230,4 @@ def disk_bandwidth(path: str | os.PathLike[str], seconds: float = 1.0) -> tuple[
     """Measure how many bytes per second of a file are read as weights are streamed, and whether past the page cache."""
 
 def blake3(data: bytes | npt.NDArray[np.uint8], /) -> bytes: ...
-def pack_matrix(
-    format: str,
-    rows: int,
-    cols: int,
-    data: npt.NDArray[np.uint8],
-    out: npt.NDArray[np.uint8],
-    threads: int | None = None,
-) -> None: ...
+def pack_matrix(tensor: TensorSource, out: npt.NDArray[np.uint8], threads: int | None = None) -> None: ...

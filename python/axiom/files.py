@@ -25,7 +25,7 @@ def sha256(data: bytes = b"") -> hashlib._Hash:
 
 
 def checked_source(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a model, which is to be a file: a pipe cannot be mapped, and opening one may wait for ever."""
+    """Return the path of a model, which is to be a file: a pipe is read once, and opening one may wait for ever."""
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"model: expected the path of a file, got {path!r}")
     checked = Path(_named(path))

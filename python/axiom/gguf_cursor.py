@@ -1,4 +1,4 @@
-"""Reads metadata values from a mapped GGUF file, forward, checking every number against the file before using it.
+"""Reads metadata values from a GGUF file, forward, checking every number against the file before using it.
 
 A string is a u64 length and that many bytes. String arrays, which hold vocabularies of some 100,000 entries, are taken
 as the bytes that they are, and arrays of numbers as typed views of theirs: no object is made for an entry.
@@ -14,10 +14,13 @@ from typing import Any, TypeAlias, overload
 
 from axiom.errors import ModelFormatError
 from axiom.gguf_types import ValueType
+from axiom.open_file import OpenFile
 
 __all__ = ["DAMAGED", "U32", "U64", "Cursor", "MetadataValue", "StringArray", "format_error"]
 
 DAMAGED = "the file is damaged or incomplete; fetch it again or compare its checksum"
+
+_LEAST_READ_BYTES = 1 << 20
 
 # Bounds far above any real model, so that a hostile count is refused before any work is done for it.
 _MAX_NAME_BYTES = 1 << 16
@@ -105,14 +108,15 @@ def format_error(
 
 
 class Cursor:
-    """Reads forward through the mapped file; every read is checked against its end."""
+    """Reads forward through a file; every read is checked against its end."""
 
-    def __init__(self, path: Path, view: memoryview):
-        """Stand at the first byte of `view`, the mapped file."""
+    def __init__(self, path: Path, data: bytes, file: OpenFile | None = None):
+        """Stand at the first byte of `data`: all there is, or the beginning of `file`, which is read as needed."""
         self.path = path
-        self.view = view
-        self.n_bytes = len(view)
+        self.data = data
+        self.n_bytes = len(data) if file is None else file.n_bytes
         self.pos = 0
+        self._file = file
 
     def error(self, what: str, expected: str, got: str, remedy: str = DAMAGED) -> ModelFormatError:
         """Make the error for the place where the cursor stands."""
@@ -120,14 +124,23 @@ class Cursor:
 
     def need(self, n: int, what: str) -> None:
         """Check that `n` more bytes are there."""
-        left = self.n_bytes - self.pos
-        if n > left:
-            raise self.error(what, f"{n} more bytes", f"{left} before the end of the file")
+        end = self.pos + n
+        if end > self.n_bytes:
+            raise self.error(what, f"{n} more bytes", f"{self.n_bytes - self.pos} before the end of the file")
+        if end > len(self.data):
+            self._read_to(end)
+
+    def _read_to(self, end: int) -> None:
+        """Have the bytes up to `end`, which are in the file, and some more, so that there are few reads."""
+        assert self._file is not None
+        begin = len(self.data)
+        end = min(self.n_bytes, max(end, 2 * begin, _LEAST_READ_BYTES))
+        self.data += self._file.read(begin, end - begin)
 
     def scalar(self, kind: struct.Struct, what: str) -> Any:
         """Read one number."""
         self.need(kind.size, what)
-        (value,) = kind.unpack_from(self.view, self.pos)
+        (value,) = kind.unpack_from(self.data, self.pos)
         self.pos += kind.size
         return value
 
@@ -139,7 +152,7 @@ class Cursor:
             self.pos = start
             raise self.error(f"length of {what}", f"at most {limit} bytes", str(n))
         self.need(n, what)
-        value = self.view[self.pos : self.pos + n].tobytes()
+        value = self.data[self.pos : self.pos + n]
         self.pos += n
         return value
 
@@ -176,7 +189,7 @@ class Cursor:
             return self.array(key)
         if kind is ValueType.BOOL:
             self.need(1, f"value of {key!r}")
-            flag = self.view[self.pos]
+            flag = self.data[self.pos]
             if flag > 1:
                 raise self.error(f"value of {key!r}", "a bool, 0 or 1", str(flag))
             self.pos += 1
@@ -199,8 +212,9 @@ class Cursor:
             raise self.error(f"length of array {key!r}", f"at most {limit} items in the rest of the file", str(n))
         if kind is ValueType.STRING:
             return self.string_array(key, n)
-        # Copied, so that items are aligned and the array does not keep the file mapped.
-        items = self.view[self.pos : self.pos + n * item_bytes].tobytes()
+        self.need(n * item_bytes, f"array {key!r}")
+        # Copied, so that items are aligned and the array does not keep all else.
+        items = self.data[self.pos : self.pos + n * item_bytes]
         if kind is ValueType.BOOL and max(items, default=0) > 1:
             raise self.error(f"array {key!r}", "bools, each 0 or 1", str(max(items)))
         self.pos += n * item_bytes
@@ -215,19 +229,26 @@ class Cursor:
         but the read and the sum. A length that leads out of the file makes the next read fail, or the last check.
         """
         begin = before = start = pos = self.pos
-        view, read = self.view, U64.unpack_from
-        i = -1
-        try:
-            for i in range(n):  # noqa: B007 - for the message
-                before, start = start, pos
-                pos = start + 8 + read(view, start)[0]
-            sound = pos <= self.n_bytes
-        except (struct.error, OverflowError):
-            sound = False
-        if not sound:
-            # Where the length of string i cannot be read, the string before it led out of the file.
-            i, self.pos = (i - 1, before) if start > self.n_bytes else (i, start)
+        read = U64.unpack_from
+        done = 0
+        while done < n:
+            data = self.data
+            try:
+                for done in range(done, n):  # noqa: B007, B020 - goes on where it was
+                    before, start = start, pos
+                    pos = start + 8 + read(data, start)[0]
+                done = n
+            except (struct.error, OverflowError):
+                if start + 8 > self.n_bytes:
+                    break
+                self._read_to(start + 8)
+                start, pos = before, start
+        if done < n or pos > self.n_bytes:
+            # Where the length of a string cannot be read, the string before it led out of the file.
+            i, self.pos = (done - 1, before) if start > self.n_bytes else (min(done, n - 1), start)
             expected = f"an end inside the file of {self.n_bytes} bytes"
             raise self.error(f"string {i} of array {key!r}", expected, f"byte {pos}")
+        if pos > len(self.data):
+            self._read_to(pos)
         self.pos = pos
-        return StringArray(view[begin:pos].tobytes(), n)
+        return StringArray(self.data[begin:pos], n)

@@ -1,8 +1,8 @@
-"""A GGUF model on disk: its checked header, in one file or in parts, and read-only views of its tensors.
+"""A GGUF model on disk: its checked header, in one file or in parts, and where its tensors are.
 
 Everything the header says is a claim: each number is checked against the file before it is used, and no allocation is
 sized by a number that was not. Whatever the bytes, the outcome is a `GGUFFile` or a `ModelFormatError`. The header
-alone is read; weights stay on disk until `tensor_data` maps them.
+alone is read; weights stay on disk until they are asked for.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from axiom.files import sha256
 from axiom.gguf_cursor import MetadataValue, StringArray, format_error
 from axiom.gguf_header import Part, TensorInfo, read_part
+from axiom.open_file import FileBytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +28,7 @@ _MAX_PARTS = 1 << 12
 
 
 class GGUFFile:
-    """The header of a GGUF model, in one file or split in parts, and read-only views of its tensors.
+    """The header of a GGUF model, in one file or split in parts, and its tensors.
 
     Raises `ModelFormatError` if the header is not sound, `OSError` if a file cannot be read.
     """
@@ -42,7 +43,6 @@ class GGUFFile:
         parts = [first, *_other_parts(first)]
         self.paths: tuple[Path, ...] = tuple(part.path for part in parts)
         self._parts = parts
-        self._raw = [part.raw for part in parts]
         self.tensors: dict[str, TensorInfo] = {}
         for part in parts:
             for name, info in part.tensors.items():
@@ -68,29 +68,28 @@ class GGUFFile:
     @property
     def n_bytes(self) -> int:
         """Bytes of all parts together."""
-        return sum(len(raw) for raw in self._raw)
+        return sum(part.file.n_bytes for part in self._parts)
 
     def tensor_data(self, name: str) -> npt.NDArray[np.uint8]:
-        """Return the bytes of tensor `name` as a read-only uint8 view of the mapped file."""
+        """Read the bytes of tensor `name` into a read-only uint8 array."""
         import numpy as np
 
+        return np.frombuffer(self.tensor_place(name).read(), np.uint8)
+
+    def tensor_place(self, name: str) -> FileBytes:
+        """Return where the bytes of tensor `name` are, to read them piece by piece."""
         info = self.tensors[name]
-        return np.frombuffer(self._raw[info.part], np.uint8, info.n_bytes, info.offset)
+        return FileBytes(self._parts[info.part].file, info.offset, info.n_bytes)
 
     def raw_metadata(self) -> tuple[int, bytes]:
         """Return the number of key-values of the first part, and their bytes as the file has them."""
         part = self._parts[0]
-        return part.n_keys, part.raw[part.keys[0] : part.keys[1]].tobytes()
+        return part.n_keys, part.file.read(part.keys[0], part.keys[1] - part.keys[0])
 
     def check_length(self) -> None:
         """Raise `ModelFormatError` if a file has become shorter than it was when it was opened."""
         for part in self._parts:
-            part.check_length()
-
-    def release_pages(self) -> None:
-        """Give back the memory that reading from the files has taken; what is needed is read again."""
-        for part in self._parts:
-            part.release_pages()
+            part.file.check_length()
 
     def header_digest(self) -> bytes:
         """SHA-256 over everything before the tensor data, of all parts: metadata, vocabulary and directory.
@@ -99,7 +98,7 @@ class GGUFFile:
         """
         sha = sha256()
         for part in self._parts:
-            sha.update(part.read(0, part.n_header_bytes))
+            sha.update(part.file.read(0, part.n_header_bytes))
         return sha.digest()
 
     def digest(self, progress: Callable[[int, int], None] | None = None) -> str:
@@ -112,8 +111,8 @@ class GGUFFile:
         step = 1 << 24
         done, total = 0, self.n_bytes
         for part in self._parts:
-            for start in range(0, len(part.raw), step):
-                chunk = part.read(start, min(step, len(part.raw) - start))
+            for start in range(0, part.file.n_bytes, step):
+                chunk = part.file.read(start, min(step, part.file.n_bytes - start))
                 sha.update(chunk)
                 done += len(chunk)
                 if progress is not None:

@@ -12,15 +12,11 @@ Left out: big-endian files and version 1, which are refused by name.
 
 from __future__ import annotations
 
-import errno
-import mmap
-import os
-import stat
 from pathlib import Path
 
-from axiom.errors import ModelFormatError
 from axiom.gguf_cursor import DAMAGED, U32, U64, Cursor, MetadataValue, format_error
 from axiom.gguf_types import TensorFormat
+from axiom.open_file import OpenFile
 from axiom.record import Record
 
 __all__ = ["Part", "TensorInfo", "read_metadata", "read_part"]
@@ -57,25 +53,6 @@ class TensorInfo(Record):
         return n
 
 
-class _OpenFile:
-    """A file that stays open for as long as this object: the same file, whatever its name comes to mean."""
-
-    def __init__(self, path: Path):
-        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        if stat.S_ISDIR(os.fstat(self.number).st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-
-    def map(self) -> mmap.mmap | None:
-        """Map the whole file read-only, or return None for an empty one."""
-        if os.fstat(self.number).st_size == 0:
-            return None
-        return mmap.mmap(self.number, 0, access=mmap.ACCESS_READ)
-
-    def __del__(self) -> None:
-        if hasattr(self, "number"):
-            os.close(self.number)
-
-
 class Part(Record):
     """The header of one file."""
 
@@ -84,47 +61,17 @@ class Part(Record):
     alignment: int
     metadata: dict[str, MetadataValue]
     tensors: dict[str, TensorInfo]
-    raw: memoryview
-    """Its bytes, mapped."""
     n_header_bytes: int
     n_keys: int
     keys: tuple[int, int]
     """Where the key-values begin and end in the file."""
-    mapping: mmap.mmap | None
-    """What `raw` looks into; None for an empty file, which cannot be mapped."""
-    file: _OpenFile
-
-    def read(self, start: int, n_bytes: int) -> bytes:
-        """Read bytes of the file as they are now: where it has become shorter, the map would end the process."""
-        data = os.pread(self.file.number, n_bytes, start)
-        if len(data) != n_bytes:
-            raise self._shorter(start + len(data))
-        return data
-
-    def check_length(self) -> None:
-        """Raise `ModelFormatError` if the file has become shorter, so that the end of the map is no longer there."""
-        n_bytes = os.fstat(self.file.number).st_size
-        if n_bytes < len(self.raw):
-            raise self._shorter(n_bytes)
-
-    def _shorter(self, n_bytes: int) -> ModelFormatError:
-        remedy = "another program writes to it: wait until it is whole, and open it again"
-        return format_error(
-            self.path, None, "length", f"{len(self.raw)} bytes, as when it was opened", str(n_bytes), remedy
-        )
-
-    def release_pages(self) -> None:
-        """Give the pages of the mapped file back: they no longer count as this process's memory, and are read again."""
-        if self.mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self.mapping.madvise(mmap.MADV_DONTNEED)
+    file: OpenFile
 
 
 def read_part(path: Path, part_idx: int) -> Part:
     """Read and check the header of the file at `path`, part `part_idx` of its model."""
-    file = _OpenFile(path)
-    mapping = file.map()
-    raw = memoryview(b"" if mapping is None else mapping)
-    cursor = Cursor(path, raw)
+    file = OpenFile(path)
+    cursor = Cursor(path, b"", file)
     version = _read_magic_and_version(cursor)
     n_tensors = _read_count(cursor, "number of tensors", _MAX_TENSORS, _LEAST_TENSOR_BYTES)
     at_count = cursor.pos
@@ -140,7 +87,7 @@ def read_part(path: Path, part_idx: int) -> Part:
             raise cursor.error("tensor name", "each name once", f"{info.name!r} again")
         tensors[info.name] = info
     placed = _placed(cursor, tensors, alignment)
-    return Part(path, version, alignment, metadata, placed, raw, cursor.pos, len(metadata), keys, mapping, file)
+    return Part(path, version, alignment, metadata, placed, cursor.pos, len(metadata), keys, file)
 
 
 def read_metadata(cursor: Cursor) -> dict[str, MetadataValue]:
@@ -159,7 +106,7 @@ def read_metadata(cursor: Cursor) -> dict[str, MetadataValue]:
 
 def _read_magic_and_version(cursor: Cursor) -> int:
     cursor.need(8, "magic and version")
-    magic = cursor.view[:4].tobytes()
+    magic = bytes(cursor.data[:4])
     if magic != b"GGUF":
         remedy = "this is not a GGUF model; give the path of a .gguf file"
         raise cursor.error("magic", "b'GGUF'", repr(magic), remedy)

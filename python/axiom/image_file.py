@@ -77,7 +77,7 @@ class ImageFile:
         (_, self.version, _, _, _, *sections, n_tensors, self._source_sha256, self._header_sha256) = fields
         metadata, directory, names, table = zip(sections[::2], sections[1::2], strict=True)
         self._check_sections(metadata, directory, names, table, n_tensors)
-        cursor = Cursor(self.path, memoryview(head)[metadata[0] : metadata[0] + metadata[1]])
+        cursor = Cursor(self.path, head[metadata[0] : metadata[0] + metadata[1]])
         self.metadata: dict[str, MetadataValue] = read_metadata(cursor)
         self.extents = tuple(
             ExtentInfo(*EXTENT_ENTRY.unpack_from(head, at))
@@ -213,8 +213,8 @@ class ImageFile:
                     return False
         return True
 
-    def release_pages(self) -> None:
-        """Give back what reading has taken."""
+    def release_extent(self) -> None:
+        """Give back the extent that was kept."""
         self._kept = None
 
     def header_digest(self) -> bytes:

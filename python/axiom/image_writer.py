@@ -28,7 +28,7 @@ from axiom.image_file import (
 from axiom.model_config import ModelConfig, TensorSpec
 from axiom.model_file import open_model
 from axiom.reference.image import EXTENT_ALIGN, Layout, model_layout
-from axiom.tensor_source import tensor_source
+from axiom.tensor_source import tensor_array, tensor_source
 
 __all__ = ["pack"]
 
@@ -63,7 +63,6 @@ def pack(
         file.truncate(sections.n_file)
         for extent, n_bytes in enumerate(layout.extents):
             packed = _packed_extent(gguf, layout, extent, n_bytes, backend, threads)
-            gguf.release_pages()
             digests.append(image_digest(packed))
             file.seek(sections.offsets[extent])
             file.write(packed.data)
@@ -84,20 +83,29 @@ def _packed_extent(
     packed = np.zeros(n_bytes, np.uint8)
     for at in layout.tensors:
         if at.extent == extent:
-            _, form, rows, cols, stored = tensor_source(gguf, at.spec)
             room = packed[at.offset : at.offset + at.n_bytes]
+            if backend == "native" and not at.spec.is_vector:
+                _pack_natively(gguf, at.spec, room, threads)
+                continue
+            _, form, rows, cols, stored = tensor_array(gguf, at.spec)
             if at.spec.is_vector:
                 room[:] = stored
-            elif backend == "native":
-                from axiom._native import pack_matrix
-
-                pack_matrix(form, rows, cols, stored, room, threads)
             else:
                 from axiom.reference.format import format_named
 
                 rows_of = stored.reshape(rows, -1)
                 room[:] = np.frombuffer(format_named(form).pack(rows_of, cols), np.uint8)
     return packed
+
+
+def _pack_natively(gguf: GGUFFile, spec: TensorSpec, room: npt.NDArray[np.uint8], threads: int | None) -> None:
+    from axiom._native import pack_matrix
+
+    try:
+        pack_matrix(tensor_source(gguf, spec), room, threads)
+    except OSError:
+        gguf.check_length()
+        raise
 
 
 class _Sections:

@@ -4,9 +4,10 @@ The bare engine opens an image, and so does the native one. Of a GGUF, those of 
 
     Engine(config, tensors, *, n_ctx, n_seq_max, threads, kernels, kv, progress)
 
-where `config` is `ModelConfig.as_dict()` and `tensors` has a `TensorSource` for every tensor of `ModelConfig.tensors`,
-in that order. A vector (norm weight, bias, rope factors) has one row and always comes as F32, widened here if the file
-has it in 16 bits. An engine copies what it keeps: the arrays may be views of a mapped file.
+where `config` is `ModelConfig.as_dict()` and `tensors` has a `TensorArray` for every tensor of `ModelConfig.tensors`,
+in that order; the native engine also takes a `TensorSource`, whose bytes it reads itself. A vector (norm weight, bias,
+rope factors) has one row and always comes as F32, widened if the file has it in 16 bits. An engine copies what it
+keeps.
 """
 
 from __future__ import annotations
@@ -23,14 +24,11 @@ from axiom.hardware import memory_budget
 from axiom.image_file import ImageFile
 from axiom.model_config import KVFormat, ModelConfig
 from axiom.model_file import ModelFile
-from axiom.tensor_source import tensor_source
+from axiom.tensor_source import tensor_array, tensor_source
 
 __all__ = ["open_engine"]
 
 Progress = Callable[[int, int], None]
-
-# Bytes of a mapped file that may stay in memory after they have been packed.
-_RELEASE_BYTES = 16 << 20
 
 
 def open_engine(
@@ -85,17 +83,25 @@ def open_engine(
                 f"{error}, or pack the model with `axiom pack`: an image runs from the disk"
             ) from None
         raise
-    engine = engine_class(
-        config.as_dict(),
-        [tensor_source(model, spec) for spec in config.tensors],
-        n_ctx=capacity.n_ctx,
-        n_seq_max=capacity.n_seq_max,
-        threads=threads,
-        kernels=kernels,
-        kv=kv,
-        progress=_releasing(model, progress),
-    )
-    model.release_pages()
+    source = tensor_source if backend == "native" else tensor_array
+    tensors = [source(model, spec) for spec in config.tensors]
+    if isinstance(model, ImageFile):
+        model.release_extent()
+    try:
+        engine = engine_class(
+            config.as_dict(),
+            tensors,
+            n_ctx=capacity.n_ctx,
+            n_seq_max=capacity.n_seq_max,
+            threads=threads,
+            kernels=kernels,
+            kv=kv,
+            progress=progress,
+        )
+    except OSError:
+        if isinstance(model, GGUFFile):
+            model.check_length()
+        raise
     return engine, capacity
 
 
@@ -126,21 +132,3 @@ def _open_image(
         **options,
     )
     return engine, capacity
-
-
-def _releasing(model: ModelFile, progress: Progress | None) -> Progress:
-    """Give pages of the file back as they have been packed, so that a model is not in memory twice while it loads."""
-    n_released = 0
-
-    def on_progress(n_done: int, n_total: int) -> None:
-        nonlocal n_released
-        if n_done - n_released >= _RELEASE_BYTES:
-            n_released = n_done
-            model.release_pages()
-        if progress is not None:
-            progress(n_done, n_total)
-        # What is read next is read through a map of the file, which has no other way to say that its end is gone.
-        if isinstance(model, GGUFFile):
-            model.check_length()
-
-    return on_progress

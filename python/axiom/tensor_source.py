@@ -4,27 +4,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from axiom.gguf_file import GGUFFile
 from axiom.gguf_types import TensorFormat
 from axiom.model_config import TensorSpec
 from axiom.model_file import ModelFile
+from axiom.open_file import FileBytes
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["TensorSource", "tensor_source"]
+__all__ = ["TensorArray", "TensorSource", "tensor_array", "tensor_source"]
 
-TensorSource = tuple[str, str, int, int, "npt.NDArray[np.uint8]"]
+TensorArray = tuple[str, str, int, int, "npt.NDArray[np.uint8]"]
 """Name, name of the `TensorFormat`, rows, columns, and the bytes as a read-only uint8 array."""
+
+TensorSource = TensorArray | tuple[str, str, int, int, FileBytes]
+"""The same, or with the place in a file where the bytes are."""
 
 
 def tensor_source(model: ModelFile, spec: TensorSpec) -> TensorSource:
-    """Return a tensor as engines take it: a vector in f32, a matrix as the GGUF has it."""
+    """Return a tensor as the native engine takes it: read by the engine itself where a GGUF has it as it is wanted."""
+    if isinstance(model, GGUFFile) and _is_as_wanted(spec):
+        return spec.name, spec.format.name, spec.rows, spec.cols, model.tensor_place(spec.name)
+    return tensor_array(model, spec)
+
+
+def tensor_array(model: ModelFile, spec: TensorSpec) -> TensorArray:
+    """Read a tensor into memory as engines want it: a vector in f32, a matrix as the GGUF has it."""
     stored = model.tensor_data(spec.name)
-    if not spec.is_vector or spec.format is TensorFormat.F32:
+    if _is_as_wanted(spec):
         return spec.name, spec.format.name, spec.rows, spec.cols, stored
     if spec.format is TensorFormat.F16:
         wide = stored.view("<f2").astype("<f4")
     else:
         wide = (stored.view("<u2").astype("<u4") << 16).view("<f4")
     return spec.name, TensorFormat.F32.name, spec.rows, spec.cols, wide.view("u1")
+
+
+def _is_as_wanted(spec: TensorSpec) -> bool:
+    return not spec.is_vector or spec.format is TensorFormat.F32

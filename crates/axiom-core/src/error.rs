@@ -218,6 +218,13 @@ pub enum Error {
         /// Why.
         fault: IoFault,
     },
+    /// A tensor cannot be read.
+    ReadTensor {
+        /// The tensor.
+        name: String,
+        /// Why.
+        fault: IoFault,
+    },
     /// Bytes that do not begin as an image does.
     NotAnImage,
     /// An image of a later version.
@@ -397,6 +404,9 @@ impl fmt::Display for Error {
                 f,
                 "extent {extent} of the model cannot be read at byte {offset}: {fault}; check the disk and the file"
             ),
+            Error::ReadTensor { name, fault } => {
+                write!(f, "{name}: the tensor cannot be read: {fault}; check the disk and the file")
+            }
             Error::NotAnImage => {
                 write!(f, "this is not an .axiom image: it does not begin with AXIOMIMG; make one with `axiom pack`")
             }

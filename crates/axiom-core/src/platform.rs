@@ -73,6 +73,19 @@ pub unsafe trait BlockDevice: Send + Sync {
     fn wait(&self);
 }
 
+/// Bytes that lie in a file, say, and are read where they are wanted, piece by piece and by any thread.
+pub trait StoredBytes: Sync {
+    /// How many there are.
+    fn n_bytes(&self) -> usize;
+
+    /// Reads those from `start` on into `to`, which may take a while.
+    ///
+    /// # Errors
+    ///
+    /// Why they cannot be read; `to` then holds anything.
+    fn read(&self, start: usize, to: &mut [u8]) -> Result<(), IoFault>;
+}
+
 /// The end of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Completion {

@@ -164,7 +164,7 @@ unsafe fn read_at(file: &File, to: *mut u8, bytes: usize, offset: u64) -> io::Re
 }
 
 /// An error of the system, in words that need no memory.
-fn fault(error: &io::Error) -> IoFault {
+pub(crate) fn fault(error: &io::Error) -> IoFault {
     let code = error.raw_os_error().unwrap_or(0);
     let what = match code {
         libc::EIO => "input/output error",

@@ -1,8 +1,8 @@
 //! `axiom._native.Engine`: the engine of the core behind the protocol `axiom.engine.Engine`.
 
 use crate::arguments::Integer;
-use crate::engine_arguments::{checked_config, checked_kv, checked_out, tensor_buffers};
-use crate::error::to_py;
+use crate::engine_arguments::{TensorReader, checked_config, checked_kv, checked_out};
+use crate::error::{to_py, to_py_about};
 use crate::host::{checked_threads, choose_kernels};
 use crate::image::{self, OpenImage};
 use crate::leaving::Inside;
@@ -40,16 +40,18 @@ pub struct Engine {
     n_seq_max: usize,
     kv: KVFormat,
     is_streamed: bool,
+    /// The image that it was opened from.
+    image: Option<PathBuf>,
     /// Whether the disk is read past the page cache, where there is one.
     is_direct: Option<bool>,
 }
 
 impl Engine {
-    fn of(open: Open, options: Options, is_direct: Option<bool>) -> Engine {
+    fn of(open: Open, options: Options, image: Option<PathBuf>, is_direct: Option<bool>) -> Engine {
         let Options { n_ctx, n_seq_max, kv, .. } = options;
         let (n_vocab, store) = (open.engine.config().n_vocab, open.engine.store());
         let is_streamed = store.plan().bytes_streamed(store.weights().layout()) > 0;
-        Engine { open: Mutex::new(Some(open)), n_ctx, n_vocab, n_seq_max, kv, is_streamed, is_direct }
+        Engine { open: Mutex::new(Some(open)), n_ctx, n_vocab, n_seq_max, kv, is_streamed, image, is_direct }
     }
 
     fn lock(&self) -> PyResult<MutexGuard<'_, Option<Open>>> {
@@ -71,7 +73,11 @@ impl Engine {
         let inside = Inside::enter(py);
         let mut guard = self.lock()?;
         let engine = &mut open(&mut guard)?.engine;
-        inside.released(py, || action(engine)).map_err(|error| to_py(py, &error))
+        inside.released(py, || action(engine)).map_err(|error| self.error(py, &error))
+    }
+
+    fn error(&self, py: Python<'_>, error: &Error) -> PyErr {
+        to_py_about(py, self.image.as_deref(), error)
     }
 }
 
@@ -86,9 +92,9 @@ fn sequence(seq: &Integer) -> PyResult<usize> {
 
 #[pymethods]
 impl Engine {
-    /// Load a model: `config` is `ModelConfig.as_dict()`, `tensors` a list of (name, format, rows, cols, uint8 array).
+    /// Load a model: `config` is `ModelConfig.as_dict()`, `tensors` a list of (name, format, rows, cols, bytes).
     ///
-    /// The arrays are read where they are, and not kept. `progress(n_done, n_total)` counts bytes of weights; Ctrl-C ends
+    /// The bytes are a uint8 array, or an `axiom.open_file.FileBytes`, and are not kept. `progress(n_done, n_total)` counts bytes of weights; Ctrl-C ends
     /// the load.
     #[new]
     #[pyo3(signature = (config, tensors, *, n_ctx, n_seq_max, threads=None, kernels=None, kv="f16", progress=None))]
@@ -110,12 +116,13 @@ impl Engine {
         let kernels = choose_kernels(py, kernels)?;
         let n_thread = checked_threads(threads.as_ref())?;
         let config = checked_config(config)?;
-        let buffers = tensor_buffers(tensors)?;
+        let mut reader = TensorReader::default();
+        let buffers = tensors.try_iter()?.map(|tensor| reader.read(&tensor?)).collect::<PyResult<Vec<_>>>()?;
         let sources: Vec<TensorSource<'_>> = buffers.iter().map(|buffer| buffer.source()).collect::<PyResult<_>>()?;
         let options = Options { n_ctx, n_seq_max, rows_per_pass: ROWS_PER_WAVE, kv };
         let loading = Loading { options, kernels, n_thread, progress };
-        let open = loading.open(py, &inside, config, None, |_| Ok(WeightSource::Tensors(&sources)))?;
-        Ok(Engine::of(open, options, None))
+        let open = loading.open(py, &inside, config, reader.path(), |_| Ok(WeightSource::Tensors(&sources)))?;
+        Ok(Engine::of(open, options, None, None))
     }
 
     /// Load a model from the image at `path`: all of it, or what has room in `budget` bytes, and the rest as layers need it.
@@ -156,7 +163,7 @@ impl Engine {
             is_direct = Some(direct);
             Ok(WeightSource::Image { layout: &image.layout, plan, image: weights })
         })?;
-        Ok(Engine::of(open, options, is_direct))
+        Ok(Engine::of(open, options, Some(path), is_direct))
     }
 
     /// Bytes of an engine that do not hold weights: cache and activations. From the configuration alone.
@@ -260,7 +267,7 @@ impl Engine {
             match (result, interrupted) {
                 (Ok(()), _) => Ok(()),
                 (Err(Error::Cancelled), Some(interrupted)) => Err(interrupted),
-                (Err(error), _) => Err(to_py(py, &error)),
+                (Err(error), _) => Err(self.error(py, &error)),
             }
         };
         if let Some(out) = out {

@@ -2,12 +2,17 @@
 
 use axiom_core::format::Format;
 use axiom_core::memory::KVFormat;
-use axiom_core::model::{ModelConfig, RopePairing, RopeScaling, TensorSource};
+use axiom_core::model::{ModelConfig, RopePairing, RopeScaling, TensorBytes, TensorSource};
 use axiom_core::runtime::Append;
+use axiom_host::FileBytes;
 use numpy::{PyArray2, PyArrayMethods, PyReadonlyArray1, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
+use std::fs::File;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The type of the cache.
 pub fn checked_kv(kv: &str) -> PyResult<KVFormat> {
@@ -74,41 +79,89 @@ pub fn checked_config(config: &Bound<'_, PyDict>) -> PyResult<ModelConfig> {
     })
 }
 
-/// A tensor of the caller, with a hold on its bytes: most lie in a mapped file.
+/// A tensor of the caller, with a hold on its bytes.
 pub struct TensorBuffer<'py> {
     name: String,
     format: Format,
     n_row: usize,
     n_col: usize,
-    bytes: PyReadonlyArray1<'py, u8>,
+    bytes: BufferBytes<'py>,
+}
+
+enum BufferBytes<'py> {
+    Array(PyReadonlyArray1<'py, u8>),
+    File(FileBytes),
 }
 
 impl TensorBuffer<'_> {
     /// The tensor as the core reads it.
     pub fn source(&self) -> PyResult<TensorSource<'_>> {
-        let bytes = self.bytes.as_slice().map_err(|_| {
-            PyTypeError::new_err(format!("{}: expected a contiguous uint8 array, got one with gaps", self.name))
-        })?;
+        let bytes = match &self.bytes {
+            BufferBytes::Array(array) => TensorBytes::Memory(array.as_slice().map_err(|_| {
+                PyTypeError::new_err(format!("{}: expected a contiguous uint8 array, got one with gaps", self.name))
+            })?),
+            BufferBytes::File(bytes) => TensorBytes::Stored(bytes),
+        };
         Ok(TensorSource { name: &self.name, format: self.format, n_row: self.n_row, n_col: self.n_col, bytes })
     }
 }
 
-/// The tensors of a model: (name, format, rows, cols, uint8 array).
-pub fn tensor_buffers<'py>(tensors: &Bound<'py, PyAny>) -> PyResult<Vec<TensorBuffer<'py>>> {
-    let mut buffers = Vec::new();
-    for tensor in tensors.try_iter()? {
-        let (name, format, n_row, n_col, array): (String, String, usize, usize, Bound<'py, PyAny>) =
-            tensor?.extract()?;
+/// Tensors as they are read, and the files that they share.
+#[derive(Default)]
+pub struct TensorReader {
+    files: Vec<(i32, Arc<File>)>,
+    /// The first file, which names the model.
+    path: Option<PathBuf>,
+}
+
+impl TensorReader {
+    /// A tensor: (name, format, rows, cols, bytes), the bytes a uint8 array or `axiom.open_file.FileBytes`.
+    pub fn read<'py>(&mut self, tensor: &Bound<'py, PyAny>) -> PyResult<TensorBuffer<'py>> {
+        let (name, format, n_row, n_col, bytes): (String, String, usize, usize, Bound<'py, PyAny>) =
+            tensor.extract()?;
         let format = Format::from_name(&format).ok_or_else(|| {
             let known = Format::ALL.map(|format| format.name()).join(", ");
             PyValueError::new_err(format!("{name}: expected one of the formats {known}, got {format:?}"))
         })?;
-        let bytes = array
-            .extract()
-            .map_err(|_| PyTypeError::new_err(format!("{name}: expected a one-dimensional uint8 array")))?;
-        buffers.push(TensorBuffer { name, format, n_row, n_col, bytes });
+        // An array is asked for last: asking imports NumPy.
+        let bytes = match bytes.getattr_opt("file")? {
+            Some(file) => BufferBytes::File(FileBytes {
+                file: self.file(&file)?,
+                offset: bytes.getattr("offset")?.extract()?,
+                n_bytes: bytes.getattr("n_bytes")?.extract()?,
+            }),
+            None => BufferBytes::Array(
+                bytes
+                    .extract()
+                    .map_err(|_| PyTypeError::new_err(format!("{name}: expected a one-dimensional uint8 array")))?,
+            ),
+        };
+        Ok(TensorBuffer { name, format, n_row, n_col, bytes })
     }
-    Ok(buffers)
+
+    /// The path of the first file, if tensors were in files.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// An `axiom.open_file.OpenFile`, which stays the caller's.
+    fn file(&mut self, file: &Bound<'_, PyAny>) -> PyResult<Arc<File>> {
+        let number: i32 = file.getattr("number")?.extract()?;
+        if let Some((_, file)) = self.files.iter().find(|(known, _)| *known == number) {
+            return Ok(Arc::clone(file));
+        }
+        if number < 0 {
+            return Err(PyValueError::new_err(format!("expected the number of an open file, got {number}")));
+        }
+        // SAFETY: it is not negative, and is borrowed for this call; one that is not open is an error of the system.
+        let owned = unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned()?;
+        let (opened, path) = (Arc::new(File::from(owned)), file.getattr("path")?.extract()?);
+        if self.path.is_none() {
+            self.path = Some(path);
+        }
+        self.files.push((number, Arc::clone(&opened)));
+        Ok(opened)
+    }
 }
 
 /// The sequences and tokens of a pass; kept between passes for its memory.

@@ -3,21 +3,36 @@
 use axiom_core::error::{Error, ErrorClass};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use std::path::Path;
 
 /// The exception that says what `error` says.
 pub fn to_py(py: Python<'_>, error: &Error) -> PyErr {
-    let class = match error.class() {
+    exception_for(py, error.class(), error.to_string())
+}
+
+/// The same, with the name of the model's file where the fault may be the file's.
+pub fn to_py_about(py: Python<'_>, file: Option<&Path>, error: &Error) -> PyErr {
+    match (file.and_then(Path::file_name), error.class()) {
+        (Some(name), class @ (ErrorClass::ModelFormat | ErrorClass::Io)) => {
+            exception_for(py, class, format!("{}: {error}", name.to_string_lossy()))
+        }
+        _ => to_py(py, error),
+    }
+}
+
+fn exception_for(py: Python<'_>, class: ErrorClass, message: String) -> PyErr {
+    let class = match class {
         ErrorClass::ModelFormat => "ModelFormatError",
         ErrorClass::UnsupportedModel => "UnsupportedModelError",
         ErrorClass::MemoryBudget => "MemoryBudgetError",
         ErrorClass::ContextLength => "ContextLengthError",
         ErrorClass::Numeric => "NumericError",
         ErrorClass::Stopped => "PassStopped",
-        ErrorClass::Io => return PyOSError::new_err(error.to_string()),
-        ErrorClass::Defect => return PyRuntimeError::new_err(error.to_string()),
-        ErrorClass::Argument => return PyValueError::new_err(error.to_string()),
+        ErrorClass::Io => return PyOSError::new_err(message),
+        ErrorClass::Defect => return PyRuntimeError::new_err(message),
+        ErrorClass::Argument => return PyValueError::new_err(message),
     };
-    exception(py, class, error.to_string())
+    exception(py, class, message)
 }
 
 /// The exception for memory that the system refused, or does not have.

@@ -1,18 +1,18 @@
 //! Images: packing a matrix, the digest of bytes, and what an engine is opened from.
 
 use crate::arguments::{Bytes, Integer};
+use crate::engine_arguments::TensorReader;
 use crate::error::to_py;
 use crate::host::checked_threads;
 use crate::leaving::Inside;
 use axiom_core::error::Error;
-use axiom_core::format::Format;
 use axiom_core::image::{HEADER, Image, head_bytes};
-use axiom_core::model::{MemoryPlan, TensorSource, WeightImage, pack_matrix as pack};
+use axiom_core::model::{MemoryPlan, WeightImage, pack_matrix as pack};
 use axiom_core::runtime::{Engine, Options};
 use axiom_host::Host;
 use axiom_host::disk::Disk;
 use axiom_host::disk_bandwidth::BYTES_REQUEST;
-use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1};
+use numpy::{PyArray1, PyArrayMethods};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -30,31 +30,29 @@ pub fn blake3<'py>(py: Python<'py>, data: Bytes<'py>) -> PyResult<Bound<'py, PyB
     Ok(PyBytes::new(py, &digest))
 }
 
-/// Pack a matrix, rows of GGUF blocks in a uint8 array, into the panels that `out` is room for, on all threads.
+/// Pack a matrix, given as engines take tensors, into the panels that `out` is room for, on all threads.
 #[pyfunction]
-#[pyo3(signature = (format, rows, cols, data, out, threads=None))]
+#[pyo3(signature = (tensor, out, threads=None))]
 pub fn pack_matrix<'py>(
     py: Python<'py>,
-    format: &str,
-    rows: usize,
-    cols: usize,
-    data: PyReadonlyArray1<'py, u8>,
+    tensor: &Bound<'py, PyAny>,
     out: &Bound<'py, PyArray1<u8>>,
     threads: Option<Integer>,
 ) -> PyResult<()> {
-    let format = Format::from_name(format)
-        .ok_or_else(|| PyValueError::new_err(format!("no weight format is named {format:?}")))?;
     let n_thread = checked_threads(threads.as_ref())?;
-    let source = TensorSource { name: "matrix", format, n_row: rows, n_col: cols, bytes: data.as_slice()? };
+    let buffer = TensorReader::default().read(tensor)?;
+    let source = buffer.source()?;
     source.check_len().map_err(|error| to_py(py, &error))?;
     let mut writable = out.try_readwrite()?;
     let room = writable.as_slice_mut()?;
-    if Some(room.len()) != format.bytes_matrix(rows, cols) {
+    if Some(room.len()) != source.format.bytes_matrix(source.n_row, source.n_col) {
         return Err(PyValueError::new_err(format!("out: {} bytes are no room for the panels", room.len())));
     }
     let inside = Inside::enter(py);
     let packed = inside.released(py, || Host::start(n_thread).map(|host| pack(&source, room, &host)));
-    packed.map_err(|error| PyOSError::new_err(format!("cannot start {n_thread} threads: {error}; use fewer threads")))
+    packed
+        .map_err(|error| PyOSError::new_err(format!("cannot start {n_thread} threads: {error}; use fewer threads")))?
+        .map_err(|error| to_py(py, &error))
 }
 
 /// An image opened to load from.

@@ -1,7 +1,7 @@
 //! How an engine comes to be: its memory is reserved, its threads start, its weights are loaded.
 
 use crate::engine_arguments::Batch;
-use crate::error::{out_of_memory, to_py};
+use crate::error::{out_of_memory, to_py_about};
 use crate::image::OpenError;
 use crate::leaving::{Inside, attached};
 use crate::signals::Interrupt;
@@ -31,7 +31,7 @@ pub fn cannot_open(py: Python<'_>, path: &Path, error: OpenError) -> PyErr {
             let code = error.raw_os_error().unwrap_or(0);
             PyOSError::new_err((code, error.to_string(), path.display().to_string()))
         }
-        OpenError::Core(error) => to_py(py, &error),
+        OpenError::Core(error) => to_py_about(py, Some(path), &error),
     }
 }
 

@@ -9,7 +9,7 @@ import click
 
 from axiom.cli.options import SEED, SIZE, checked_text
 
-__all__ = ["kernel_options", "story_options"]
+__all__ = ["KERNEL_OPTIONS", "kernel_options", "story_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,6 +28,21 @@ _WORDS = {
     "kernels": "kernels",
     "telemetry": "telemetry",
 }
+
+KERNEL_OPTIONS = (
+    *_WORDS.values(),
+    "memory_kib",
+    "paranoid",
+    "ignore_eos",
+    "cores",
+    "measure_disk",
+    "virtio_mmio.device",
+    "test",
+    "at_pass",
+    "serve",
+    "exit",
+)
+"""Every option of the kernel (docs/bare.md)."""
 
 # The kernel's command line has 4096; quotes, and what stands before the first word, have their share.
 _MOST_BYTES = 4000
@@ -106,6 +121,9 @@ def kernel_options(options: dict[str, Any]) -> dict[str, str]:
         name, is_pair, value = text.partition("=")
         if not name or not is_pair:
             raise click.BadParameter(f"expected NAME=VALUE, such as test=read, got {text!r}", param_hint="--option")
+        if name not in KERNEL_OPTIONS:
+            known = ", ".join(KERNEL_OPTIONS)
+            raise click.BadParameter(f"expected one of {known}, got {name!r}", param_hint="--option")
         words[name] = value
     n_bytes = sum(len(f"{name}={value}".encode()) for name, value in words.items())
     if n_bytes > _MOST_BYTES:

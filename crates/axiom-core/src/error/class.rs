@@ -47,9 +47,11 @@ impl Error {
             Error::ContextLength { .. } => ErrorClass::ContextLength,
             Error::NotFinite { .. } => ErrorClass::Numeric,
             Error::Cancelled => ErrorClass::Stopped,
-            Error::Read { .. } | Error::Silence { .. } | Error::UnknownTag { .. } | Error::Completion { .. } => {
-                ErrorClass::Io
-            }
+            Error::Read { .. }
+            | Error::ReadTensor { .. }
+            | Error::Silence { .. }
+            | Error::UnknownTag { .. }
+            | Error::Completion { .. } => ErrorClass::Io,
             Error::SlotState { .. } | Error::Position { .. } | Error::LayerLock { .. } => ErrorClass::Defect,
             Error::UnknownKernels { .. }
             | Error::UnsupportedKernels { .. }

@@ -23,7 +23,7 @@ pub use self::layout::{
 };
 pub use self::loading::Progress;
 pub use self::matrix::Matrix;
-pub use self::packing::{TensorSource, pack_matrix};
+pub use self::packing::{TensorBytes, TensorSource, pack_matrix};
 pub use self::plan::MemoryPlan;
 pub use self::rope::Rope;
 pub use self::store::{StoredExtent, WeightImage, WeightStore};

@@ -4,10 +4,14 @@ use super::layout::TensorShape;
 use crate::arithmetic::LANES;
 use crate::error::Error;
 use crate::format::{Format, pack};
-use crate::platform::Platform;
+use crate::platform::{IoFault, Platform, StoredBytes};
 use crate::schedule::Phases;
 use alloc::format;
 use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::cell::UnsafeCell;
+use core::ops::Range;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// A tensor as a file has it: rows of GGUF blocks back to back.
 #[derive(Clone, Copy)]
@@ -21,7 +25,41 @@ pub struct TensorSource<'a> {
     /// Columns.
     pub n_col: usize,
     /// The rows.
-    pub bytes: &'a [u8],
+    pub bytes: TensorBytes<'a>,
+}
+
+/// The bytes of a tensor.
+#[derive(Clone, Copy)]
+pub enum TensorBytes<'a> {
+    /// In memory.
+    Memory(&'a [u8]),
+    /// Somewhere else: each piece is read by the worker that packs it.
+    Stored(&'a dyn StoredBytes),
+}
+
+impl<'a> TensorBytes<'a> {
+    /// How many there are.
+    pub fn n_bytes(&self) -> usize {
+        match self {
+            TensorBytes::Memory(bytes) => bytes.len(),
+            TensorBytes::Stored(bytes) => bytes.n_bytes(),
+        }
+    }
+
+    /// Some of them: where they are, or read into `room`.
+    fn piece<'b>(&self, range: Range<usize>, room: &'b mut Vec<u8>) -> Result<&'b [u8], IoFault>
+    where
+        'a: 'b,
+    {
+        match self {
+            TensorBytes::Memory(bytes) => Ok(&bytes[range]),
+            TensorBytes::Stored(bytes) => {
+                room.resize(range.len(), 0);
+                bytes.read(range.start, room)?;
+                Ok(room)
+            }
+        }
+    }
 }
 
 impl<'a> TensorSource<'a> {
@@ -37,27 +75,41 @@ impl<'a> TensorSource<'a> {
     /// [`Error::Shape`] if not.
     pub fn check_len(&self) -> Result<(), Error> {
         let bytes = self.format.bytes_row(self.n_col).and_then(|bytes| bytes.checked_mul(self.n_row));
-        if bytes == Some(self.bytes.len()) {
+        if bytes == Some(self.bytes.n_bytes()) {
             return Ok(());
         }
         Err(Error::Shape {
             name: self.name.to_string(),
             expected: format!("{} bytes of {}", bytes.unwrap_or(0), self.format.name()),
-            got: format!("{} bytes", self.bytes.len()),
+            got: format!("{} bytes", self.bytes.n_bytes()),
         })
     }
 
-    /// Packs panel `panel` of a matrix.
-    fn pack_panel(&self, panel: usize, packed: &mut [u8]) {
-        let bytes_row = self.format.bytes_row(self.n_col).expect("checked in the layout");
-        let first = panel * LANES;
-        let rows = &self.bytes[first * bytes_row..(first + LANES).min(self.n_row) * bytes_row];
-        pack::pack_panel(self.format, rows, self.n_col, packed);
+    /// Copies a vector, little-endian f32 there and here, into its place.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReadTensor`].
+    pub fn copy_vector(&self, to: &mut [u8]) -> Result<(), Error> {
+        match self.bytes {
+            TensorBytes::Memory(bytes) => to.copy_from_slice(bytes),
+            TensorBytes::Stored(bytes) => bytes.read(0, to).map_err(|fault| self.cannot_read(fault))?,
+        }
+        Ok(())
+    }
+
+    fn cannot_read(&self, fault: IoFault) -> Error {
+        Error::ReadTensor { name: self.name.to_string(), fault }
     }
 }
 
 /// Packs a matrix into its panels, on all workers.
-pub fn pack_matrix(tensor: &TensorSource<'_>, packed: &mut [u8], platform: &dyn Platform) {
+///
+/// # Errors
+///
+/// [`Error::ReadTensor`].
+pub fn pack_matrix(tensor: &TensorSource<'_>, packed: &mut [u8], platform: &dyn Platform) -> Result<(), Error> {
+    let bytes_row = tensor.format.bytes_row(tensor.n_col).expect("checked in the layout");
     let bytes_panel = tensor.format.bytes_panel(tensor.n_col).expect("checked in the layout");
     let n_panel = tensor.n_row.div_ceil(LANES);
     assert_eq!(packed.len(), n_panel * bytes_panel, "{}: room for its panels", tensor.name);
@@ -65,17 +117,48 @@ pub fn pack_matrix(tensor: &TensorSource<'_>, packed: &mut [u8], platform: &dyn 
     let per_chunk = (256 * 1024 / bytes_panel.max(1)).max(1);
     let base = Panels(packed.as_mut_ptr());
     let phases = Phases::new();
+    let first_fault = FirstFault::default();
     platform.run(&|_worker| {
-        let base = &base;
+        let (base, mut room) = (&base, Vec::new());
+        // It is cancelled for a fault, which is looked at below.
         let _ = phases.join(platform).phase(n_panel.div_ceil(per_chunk), |chunk| {
-            for panel in chunk * per_chunk..((chunk + 1) * per_chunk).min(n_panel) {
+            let panels = chunk * per_chunk..((chunk + 1) * per_chunk).min(n_panel);
+            let rows = panels.start * LANES..(panels.end * LANES).min(tensor.n_row);
+            let bytes = match tensor.bytes.piece(rows.start * bytes_row..rows.end * bytes_row, &mut room) {
+                Ok(bytes) => bytes,
+                Err(fault) => {
+                    first_fault.set(fault);
+                    return phases.cancel();
+                }
+            };
+            for (panel, rows) in panels.zip(bytes.chunks((LANES * bytes_row).max(1))) {
                 // SAFETY: within `packed`; each chunk, and so each panel, is handed out once.
                 let panel_bytes =
                     unsafe { core::slice::from_raw_parts_mut(base.0.add(panel * bytes_panel), bytes_panel) };
-                tensor.pack_panel(panel, panel_bytes);
+                pack::pack_panel(tensor.format, rows, tensor.n_col, panel_bytes);
             }
         });
     });
+    first_fault.fault.into_inner().map_or(Ok(()), |fault| Err(tensor.cannot_read(fault)))
+}
+
+/// The first fault that a worker met.
+#[derive(Default)]
+struct FirstFault {
+    is_set: AtomicBool,
+    fault: UnsafeCell<Option<IoFault>>,
+}
+
+// SAFETY: the one worker that comes first writes the fault, and nobody reads it until all workers have ended.
+unsafe impl Sync for FirstFault {}
+
+impl FirstFault {
+    fn set(&self, fault: IoFault) {
+        if !self.is_set.swap(true, Relaxed) {
+            // SAFETY: this worker came first.
+            unsafe { *self.fault.get() = Some(fault) };
+        }
+    }
 }
 
 /// Panels that workers share out among themselves.

@@ -98,7 +98,8 @@ impl WeightStore {
     ///
     /// # Errors
     ///
-    /// [`Error::Shape`] for a tensor with too few or too many bytes, [`Error::Cancelled`] if `progress` said so.
+    /// [`Error::Shape`] for a tensor with too few or too many bytes, [`Error::ReadTensor`], [`Error::Cancelled`] if `progress`
+    /// said so.
     ///
     /// # Safety
     ///
@@ -114,7 +115,7 @@ impl WeightStore {
             self.pool.start(extent, extent)?;
             self.weights.set_base(extent, self.pool.room(extent).0);
         }
-        let total = tensors.iter().map(|tensor| tensor.bytes.len()).sum();
+        let total = tensors.iter().map(|tensor| tensor.bytes.n_bytes()).sum();
         let mut done = 0;
         for at in &self.weights.layout().tensors {
             let tensor = &tensors[at.tensor];
@@ -122,11 +123,11 @@ impl WeightStore {
             let packed =
                 unsafe { core::slice::from_raw_parts_mut(self.weights.base(at.extent).add(at.offset), at.bytes) };
             if at.is_vector {
-                packed.copy_from_slice(tensor.bytes); // little-endian f32 there and here
+                tensor.copy_vector(packed)?;
             } else {
-                pack_matrix(tensor, packed, platform);
+                pack_matrix(tensor, packed, platform)?;
             }
-            done += tensor.bytes.len();
+            done += tensor.bytes.n_bytes();
             if !progress(done, total) {
                 return Err(Error::Cancelled);
             }

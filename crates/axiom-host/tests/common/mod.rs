@@ -7,8 +7,8 @@ use axiom_core::format::Format;
 use axiom_core::kernels::{CpuFeatures, Kernels};
 use axiom_core::memory::KVFormat;
 use axiom_core::model::{
-    MemoryPlan, ModelConfig, ModelLayout, RopePairing, RopeScaling, StoredExtent, TensorSource, WeightImage,
-    pack_matrix,
+    MemoryPlan, ModelConfig, ModelLayout, RopePairing, RopeScaling, StoredExtent, TensorBytes, TensorSource,
+    WeightImage, pack_matrix,
 };
 use axiom_core::runtime::{Append, Engine, Options, WeightSource};
 use axiom_host::disk::Disk;
@@ -218,7 +218,8 @@ impl Packed {
             for at in layout.tensors.iter().filter(|at| at.extent == extent) {
                 let room = &mut packed[at.offset..at.offset + at.bytes];
                 let source = &sources[at.tensor];
-                if at.is_vector { room.copy_from_slice(source.bytes) } else { pack_matrix(source, room, &host) }
+                let packed = if at.is_vector { source.copy_vector(room) } else { pack_matrix(source, room, &host) };
+                packed.unwrap();
             }
             extents.push(StoredExtent { offset: file.len() as u64, digest: digest(&packed) });
             file.extend(packed);
@@ -273,7 +274,10 @@ impl Drop for Packed {
 fn sources(tensors: &[Tensor]) -> Vec<TensorSource<'_>> {
     tensors
         .iter()
-        .map(|t| TensorSource { name: &t.name, format: t.format, n_row: t.n_row, n_col: t.n_col, bytes: &t.bytes })
+        .map(|t| {
+            let bytes = TensorBytes::Memory(&t.bytes);
+            TensorSource { name: &t.name, format: t.format, n_row: t.n_row, n_col: t.n_col, bytes }
+        })
         .collect()
 }
 

@@ -1,0 +1,69 @@
+"""A file that is open to be read, and stretches of it. What is read is never mapped: under a map, a file that becomes
+shorter or whose disk goes away would end the process instead of raising an error.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from axiom.errors import ModelFormatError
+from axiom.record import Record
+
+__all__ = ["FileBytes", "OpenFile"]
+
+
+class OpenFile:
+    """A file that stays open for as long as this object: the same file, whatever its name comes to mean."""
+
+    def __init__(self, path: Path):
+        """Open the file at `path`. Raises `OSError` if it cannot be read."""
+        self.path = path
+        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        status = os.fstat(self.number)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        self.n_bytes: int = status.st_size
+
+    def __del__(self) -> None:
+        """Close it."""
+        if hasattr(self, "number"):
+            os.close(self.number)
+
+    def read(self, start: int, n_bytes: int) -> bytes:
+        """Read bytes as they are now. Raises `ModelFormatError` where there are no longer as many, or `OSError`."""
+        pieces: list[bytes] = []
+        left = n_bytes
+        while left > 0:
+            # One call reads 2 GiB at most.
+            pieces.append(os.pread(self.number, left, start + n_bytes - left))
+            if not pieces[-1]:
+                raise self._shorter(start + n_bytes - left)
+            left -= len(pieces[-1])
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def check_length(self) -> None:
+        """Raise `ModelFormatError` if the file has become shorter than it was when it was opened."""
+        n_bytes = os.fstat(self.number).st_size
+        if n_bytes < self.n_bytes:
+            raise self._shorter(n_bytes)
+
+    def _shorter(self, n_bytes: int) -> ModelFormatError:
+        return ModelFormatError(
+            f"{self.path.name}: length: expected {self.n_bytes} bytes, as when it was opened, got {n_bytes}; "
+            "another program writes to it: wait until it is whole, and open it again"
+        )
+
+
+class FileBytes(Record):
+    """Bytes of an open file, to be read piece by piece where they are wanted."""
+
+    file: OpenFile
+    offset: int
+    n_bytes: int
+
+    def read(self) -> bytes:
+        """Read all of them. Raises as `OpenFile.read`."""
+        return self.file.read(self.offset, self.n_bytes)
