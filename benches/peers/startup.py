@@ -3,8 +3,9 @@
     python -m benches.peers.startup --model model.gguf --pairs 7
 
 Every run is a new process that loads the model, reads a prompt of 8 tokens and prints the next one; the time is that
-from before the process is started until the line arrives. Each file is read once before each run, so that it is in the
-system's cache; with `--cold` it is dropped from there instead and comes from the disk. llama.cpp runs as a program in
+from before the process is started until the line arrives. The engines follow each other in every possible order, since a
+run may find memory that the one before has left. Each file is read once before each run, so that it is in the system's
+cache; with `--cold` it is dropped from there instead and comes from the disk. llama.cpp runs as a program in
 C, which is compiled here against the library of llama-cpp-python, so that no interpreter's start counts against it;
 axiom runs in Python, as its users have it.
 """
@@ -12,6 +13,7 @@ axiom runs in Python, as its users have it.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -95,8 +97,8 @@ def main() -> None:
             _, lines[name] = time_to_line(*programs[name])  # the program itself comes into the cache
         if lines["axiom, image"] != lines["axiom, GGUF"]:
             raise RuntimeError(f"image and GGUF give different tokens: {lines}")
-        for pair in range(args.pairs):
-            for name in programs if pair % 2 == 0 else reversed(programs):
+        for _, order in zip(range(args.pairs), itertools.cycle(itertools.permutations(programs)), strict=False):
+            for name in order:
                 seconds[name].append(time_to_line(*programs[name], args.cold)[0])
     peer = seconds["llama.cpp, GGUF"]
     print(
