@@ -16,7 +16,8 @@ import pytest
 
 import axiom
 from axiom import _native as native
-from axiom.files import checked_target, write_whole
+from axiom.files import checked_target, whole_file, write_whole
+from axiom.open_file import OpenFile
 from axiom.reference.format import format_named
 from axiom.telemetry import TelemetryFile
 
@@ -53,8 +54,43 @@ def test_nothing_is_written_over_the_model(model: Path, tmp_path: Path) -> None:
         done = axiom_command(
             "run", "-m", str(model), "--backend", "reference", "-n", "1", "--receipt", str(target), "x"
         )
-        assert (done.returncode, "expected another file than model.gguf" in done.stderr) == (1, True), done
+        assert (done.returncode, "expected another file than a model" in done.stderr) == (1, True), done
     assert model.read_bytes() == content
+
+
+def test_nothing_is_written_over_any_model(model: Path, tmp_path: Path) -> None:
+    with axiom.Runtime(model, backend="reference") as runtime:
+        receipt = runtime.generate([1], max_tokens=1, seed=1, receipt=True).receipt
+    assert receipt is not None
+    image = axiom.pack(model, tmp_path / "model.axiom", backend="reference")
+    for path in (model, image):
+        content = path.read_bytes()
+        with pytest.raises(ValueError, match="expected another file than a model, which would be lost; give another"):
+            receipt.save(path)
+        assert path.read_bytes() == content
+    other = tmp_path / "other.gguf"
+    other.write_bytes(model.read_bytes())
+    with pytest.raises(ValueError, match=r"other\.gguf: expected another file than a model"):
+        axiom.pack(model, other, backend="reference")
+    # An image is made again where one is, from another model as well.
+    assert axiom.pack(other, image, backend="reference") == image
+
+
+def test_a_file_is_readable_to_whom_the_one_before_was(tmp_path: Path) -> None:
+    for mode in (0o600, 0o666):
+        target = tmp_path / f"{mode:o}"
+        target.touch()
+        target.chmod(mode)
+        write_whole(target, [b"new"])
+        assert (target.stat().st_mode & 0o777, target.read_bytes()) == (mode, b"new")
+
+
+def test_a_name_may_be_as_long_as_names_can_be(tmp_path: Path) -> None:
+    target = tmp_path / ("n" * os.pathconf(tmp_path, "PC_NAME_MAX"))
+    write_whole(target, [b"x"])
+    assert target.read_bytes() == b"x"
+    with pytest.raises(OSError, match="File name too long"):
+        checked_target(f"{target}n")
 
 
 def test_a_link_stays_and_a_device_is_not_replaced(tmp_path: Path) -> None:
@@ -107,6 +143,12 @@ def test_a_full_disk_names_the_file_and_leaves_what_was_there(tmp_path: Path) ->
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_a_full_device_is_named() -> None:
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write_whole("/dev/full", [b"x"])
+    assert caught.value.filename == "/dev/full"
+
+
 def test_threads_that_write_the_same_file_leave_a_whole_one(tmp_path: Path) -> None:
     target, errors = tmp_path / "file", []
     contents = [bytes([i]) * 100_000 for i in range(8)]
@@ -127,16 +169,80 @@ def test_threads_that_write_the_same_file_leave_a_whole_one(tmp_path: Path) -> N
     assert target.read_bytes() in contents
 
 
+@pytest.mark.parametrize("backend", ["foo", 5])
+def test_a_body_that_is_none_packs_nothing(backend: object, model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"backend: expected 'native', 'reference' or 'bare', got {backend!r}"):
+        axiom.pack(model, tmp_path / "model.axiom", backend=backend)  # type: ignore[arg-type]
+    assert os.listdir(tmp_path) == ["model.gguf"]
+
+
 def test_an_image_is_not_packed_again(model: Path, tmp_path: Path) -> None:
     image = axiom.pack(model, tmp_path / "model.axiom", backend="reference")
     with pytest.raises(ValueError, match=r"model\.axiom: expected a GGUF, got an image, which is packed already"):
         axiom.pack(image, tmp_path / "again.axiom", backend="reference")
 
 
-def test_a_pipe_is_no_model(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OSError, match="it is a pipe, and a model is read from a file"):
-        axiom.Runtime(tmp_path / "pipe")
+def test_a_pipe_is_no_model_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for opens in (axiom.Runtime, axiom.GGUFFile, axiom.ImageFile, axiom.Tokenizer):
+        with pytest.raises(OSError, match="it is a pipe, and a model is read from a file; save it to one") as caught:
+            opens(pipe)
+        assert caught.value.filename == str(pipe)
+    with pytest.raises(OSError, match="it is a device, and a model is read from a file"):
+        axiom.GGUFFile("/dev/zero")
+    for args in (["verify-image", str(pipe)], ["boot", str(pipe)], ["inspect", str(pipe)]):
+        done = axiom_command(*args, timeout=60)
+        assert (done.returncode, done.stderr) == (
+            1,
+            f"axiom: error: {pipe}: it is a pipe, and a model is read from a file; save it to one\n",
+        ), args
+    done = axiom_command("doctor", timeout=60, env={**os.environ, "AXIOM_MODEL": str(pipe)})
+    assert f"AXIOM_MODEL: {pipe}: it is a pipe" in done.stdout
+
+
+def test_an_empty_name_is_no_model(tmp_path: Path) -> None:
+    for opens in (axiom.Runtime, axiom.GGUFFile, axiom.ImageFile, axiom.Tokenizer):
+        with pytest.raises(ValueError, match="model: expected the name of a file, got an empty one"):
+            opens("")
+    for args in (
+        ["run", "-m", "", "Hi"],
+        ["tokenize", "-m", "", "Hi"],
+        ["inspect", ""],
+        ["image", "build", "", "-o", str(tmp_path / "disk.img")],
+        ["boot", ""],
+        ["verify-image", ""],
+    ):
+        done = axiom_command(*args)
+        assert (done.returncode, done.stderr) == (
+            1,
+            "axiom: error: model: expected the name of a file, got an empty one\n",
+        ), args
+
+
+def test_what_cannot_be_read_is_named(model: Path, tmp_path: Path) -> None:
+    """The disk goes away: what is behind the open file is a folder now, which no call reads."""
+    folder = os.open(tmp_path, os.O_RDONLY)
+    file = OpenFile(model)
+    os.dup2(folder, file.number)
+    with pytest.raises(IsADirectoryError) as caught:
+        file.read(0, 1)
+    assert caught.value.filename == str(model)
+    image = axiom.ImageFile(axiom.pack(model, tmp_path / "model.axiom", backend="reference"))
+    os.dup2(folder, image._file.number)
+    for read in (
+        lambda: image.read_extent(0),
+        lambda: image.tensor_data("output.weight"),
+        lambda: list(image.verify()),
+    ):
+        with pytest.raises(IsADirectoryError) as caught:
+            read()
+        assert caught.value.filename == str(image.path)
+    # Also where another file is being written.
+    with pytest.raises(IsADirectoryError) as caught, whole_file(tmp_path / "copy") as copy:
+        copy.write(file.read(0, 1))
+    assert caught.value.filename == str(model)
+    os.close(folder)
 
 
 def test_a_model_that_becomes_shorter_is_an_error(model: Path) -> None:

@@ -1,20 +1,23 @@
-"""Files: what may be read as a model, writing so that a file is whole or not there at all, and naming by digests."""
+"""Files: their names, writing so that a file is whole or not there at all, errors that say which file, and digests."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import stat
-import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     import hashlib
 
-__all__ = ["checked_source", "checked_target", "sha256", "whole_file", "write_whole"]
+__all__ = ["NamedFile", "checked_path", "checked_target", "named_errors", "sha256", "whole_file", "write_whole"]
+
+# How a GGUF and an image begin.
+_GGUF, _IMAGE = b"GGUF", b"AXIOMIMG"
 
 
 def sha256(data: bytes = b"") -> hashlib._Hash:
@@ -24,23 +27,25 @@ def sha256(data: bytes = b"") -> hashlib._Hash:
     return hashlib.sha256(data)
 
 
-def checked_source(path: str | os.PathLike[str]) -> Path:
-    """Return the path of a model, which is to be a file: a pipe is read once, and opening one may wait for ever."""
+def checked_path(path: str | os.PathLike[str], what: str = "path") -> Path:
+    """Return a path that names something. Raises `TypeError` or `ValueError`, which begin with `what`."""
     if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"model: expected the path of a file, got {path!r}")
-    checked = Path(_named(path))
-    if stat.S_ISFIFO(checked.stat().st_mode):
-        raise OSError(errno.ESPIPE, "it is a pipe, and a model is read from a file; save it to one", str(checked))
-    return checked
+        raise TypeError(f"{what}: expected the path of a file, got {path!r}")
+    if not os.fspath(path):
+        raise ValueError(f"{what}: expected the name of a file, got an empty one")
+    return Path(path)
 
 
-def checked_target(path: str | os.PathLike[str], *sources: str | os.PathLike[str], special: bool = False) -> Path:
+def checked_target(
+    path: str | os.PathLike[str], *sources: str | os.PathLike[str], special: bool = False, is_image: bool = False
+) -> Path:
     """Return where a file can be written: asked before the work that fills it.
 
-    Raises `OSError` where it cannot, and `ValueError` where it is one of `sources`, which would be lost. `special`
-    allows what is no file, such as /dev/stdout, for what is written from its beginning to its end.
+    Raises `OSError` where it cannot, and `ValueError` where it is one of `sources` or begins as a model does, which
+    would be lost. `special` allows what is no file, such as /dev/stdout, for what is written from its beginning to its
+    end. `is_image` says that an image is written, which may take the place of another.
     """
-    target = Path(_named(path))
+    target = checked_path(path)
     if not _is_special(target):
         # A link stays one, and what it points to is replaced.
         target = Path(os.path.realpath(target))
@@ -55,43 +60,94 @@ def checked_target(path: str | os.PathLike[str], *sources: str | os.PathLike[str
     for source in sources:
         if target.exists() and Path(source).exists() and target.samefile(source):
             raise ValueError(f"{os.fspath(path)}: expected another file than {Path(source).name}, which would be lost")
+    if target.is_file() and _begins_with(target, _GGUF if is_image else (_GGUF, _IMAGE)):
+        raise ValueError(
+            f"{os.fspath(path)}: expected another file than a model, which would be lost; "
+            "give another name, or remove it first"
+        )
     return target
 
 
 @contextlib.contextmanager
-def whole_file(path: str | os.PathLike[str], *sources: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a file beside `path` to write, and move it into place at the end of the block.
-
-    A full disk or Ctrl-C leaves what was there before, and no half file. Raises as `checked_target`.
-    """
-    target = checked_target(path, *sources)
-    partial = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.partial")
+def named_errors(name: str | os.PathLike[str]) -> Iterator[None]:
+    """Have the errors of the system in a block say `name`: those of calls on an open file say none."""
     try:
-        with partial.open("wb") as file:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(name)) from error
+
+
+class NamedFile(io.FileIO):
+    """A file to write to, without a buffer, whose errors say its name."""
+
+    def __init__(self, file: Path | int, mode: str, name: str | os.PathLike[str], opener: Any = None):
+        """Open `file`, or take one that is open and stays so; it is called `name`."""
+        self._name = name
+        with named_errors(name):
+            super().__init__(file, mode, closefd=not isinstance(file, int), opener=opener)
+
+    def write(self, data: Any, /) -> int:
+        """Write some bytes and return how many."""
+        with named_errors(self._name):
+            return super().write(data)
+
+    def truncate(self, n_bytes: int | None = None, /) -> int:
+        """Make the file as long as that."""
+        with named_errors(self._name):
+            return super().truncate(n_bytes)
+
+
+@contextlib.contextmanager
+def whole_file(
+    path: str | os.PathLike[str], *sources: str | os.PathLike[str], is_image: bool = False
+) -> Iterator[BinaryIO]:
+    """Open a file beside `path` to write, and move it into place at the end of the block, when it is on the disk.
+
+    A full disk or Ctrl-C leaves what was there before, and no half file. Who may read and write it stays as it was.
+    Raises as `checked_target`.
+    """
+    target = checked_target(path, *sources, is_image=is_image)
+    # Not made of the name of the target, which may be as long as names can be.
+    partial = target.with_name(f".axiom-{os.urandom(8).hex()}.partial")
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags, 0o666 if mode is None else mode)
+
+    try:
+        with io.BufferedWriter(NamedFile(partial, "x", path, opener)) as file:
+            if mode is not None:
+                # What the process masks has been left out.
+                os.fchmod(file.fileno(), mode)
             yield file
-        partial.replace(target)
-    except BaseException as error:
+            file.flush()
+            with named_errors(path):
+                os.fsync(file.fileno())
+        with named_errors(path):
+            partial.replace(target)
+    except BaseException:
         with contextlib.suppress(OSError):
             partial.unlink()
-        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, str(partial)):
-            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
 
 
 def write_whole(path: str | os.PathLike[str], parts: Iterable[bytes], *sources: str | os.PathLike[str]) -> None:
     """Write a file, whole or not at all. A device or a pipe, such as /dev/stdout, is written to as it is."""
     target = checked_target(path, *sources, special=True)
-    with target.open("wb") if _is_special(target) else whole_file(path) as file:
-        file.writelines(parts)
-
-
-def _named(path: str | os.PathLike[str]) -> str:
-    name = os.fspath(path)
-    if not name:
-        raise ValueError("expected the name of a file, got an empty one")
-    return name
+    with io.BufferedWriter(NamedFile(target, "w", path)) if _is_special(target) else whole_file(path, *sources) as file:
+        for part in parts:
+            file.write(part)
 
 
 def _is_special(path: Path) -> bool:
     """Whether there is something that is no file, and must not be replaced by one."""
     return path.exists() and not path.is_file()
+
+
+def _begins_with(path: Path, starts: bytes | tuple[bytes, ...]) -> bool:
+    # What cannot be read has not been used as a model.
+    with contextlib.suppress(PermissionError), path.open("rb") as file:
+        return file.read(len(_IMAGE)).startswith(starts)
+    return False

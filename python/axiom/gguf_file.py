@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from axiom.files import sha256
+from axiom.files import checked_path, sha256
 from axiom.gguf_cursor import MetadataValue, StringArray, format_error
 from axiom.gguf_header import Part, TensorInfo, read_part
 from axiom.open_file import FileBytes
@@ -35,7 +35,7 @@ class GGUFFile:
 
     def __init__(self, path: str | os.PathLike[str]):
         """Read and check the header at `path`; of a split model, `path` is the first part."""
-        first = read_part(Path(path), 0)
+        first = read_part(checked_path(path, "model"), 0)
         self.path: Path = first.path
         self.version: int = first.version
         self.alignment: int = first.alignment

@@ -10,11 +10,12 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from axiom.gguf_cursor import Cursor, MetadataValue, format_error
 from axiom.gguf_header import TensorInfo, read_metadata
 from axiom.gguf_types import TensorFormat
+from axiom.open_file import OpenFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,11 +65,11 @@ class ImageFile:
 
     def __init__(self, path: str | os.PathLike[str]):
         """Read and check the head at `path`."""
-        self.path = Path(path)
+        self._file = OpenFile(path)
+        self.path: Path = self._file.path
         self.paths: tuple[Path, ...] = (self.path,)
-        with self.path.open("rb") as file:
-            self.n_bytes = os.fstat(file.fileno()).st_size
-            head = self._read_head(file)
+        self.n_bytes: int = self._file.n_bytes
+        head = self._read_head()
         self._n_head = len(head)
         self._kept: tuple[int, bytes] | None = None
         self._source_sha256: bytes
@@ -102,8 +103,8 @@ class ImageFile:
         remedy = "the file is cut off or damaged: pack or download it again"
         return format_error(self.path, None, what, str(expected), str(got), remedy)
 
-    def _read_head(self, file: Any) -> bytes:
-        header = file.read(HEADER_BYTES)
+    def _read_head(self) -> bytes:
+        header = self._file.head(HEADER_BYTES)
         if header[:8] != MAGIC:
             remedy = "this is not an .axiom image; make one with `axiom pack`"
             raise format_error(self.path, 0, "magic", repr(MAGIC), repr(header[:8]), remedy)
@@ -117,11 +118,10 @@ class ImageFile:
             raise self._wrong("length of the file", f"{n_file} bytes", self.n_bytes)
         if not HEADER_BYTES <= n_head <= min(n_file, _MOST_HEAD):
             raise self._wrong("length of the head", f"up to {min(n_file, _MOST_HEAD)}", n_head)
-        rest = file.read(n_head - HEADER_BYTES)
-        head: bytes = header + rest
-        if len(head) < n_head or image_digest(header[:ROOT_OFFSET] + rest) != header[ROOT_OFFSET:]:
+        rest = self._file.read(HEADER_BYTES, n_head - HEADER_BYTES)
+        if image_digest(header[:ROOT_OFFSET] + rest) != header[ROOT_OFFSET:]:
             raise self._wrong("digest of the head", header[ROOT_OFFSET:].hex()[:16], "another")
-        return head
+        return header + rest
 
     def _check_sections(
         self, metadata: _Place, directory: _Place, names: _Place, table: _Place, n_tensors: int
@@ -183,14 +183,9 @@ class ImageFile:
         return memoryview(data)
 
     def read_extent(self, extent: int) -> bytes:
-        """Return the bytes of an extent, as they are."""
+        """Return the bytes of an extent, as they are. Raises as `OpenFile.read`."""
         at = self.extents[extent]
-        with self.path.open("rb") as file:
-            file.seek(at.offset)
-            data = file.read(at.n_bytes)
-        if len(data) != at.n_bytes:
-            raise self._wrong(f"length of extent {extent}", at.n_bytes, len(data))
-        return data
+        return self._file.read(at.offset, at.n_bytes)
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> Iterator[tuple[int, bool]]:
         """Yield each extent and whether its digest is right. `progress(n_done, n_bytes)` counts bytes read."""
@@ -206,12 +201,8 @@ class ImageFile:
         """Whether everything between and after the extents is zero, as it was packed."""
         ends = [self._n_head, *(at.offset + at.n_bytes for at in self.extents)]
         starts = [*(at.offset for at in self.extents), self.n_bytes]
-        with self.path.open("rb") as file:
-            for end, start in zip(ends, starts, strict=True):
-                file.seek(end)
-                if any(file.read(start - end)):
-                    return False
-        return True
+        gaps = zip(ends, starts, strict=True)
+        return all(end <= start and not any(self._file.read(end, start - end)) for end, start in gaps)
 
     def release_extent(self) -> None:
         """Give back the extent that was kept."""

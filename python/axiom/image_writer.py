@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from axiom.body import Backend
+from axiom.body import Backend, host_backend, load_body
 from axiom.files import checked_target, whole_file
 from axiom.gguf_file import GGUFFile
 from axiom.image_file import (
@@ -50,16 +50,18 @@ def pack(
     the same bytes in numpy. `on_progress(n_done, n_bytes)` counts bytes of weights. Raises `ModelFormatError` or
     `UnsupportedModelError` for a model that could not be run, and `OSError` where a file cannot be read or written.
     """
+    backend = host_backend(backend)
+    load_body(backend)
     gguf = open_model(model)
     if not isinstance(gguf, GGUFFile):
         raise ValueError(f"{gguf.path.name}: expected a GGUF, got an image, which is packed already; use it as it is")
     config = ModelConfig.from_gguf(gguf)
     layout = model_layout(config, config.tensors)
-    checked_target(image, *gguf.paths)
+    checked_target(image, *gguf.paths, is_image=True)
     sections = _Sections(gguf, config, layout)
     digests: list[bytes] = []
     done, total = 0, sum(layout.extents)
-    with whole_file(image) as file:
+    with whole_file(image, *gguf.paths, is_image=True) as file:
         file.truncate(sections.n_file)
         for extent, n_bytes in enumerate(layout.extents):
             packed = _packed_extent(gguf, layout, extent, n_bytes, backend, threads)
@@ -72,8 +74,6 @@ def pack(
         head = sections.head(digests)
         file.seek(0)
         file.write(head)
-        file.flush()
-        os.fsync(file.fileno())
     return Path(image)
 
 

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import TypeAlias
 
-from axiom.files import checked_source
 from axiom.gguf_file import GGUFFile
 from axiom.image_file import MAGIC, ImageFile
+from axiom.open_file import OpenFile
 
 __all__ = ["ModelFile", "default_model_path", "open_model"]
 
@@ -17,10 +17,8 @@ ModelFile: TypeAlias = GGUFFile | ImageFile
 
 def open_model(path: str | os.PathLike[str]) -> ModelFile:
     """Open the model at `path` by what its first bytes say it is. Raises as `GGUFFile` and `ImageFile` do."""
-    file_path = checked_source(path)
-    with file_path.open("rb") as file:
-        is_image = file.read(len(MAGIC)) == MAGIC
-    return ImageFile(file_path) if is_image else GGUFFile(file_path)
+    is_image = OpenFile(path).head(len(MAGIC)) == MAGIC
+    return ImageFile(path) if is_image else GGUFFile(path)
 
 
 def default_model_path() -> Path:

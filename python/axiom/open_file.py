@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 
 from axiom.errors import ModelFormatError
+from axiom.files import checked_path, named_errors
 from axiom.record import Record
 
 __all__ = ["FileBytes", "OpenFile"]
@@ -18,13 +19,18 @@ __all__ = ["FileBytes", "OpenFile"]
 class OpenFile:
     """A file that stays open for as long as this object: the same file, whatever its name comes to mean."""
 
-    def __init__(self, path: Path):
-        """Open the file at `path`. Raises `OSError` if it cannot be read."""
-        self.path = path
-        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def __init__(self, path: str | os.PathLike[str]):
+        """Open the model at `path`. Raises `OSError` if it cannot be read, or is no file: a pipe is read once."""
+        self.path: Path = checked_path(path, "model")
+        # At once: a pipe would else be waited for until somebody writes to it, which may be never.
+        self.number = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         status = os.fstat(self.number)
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(status.st_mode):
+            kind = "pipe" if stat.S_ISFIFO(status.st_mode) else "device"
+            remedy = f"it is a {kind}, and a model is read from a file; save it to one"
+            raise OSError(errno.ESPIPE, remedy, str(path))
         self.n_bytes: int = status.st_size
 
     def __del__(self) -> None:
@@ -37,16 +43,22 @@ class OpenFile:
         pieces: list[bytes] = []
         left = n_bytes
         while left > 0:
-            # One call reads 2 GiB at most.
-            pieces.append(os.pread(self.number, left, start + n_bytes - left))
+            with named_errors(self.path):
+                # One call reads 2 GiB at most.
+                pieces.append(os.pread(self.number, left, start + n_bytes - left))
             if not pieces[-1]:
                 raise self._shorter(start + n_bytes - left)
             left -= len(pieces[-1])
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def head(self, n_bytes: int) -> bytes:
+        """Read the first bytes, or all where there are fewer. Raises as `read`."""
+        return self.read(0, min(n_bytes, self.n_bytes))
+
     def check_length(self) -> None:
         """Raise `ModelFormatError` if the file has become shorter than it was when it was opened."""
-        n_bytes = os.fstat(self.number).st_size
+        with named_errors(self.path):
+            n_bytes = os.fstat(self.number).st_size
         if n_bytes < self.n_bytes:
             raise self._shorter(n_bytes)
 

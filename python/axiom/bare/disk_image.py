@@ -12,8 +12,9 @@ from; or it leaves it where it is, for the kernel to find and to stream from.
 
 from __future__ import annotations
 
+import io
 import os
-import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,10 +24,11 @@ from uuid import UUID
 from axiom.bare import gpt, grub
 from axiom.bare.gpt import BYTES_SECTOR, Partition
 from axiom.bare.kernel import BareError, kernel_file
-from axiom.files import checked_target
+from axiom.files import NamedFile, checked_target
 from axiom.image_file import MAGIC
 from axiom.image_writer import pack
 from axiom.model_file import open_model
+from axiom.open_file import OpenFile
 
 __all__ = ["LARGEST_LOADED", "Load", "build", "check_whole", "is_disk_image", "is_packed", "pack_beside", "write"]
 
@@ -43,18 +45,18 @@ _BIOS_START, _UEFI_START, _MODEL_START = 1 * _MIB, 2 * _MIB, 42 * _MIB
 _OTHER_TABLE = 32
 _UEFI_PARTITION, _MODEL_PARTITION = 2, 3
 _SECTORS_PER_MIB = _MIB // BYTES_SECTOR
+# Not made of the name of the file that is written, which may be as long as names can be.
+_FOLDER_PREFIX = ".axiom-"
 
 
 def is_packed(path: Path) -> bool:
     """Whether the file begins as an `.axiom` image does."""
-    with path.open("rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
+    return OpenFile(path).head(len(MAGIC)) == MAGIC
 
 
 def is_disk_image(path: Path) -> bool:
     """Whether the file begins as a partitioned disk does."""
-    with path.open("rb") as file:
-        start = file.read(2 * BYTES_SECTOR)
+    start = OpenFile(path).head(2 * BYTES_SECTOR)
     return start[510:512] == b"\x55\xaa" and start[BYTES_SECTOR : BYTES_SECTOR + 8] == b"EFI PART"
 
 
@@ -64,11 +66,10 @@ def check_whole(path: Path) -> None:
     Raises:
         BareError: If it is cut off; a machine that starts from it stops somewhere, and says nothing.
     """
-    with path.open("rb") as file:
-        file.seek(BYTES_SECTOR + _OTHER_TABLE)
-        n_byte = (int.from_bytes(file.read(8), "little") + 1) * BYTES_SECTOR
-    if (got := path.stat().st_size) < n_byte:
-        raise BareError(f"{path}: expected {n_byte} bytes, got {got}; it is cut off: build or copy it again")
+    file = OpenFile(path)
+    n_byte = (int.from_bytes(file.read(BYTES_SECTOR + _OTHER_TABLE, 8), "little") + 1) * BYTES_SECTOR
+    if file.n_bytes < n_byte:
+        raise BareError(f"{path}: expected {n_byte} bytes, got {file.n_bytes}; it is cut off: build or copy it again")
 
 
 def pack_beside(model: Path, folder: Path, on_progress: Callable[[int, int], None] | None = None) -> Path:
@@ -101,10 +102,10 @@ def build(
     Raises:
         BareError: If a package is missing, or one of its programs fails.
     """
+    target = checked_target(path, *open_model(model).paths)
     grub.require()
     kernel_file()
-    target = checked_target(path, *open_model(model).paths)
-    with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=f".{target.name}.") as name:
+    with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=_FOLDER_PREFIX) as name:
         folder = Path(name)
         image = pack_beside(Path(model), folder, on_progress)
         by_firmware = load == "firmware" or (load is None and image.stat().st_size <= LARGEST_LOADED)
@@ -115,7 +116,7 @@ def build(
 def write(path: Path, options: Mapping[str, str]) -> None:
     """Write a disk image without a model: for tests of the machine."""
     grub.require()
-    with tempfile.TemporaryDirectory(dir=path.absolute().parent, prefix=f".{path.name}.") as name:
+    with tempfile.TemporaryDirectory(dir=path.absolute().parent, prefix=_FOLDER_PREFIX) as name:
         _write_into(Path(name), path, options, None, by_firmware=False, menu_s=0)
 
 
@@ -138,7 +139,7 @@ def _write_into(
         raise BareError(f"GRUB for BIOS has {len(core)} bytes, for which the disk image has no room")
     start, end = gpt.table(partitions, n_sector, code)
     disk = folder / "disk.img"
-    with disk.open("xb") as file:
+    with io.BufferedWriter(NamedFile(disk, "x", target)) as file:
         file.truncate(n_sector * BYTES_SECTOR)
         file.write(start)
         file.seek(_BIOS_START)
@@ -158,8 +159,8 @@ def _write_into(
             f"{grub.FOLDER}/grub.cfg": configuration,
         },
     )
-    # As readable as any other file that this user makes; temporary ones are not.
-    disk.chmod(0o666 & ~_umask())
+    # As readable as what was there, or as any other file that this user makes; temporary ones are not.
+    disk.chmod(stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask())
     with disk.open("rb") as file:
         os.fsync(file.fileno())
     disk.replace(target)
@@ -170,8 +171,9 @@ def _partition(kind: UUID, name: str, start: int, n_byte: int) -> Partition:
 
 
 def _copy(image: Path, file: BinaryIO) -> None:
-    with image.open("rb") as source:
-        shutil.copyfileobj(source, file, 8 * _MIB)
+    source, step = OpenFile(image), 8 * _MIB
+    for start in range(0, source.n_bytes, step):
+        file.write(source.read(start, min(step, source.n_bytes - start)))
 
 
 def _fill_system_partition(disk: Path, files: Mapping[str, Path]) -> None:

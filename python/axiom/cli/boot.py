@@ -62,9 +62,10 @@ def command(image: str | None, **options: Any) -> None:
     """
     from axiom.bare import disk_image, qemu
     from axiom.bare.kernel import Status
+    from axiom.files import checked_path
     from axiom.model_file import default_model_path
 
-    path = Path(image) if image is not None else default_model_path()
+    path = default_model_path() if image is None else checked_path(image, "model")
     words = kernel_options(options)
     with tempfile.TemporaryDirectory(prefix="axiom-boot-") as folder:
         if disk_image.is_disk_image(path) and options["firmware"] != "none":

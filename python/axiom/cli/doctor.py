@@ -126,9 +126,10 @@ def _huge_pages() -> str | None:
 def _direct_io(model: str | None) -> dict[str, Any] | None:
     """Whether the file of the model can be read past the page cache, as it is where weights are streamed."""
     from axiom.hardware import can_read_directly
+    from axiom.open_file import OpenFile
 
     try:
-        return None if model is None else {"file": model, "there": can_read_directly(Path(model))}
+        return None if model is None else {"file": model, "there": can_read_directly(OpenFile(model).path)}
     except OSError as error:
         return {"file": model, "there": False, "why": error_line(error)}
 

@@ -43,6 +43,7 @@ def build(model: str | None, output: str, load: Any, menu_s: int, cores: int | N
     words = {"telemetry": "tokens", **kernel_options(options)}
     if cores is not None:
         words["cores"] = str(cores)
+    source = default_model_path() if model is None else model
     with ProgressLine("packing") as progress:
-        path = build(model or default_model_path(), output, words, load=load, menu_s=menu_s, on_progress=progress)
+        path = build(source, output, words, load=load, menu_s=menu_s, on_progress=progress)
     click.echo(f"wrote {path}, {format_bytes(path.stat().st_size)}; to try it: axiom boot {path}", err=True)

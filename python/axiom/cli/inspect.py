@@ -50,7 +50,7 @@ def command(
 
     if memory is None and n_ctx is not None:
         raise click.UsageError("--n-ctx belongs to a plan: give --memory too")
-    gguf = open_model(model or default_model_path())
+    gguf = open_model(default_model_path() if model is None else model)
     if template:
         click.echo(chosen_template(gguf.metadata, None))
         return

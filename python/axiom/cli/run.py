@@ -54,7 +54,6 @@ def command(
     with open_runtime(options) as runtime, _telemetry(telemetry_path, runtime) as telemetry:
         wanted = generate_options(options)
         if receipt_path is not None:
-            checked_target(receipt_path, *runtime.gguf.paths, special=True)
             wanted["receipt"] = True
         with ProgressLine("reading the prompt") as progress:
             wanted["on_progress"] = progress

@@ -41,7 +41,7 @@ def command(
     from axiom.tokenizer import Tokenizer
 
     given = read_text(text, "text")
-    tokenizer = Tokenizer(open_model(model or default_model_path()), backend)
+    tokenizer = Tokenizer(open_model(default_model_path() if model is None else model), backend)
     if decode:
         try:
             tokens = [int(word) for word in given.replace(",", " ").replace("[", " ").replace("]", " ").split()]
