@@ -35,3 +35,28 @@ def test_a_program_ends_while_threads_compute(setup: str, call: str) -> None:
         code = PROGRAM.format(setup=setup, call=call, seconds=0.1 + 0.013 * i)
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stderr) == (3, "")
+
+
+ENDING = """
+import atexit, sys, threading, time
+{before}
+import axiom
+{after}
+model = axiom.Runtime(threads=1)
+def work():
+    while True:
+        model.generate("x", max_tokens=50)
+threading.Thread(target=work, daemon=True).start()
+time.sleep(0.1)
+sys.exit(3)
+"""
+CLOSE = "atexit.register(lambda: model.close())"
+
+
+@pytest.mark.parametrize(("before", "after"), [(CLOSE, ""), ("", CLOSE)], ids=["first", "last"])
+def test_a_model_is_closed_at_the_end_while_a_thread_computes(before: str, after: str) -> None:
+    """By a handler that runs after the thread was made to stay in its pass, and by one that runs before."""
+    for _ in range(3):
+        code = ENDING.format(before=before, after=after)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+        assert done.returncode == 3, done

@@ -313,6 +313,16 @@ def test_an_interrupt_frees_the_sequence_and_keeps_what_there_was(
     assert stream.result.text.startswith(text)
 
 
+def test_stop_strings_and_tokens_may_come_from_anything(runtime: Runtime) -> None:
+    options: dict[str, Any] = {"max_tokens": 8, "seed": 1, "ignore_eos": True}
+    plain = runtime.generate("Hello", **options)
+    token, text = plain.tokens[3], plain.text[-1]
+    expected = runtime.generate(["Hello"] * 2, stop=[text], stop_tokens=[token], **options)
+    got = runtime.generate(["Hello"] * 2, stop=iter([text]), stop_tokens=iter([token]), **options)
+    assert [c.tokens for c in got] == [c.tokens for c in expected]
+    assert got[0].tokens == got[1].tokens != plain.tokens
+
+
 # Threads
 
 

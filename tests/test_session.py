@@ -182,7 +182,7 @@ def test_a_file_with_a_sound_checksum_and_unsound_content_is_refused(runtime: Ru
     model = runtime.gguf.header_digest()
     with runtime.session() as session:
         session.append([3, 4, 5])
-        state = runtime.engine.call(lambda engine: engine.seq_save(session._sequence()))
+        state = runtime.engine.call(lambda engine: engine.seq_save(session._sequence().number))
     for tokens, content, message in (
         ([3, 4], state, "expected the state of 2 tokens, got one of 3"),
         ([3, 4, 300], state, "expected tokens from 0 to 299, got 300"),
@@ -265,6 +265,16 @@ def test_a_session_is_used_by_one_at_a_time(runtime: Runtime) -> None:
         del unused
         gc.collect()
         session.append([5])
+
+
+def test_a_session_can_be_used_where_its_error_is_handled(runtime: Runtime) -> None:
+    with runtime.session() as session:
+        for fails in (lambda: session.generate(temperature=-1.0), lambda: session.append([4] * 97)):
+            try:
+                fails()
+            except (ValueError, axiom.ContextLengthError):
+                session.append([3])
+        assert session.tokens == (3, 3)
 
 
 def test_closing_a_session_ends_its_stream(runtime: Runtime) -> None:

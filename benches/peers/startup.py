@@ -3,9 +3,9 @@
     python -m benches.peers.startup --model model.gguf --pairs 7
 
 Every run is a new process that loads the model, reads a prompt of 8 tokens and prints the next one; the time is that
-from before the process is started until the line arrives. The engines follow each other in every possible order, since a
-run may find memory that the one before has left. Each file is read once before each run, so that it is in the system's
-cache; with `--cold` it is dropped from there instead and comes from the disk. llama.cpp runs as a program in
+from before the process is started until the line arrives. The engines follow each other in every possible order, since
+a run may find memory that the one before has left. Each file is read once before each run, so that it is in the
+system's cache; with `--cold` it is dropped from there instead and comes from the disk. llama.cpp runs as a program in
 C, which is compiled here against the library of llama-cpp-python, so that no interpreter's start counts against it;
 axiom runs in Python, as its users have it.
 """

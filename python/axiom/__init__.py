@@ -12,6 +12,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import axiom.leaving  # noqa: F401 - registers what is to run last
+
 if TYPE_CHECKING:
     from axiom.completion import Completion, Score, Timings, TokenLogprob, Usage
     from axiom.errors import (

@@ -25,6 +25,7 @@ __all__ = [
     "disk_bandwidth",
     "info",
     "kernel_info",
+    "leave",
     "pack_matrix",
     "read_bandwidth",
     "testing",
@@ -228,6 +229,9 @@ def read_bandwidth(threads: int | None = None, seconds: float = 0.5) -> float:
 
 def disk_bandwidth(path: str | os.PathLike[str], seconds: float = 1.0) -> tuple[float, bool]:
     """Measure how many bytes per second of a file are read as weights are streamed, and whether past the page cache."""
+
+def leave() -> None:
+    """End the program: threads that are inside of the extension, and those that come, stay there."""
 
 def blake3(data: bytes | npt.NDArray[np.uint8], /) -> bytes: ...
 def pack_matrix(tensor: TensorSource, out: npt.NDArray[np.uint8], threads: int | None = None) -> None: ...

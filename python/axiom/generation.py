@@ -21,7 +21,7 @@ from axiom.completion import Completion, FinishReason, Timings, TokenLogprob, Us
 from axiom.engine import LogitRow, Logits, StopFlag
 from axiom.errors import PassStopped
 from axiom.request import Request
-from axiom.shared_engine import SharedEngine
+from axiom.shared_engine import HeldSequence, SharedEngine
 from axiom.speculation import NgramDrafter
 from axiom.stopping import StopMatcher
 
@@ -51,7 +51,7 @@ class Generation:
         decoder: TextDecoder,
         recorder: ReceiptRecorder | None = None,
         logits: LogitRow | None = None,
-        seq: int | None = None,
+        seq: HeldSequence | None = None,
         drafter: NgramDrafter | None = None,
     ):
         """Start after the tokens of `history`, of which the engine has yet to compute those in `pending`.
@@ -85,6 +85,8 @@ class Generation:
         self._logprobs: list[TokenLogprob] = []
         self._pieces: list[str] = []
         self._started = self._prefilled = self._ended = time.perf_counter()
+        # When its time is over.
+        self._due: float | None = None
 
     @property
     def tokens(self) -> list[int]:
@@ -96,8 +98,14 @@ class Generation:
         """Whether no token has been chosen yet."""
         return len(self.history) == self._n_prompt
 
+    def start_timeout(self) -> None:
+        """Begin to count the time that it may take, when it is its turn to join the batch."""
+        if self._due is None and self.request.timeout is not None:
+            self._due = time.perf_counter() + self.request.timeout
+
     def start_clock(self) -> None:
-        """Begin to count time, when the generation joins the batch."""
+        """Begin to count the time that it takes, when it joins the batch."""
+        self.start_timeout()
         self._started = self._prefilled = self._ended = time.perf_counter()
 
     def draft(self) -> list[int]:
@@ -179,8 +187,7 @@ class Generation:
     @property
     def seconds_left(self) -> float | None:
         """Time until it has to end, or None."""
-        timeout = self.request.timeout
-        return None if timeout is None else max(0.0, self._started + timeout - time.perf_counter())
+        return None if self._due is None else max(0.0, self._due - time.perf_counter())
 
     @property
     def is_over(self) -> bool:
@@ -259,7 +266,10 @@ def run_generations(
             for generation in [g for g in waiting if g.cancelled]:
                 waiting.remove(generation)
                 yield generation, generation.end()
-            _admit(engine, waiting, active)
+            if (late := _admit(engine, waiting, active)) is not None:
+                waiting.remove(late)
+                yield late, late.end()
+                continue
             while ready := [g for g in active if g.finish_reason is None and (g.is_over or g.logits is not None)]:
                 for generation in ready:
                     piece = generation.end() if generation.is_over else generation.choose()
@@ -269,6 +279,10 @@ def run_generations(
             _retire(engine, active)
             batch = _plan(active)
             if not batch:
+                if active:
+                    raise RuntimeError(
+                        "a generation has nothing to compute and does not end; this is a defect of axiom"
+                    )
                 continue
             # Logits come after the last pending token of those that get there, and after every guess.
             n_logit = [(n == len(generation.pending)) + len(draft) for generation, n, draft in batch]
@@ -292,26 +306,31 @@ def run_generations(
             if on_progress is not None and any(g.in_prompt for g, _, _ in batch):
                 on_progress(n_prefilled, n_prompt)
     finally:
-        for generation in active:
+        for generation in generations:
             _release(engine, generation)
 
 
 def _sequence(generation: Generation) -> int:
     assert generation.seq is not None
-    return generation.seq
+    return generation.seq.number
 
 
-def _admit(engine: SharedEngine, waiting: deque[Generation], active: list[Generation]) -> None:
-    """Let waiting generations join while sequences are free; wait for one only if there is nothing else to do."""
+def _admit(engine: SharedEngine, waiting: deque[Generation], active: list[Generation]) -> Generation | None:
+    """Let waiting generations join while sequences are free, and wait for one only if there is nothing else to do.
+
+    Returns the generation that was over before there was one for it.
+    """
     while waiting:
         generation = waiting[0]
         if generation.owns_seq:
-            seq = engine.open_sequence(wait=not active)
-            if seq is None:
-                return
-            generation.seq = seq
+            if not active:
+                generation.start_timeout()
+            generation.seq = engine.open_sequence(wait=not active, is_over=lambda: waiting[0].is_over)
+            if generation.seq is None:
+                return None if active else generation
         active.append(waiting.popleft())
         generation.start_clock()
+    return None
 
 
 def _plan(active: Sequence[Generation]) -> list[tuple[Generation, int, list[int]]]:
@@ -357,5 +376,5 @@ def _release(engine: SharedEngine, generation: Generation) -> None:
     if generation.is_ahead and not generation.owns_seq and not engine.closed:
         _rewind(engine, generation)
     if generation.owns_seq and generation.seq is not None:
-        engine.close_sequence(generation.seq)
+        generation.seq.close()
         generation.seq = None

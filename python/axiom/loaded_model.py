@@ -17,7 +17,7 @@ from axiom.model_file import ModelFile, default_model_path, open_model
 from axiom.opening import open_engine
 from axiom.request import GenerateOptions, Request, checked_request, checked_tokens, is_list
 from axiom.sampling import Sampling
-from axiom.shared_engine import SharedEngine
+from axiom.shared_engine import HeldSequence, SharedEngine
 from axiom.speculation import NgramDrafter
 from axiom.tokenizer import Tokenizer
 
@@ -182,9 +182,10 @@ class LoadedModel:
         history: Sequence[int],
         pending: Sequence[int],
         logits: LogitRow | None = None,
-        seq: int | None = None,
+        seq: HeldSequence | None = None,
     ) -> Generation:
         """Make a generation that goes on after `history`, of which `pending` is yet to be computed."""
+        request = request.with_seed()
         recorder = None
         if request.receipt:
             from axiom.receipt import Receipt, ReceiptRecorder
@@ -232,19 +233,19 @@ class LoadedModel:
 
         self.check_room(len(tokens))
         rows_at_once = max(1, min(CHUNK_TOKENS, _LOGIT_ROWS_BYTES // (4 * self.config.n_vocab)))
-        seq = cast(int, self.engine.open_sequence())
+        seq = cast(HeldSequence, self.engine.open_sequence())
         try:
             done = 0
             while done < len(tokens):
                 before = done < first_row
                 n = min(CHUNK_TOKENS, first_row - done) if before else min(rows_at_once, len(tokens) - done)
-                rows = self.engine.forward([seq], [tokens[done : done + n]], "none" if before else "all")
+                rows = self.engine.forward([seq.number], [tokens[done : done + n]], "none" if before else "all")
                 done += n
                 if on_progress is not None:
                     on_progress(done, len(tokens))
                 yield from map(np.asarray, rows)
         finally:
-            self.engine.close_sequence(seq)
+            seq.close()
 
     def check_room(self, n_tokens: int) -> None:
         """Raise `ContextLengthError` if a sequence has no room for that many tokens."""

@@ -52,7 +52,6 @@ class Request(Record):
     """The checked options of one generation."""
 
     sampling: Sampling
-    """With a seed."""
     max_tokens: int | None
     stop: tuple[str, ...]
     stop_tokens: frozenset[int]
@@ -61,6 +60,10 @@ class Request(Record):
     n_top_logprobs: int | None
     receipt: bool
     timeout: float | None
+
+    def with_seed(self) -> Request:
+        """Draw a seed if none was given: each generation has its own."""
+        return self.replace(sampling=self.sampling.with_seed())
 
 
 _SAMPLING_NAMES = frozenset(Sampling.field_names)
@@ -83,7 +86,7 @@ def checked_request(
     stop_tokens = options.get("stop_tokens")
     function("on_progress", options.get("on_progress"))
     return Request(
-        sampling=_sampling(options, defaults).with_seed(),
+        sampling=_sampling(options, defaults),
         max_tokens=max_tokens,
         stop=_stop(options.get("stop")),
         stop_tokens=frozenset(checked_tokens(() if stop_tokens is None else stop_tokens, n_vocab, "stop_tokens")),

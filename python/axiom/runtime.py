@@ -60,10 +60,8 @@ class Runtime(LoadedModel):
         time for all. `GenerateOptions` documents the options. Raises `ContextLengthError` if a prompt leaves no room.
         """
         prompts, is_list = _prompts(prompt)
-        request_of = [self.checked_request(options) for _ in prompts]
-        generations = [
-            self._start(self.prompt_tokens(p), request) for p, request in zip(prompts, request_of, strict=True)
-        ]
+        request = self.checked_request(options)
+        generations = [self._start(self.prompt_tokens(p), request) for p in prompts]
         for _ in self.run(generations, options.get("on_progress")):
             pass
         completions = [generation.completion() for generation in generations]
@@ -85,9 +83,9 @@ class Runtime(LoadedModel):
 
         `template` chooses a template as in `render`. Other options as in `generate`.
         """
-        stream = self.chat_stream(messages, template=template, template_variables=template_variables, **options)
-        for _ in stream:
-            pass
+        with self.chat_stream(messages, template=template, template_variables=template_variables, **options) as stream:
+            for _ in stream:
+                pass
         return stream.result
 
     def chat_stream(

@@ -17,6 +17,7 @@ from axiom.generation import CHUNK_TOKENS, Generation
 from axiom.loaded_model import LoadedModel
 from axiom.request import GenerateOptions, checked_tokens
 from axiom.session_file import read_session_file, write_session_file
+from axiom.shared_engine import HeldSequence
 from axiom.stream import Stream
 
 if TYPE_CHECKING:
@@ -31,19 +32,21 @@ class Session:
     A session is used by one thread at a time; different sessions may be used by different threads.
     """
 
-    def __init__(self, model: LoadedModel, seq: int | None = None, tokens: Sequence[int] = ()):
+    def __init__(self, model: LoadedModel, seq: HeldSequence | None = None, tokens: Sequence[int] = ()):
         """Hold sequence `seq`, which has computed `tokens`; without one, open an empty sequence."""
         self._model = model
         if seq is None:
             seq = model.engine.open_sequence(held=True)
         assert seq is not None
-        self._seq: int | None = seq
+        self._seq: HeldSequence | None = seq
+        # How far the engine has computed them is asked of the engine: Ctrl-C may raise just after it got there. The
+        # last chosen token of a generation is not among those yet.
         self._tokens = list(tokens)
-        # Positions that the engine has computed; the last chosen token of a generation is not among them yet.
-        self._n_computed = len(self._tokens)
         # Logits after the last token, if that was the last thing computed.
         self._logits: LogitRow | None = None
-        self._busy = threading.Lock()
+        # Who uses the session, for as long as there is one.
+        self._user: weakref.ref[_Use] | None = None
+        self._guard = threading.Lock()
         self._stream: weakref.ref[Stream] | None = None
 
     def __repr__(self) -> str:
@@ -74,7 +77,7 @@ class Session:
         """Counts of this session, and the engine's times and counts."""
         return {
             "n_tokens": len(self._tokens),
-            "n_computed": self._n_computed,
+            "n_computed": 0 if self._seq is None else min(self._n_pos(), len(self._tokens)),
             "n_ctx": self._model.n_ctx,
             "engine": self._model.telemetry,
         }
@@ -89,8 +92,8 @@ class Session:
             new = self._model.prompt_tokens(prompt, add_special=not self._tokens, parse_special=parse_special)
             self._check_room(len(self._tokens) + len(new))
             n_before = len(self._tokens)
-            self._tokens += new
             try:
+                self._tokens += new
                 self._compute()
             except BaseException:
                 self._rewind(n_before)
@@ -124,24 +127,24 @@ class Session:
     def fork(self) -> Session:
         """Return a second session with the same tokens; each goes its own way from here."""
         with self._in_use():
-            seq = self._sequence()
-            fork = self._model.engine.open_sequence(lambda engine: engine.seq_fork(seq), held=True)
+            number = self._sequence().number
+            fork = self._model.engine.open_sequence(lambda engine: engine.seq_fork(number), held=True)
             twin = Session(self._model, fork, self._tokens)
-            twin._n_computed, twin._logits = self._n_computed, self._logits
+            twin._logits = self._logits
             return twin
 
     def generate(self, prompt: str | Sequence[int] = "", **options: Unpack[GenerateOptions]) -> Completion:
         """Append `prompt`, go on from there, and keep the chosen tokens. Options as in `Runtime.generate`."""
-        stream = self.stream(prompt, **options)
-        for _ in stream:
-            pass
+        with self.stream(prompt, **options) as stream:
+            for _ in stream:
+                pass
         return stream.result
 
     def stream(self, prompt: str | Sequence[int] = "", **options: Unpack[GenerateOptions]) -> Stream:
         """Append `prompt` and go on from there, as a `Stream`. The session is in use until that ends."""
-        self._acquire()
+        use = _Use(self)
         try:
-            seq = self._sequence()
+            seq, n_computed = self._sequence(), self._n_computed()
             history = list(self._tokens)
             if len(prompt) or not history:
                 history += self._model.prompt_tokens(prompt, add_special=not history)
@@ -149,28 +152,29 @@ class Session:
                 raise ValueError("the session is empty and so is the prompt; append a text first")
             self._check_room(len(history) + 1)
             request = self._model.checked_request(options)
-            if self._n_computed == len(history) and self._logits is None:
+            if n_computed == len(history) and self._logits is None:
                 # Logits are not kept in a file or over a rewind: the last token is computed again for them.
-                self._rewind_engine(len(history) - 1)
+                n_computed -= 1
+                self._rewind_engine(n_computed)
             generation = self._model.new_generation(
-                request, history=history, pending=history[self._n_computed :], logits=self._logits, seq=seq
+                request, history=history, pending=history[n_computed:], logits=self._logits, seq=seq
             )
             if generation.pending:
                 generation.logits = None
             pieces = self._model.run([generation], options.get("on_progress"))
-            stream = Stream(generation, pieces, self._end_stream)
+            stream = Stream(generation, pieces, lambda generation: self._end_stream(generation, use))
             self._stream = weakref.ref(stream)
             return stream
         except BaseException:
-            self._busy.release()
+            use.end()
             raise
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the session to a file, from which `Runtime.load_session` makes it again on any machine."""
         with self._in_use():
             self._compute()
-            seq = self._sequence()
-            state = self._model.engine.call(lambda engine: engine.seq_save(seq))
+            number = self._sequence().number
+            state = self._model.engine.call(lambda engine: engine.seq_save(number))
             gguf = self._model.gguf
             write_session_file(path, gguf.header_digest(), self._tokens, state, *gguf.paths)
 
@@ -178,10 +182,9 @@ class Session:
         """Put the session of a file in place of this one. Raises `ValueError` if it is damaged or of another model."""
         with self._in_use():
             loaded = Session.from_file(self._model, path)
-            old, self._seq, loaded._seq = self._seq, loaded._seq, None
-            self._tokens, self._n_computed, self._logits = loaded._tokens, loaded._n_computed, None
-            if old is not None:
-                self._model.engine.close_sequence(old)
+            old = self._sequence()
+            self._seq, self._tokens, self._logits = loaded._seq, loaded._tokens, None
+            old.close()
 
     @classmethod
     def from_file(cls, model: LoadedModel, path: str | os.PathLike[str]) -> Session:
@@ -189,25 +192,22 @@ class Session:
         tokens, state = read_session_file(path, model.gguf.header_digest())
         checked_tokens(tokens, model.config.n_vocab, f"{os.fspath(path)}: tokens")
         seq = model.engine.open_sequence(lambda engine: engine.seq_load(state), held=True)
-        assert seq is not None
-        n_pos = model.engine.call(lambda engine: engine.seq_len(seq))
+        session = cls(model, seq, tokens)
+        n_pos = session._n_pos()
         if n_pos != len(tokens):
-            model.engine.close_sequence(seq)
+            session.close()
             raise ValueError(f"{os.fspath(path)}: expected the state of {len(tokens)} tokens, got one of {n_pos}")
-        return cls(model, seq, tokens)
+        return session
 
     def close(self) -> None:
         """End a stream that is under way, and free the sequence. Closing twice does nothing."""
         stream = self._stream() if self._stream is not None else None
         if stream is not None:
             stream.close()
-        self._acquire()
-        try:
+        with _Use(self):
             if self._seq is not None:
-                self._model.engine.close_sequence(self._seq)
+                self._seq.close()
                 self._seq = None
-        finally:
-            self._busy.release()
 
     def __enter__(self) -> Session:
         """Use it as a context manager: leaving the block closes it."""
@@ -219,25 +219,20 @@ class Session:
         """Close it."""
         self.close()
 
-    def __del__(self) -> None:
-        """Free the sequence of a session that nobody closed."""
-        seq = getattr(self, "_seq", None)
-        if seq is not None:
-            self._model.engine.close_sequence(seq)
-
-    def _sequence(self) -> int:
+    def _sequence(self) -> HeldSequence:
         if self._seq is None:
             raise RuntimeError("the session is closed; open another with Runtime.session()")
         return self._seq
 
-    def _acquire(self) -> None:
-        if not self._busy.acquire(blocking=False):
-            raise RuntimeError(
-                "the session is in use by a stream or another thread; end that first, or fork() before it"
-            )
-
-    def _in_use(self) -> _InUse:
-        return _InUse(self)
+    def _in_use(self) -> _Use:
+        """Begin a use of the open session, whose engine has nothing then beyond the tokens."""
+        use = _Use(self)
+        try:
+            self._n_computed()
+        except BaseException:
+            use.end()
+            raise
+        return use
 
     def _check_room(self, n_tokens: int) -> None:
         n_ctx = self._model.n_ctx
@@ -247,52 +242,70 @@ class Session:
                 f"rewind() it, or {self._model.longer_context}"
             )
 
+    def _n_pos(self) -> int:
+        """Positions that the engine has."""
+        number = self._sequence().number
+        return self._model.engine.call(lambda engine: engine.seq_len(number))
+
+    def _n_computed(self) -> int:
+        """How many of the tokens the engine has computed. What it has beyond them is given up."""
+        n_pos = self._n_pos()
+        if n_pos > len(self._tokens):
+            self._rewind_engine(len(self._tokens))
+        return min(n_pos, len(self._tokens))
+
     def _compute(self) -> None:
         """Bring the engine to the last token, a chunk at a time."""
-        while self._n_computed < len(self._tokens):
-            chunk = self._tokens[self._n_computed : self._n_computed + CHUNK_TOKENS]
-            last = self._n_computed + len(chunk) == len(self._tokens)
-            rows = self._model.engine.forward([self._sequence()], [chunk], "last" if last else "none")
-            self._n_computed += len(chunk)
+        n_computed = self._n_computed()
+        while n_computed < len(self._tokens):
+            chunk = self._tokens[n_computed : n_computed + CHUNK_TOKENS]
+            n_computed += len(chunk)
+            last = n_computed == len(self._tokens)
+            self._logits = None
+            rows = self._model.engine.forward([self._sequence().number], [chunk], "last" if last else "none")
             self._logits = rows[0] if last else None
 
     def _rewind(self, n_tokens: int) -> None:
         if n_tokens < len(self._tokens):
-            del self._tokens[n_tokens:]
             self._logits = None
-        if n_tokens < self._n_computed:
-            self._rewind_engine(n_tokens)
+            del self._tokens[n_tokens:]
+        self._n_computed()
 
     def _rewind_engine(self, n_pos: int) -> None:
-        seq = self._sequence()
-        self._model.engine.call(lambda engine: engine.seq_rewind(seq, n_pos))
-        self._n_computed = n_pos
+        number = self._sequence().number
+        self._logits = None
+        self._model.engine.call(lambda engine: engine.seq_rewind(number, n_pos))
 
-    def _end_stream(self, generation: Generation) -> None:
+    def _end_stream(self, generation: Generation, use: _Use) -> None:
         """Take over what a generation chose, however it ended: the engine knows how far it got."""
-        try:
+        with use:
             if self._seq is not None and not self._model.engine.closed:
-                seq = self._seq
-                self._tokens = list(generation.history)
-                self._n_computed = self._model.engine.call(lambda engine: engine.seq_len(seq))
                 self._logits = None
-        finally:
-            self._busy.release()
+                self._tokens = list(generation.history)
+                self._n_computed()
 
 
-class _InUse:
-    """Holds a session for the length of one call."""
+class _Use:
+    """The use of a session by one call or stream, until it is ended or nobody has this object any more."""
 
     def __init__(self, session: Session):
+        """Begin it. Raises `RuntimeError` if the session is in use."""
         self._session = session
+        with session._guard:
+            if session._user is not None and session._user() is not None:
+                raise RuntimeError(
+                    "the session is in use by a stream or another thread; end that first, or fork() before it"
+                )
+            session._user = weakref.ref(self)
 
     def __enter__(self) -> None:
-        self._session._acquire()
-        try:
-            self._session._sequence()
-        except BaseException:
-            self._session._busy.release()
-            raise
+        pass
 
     def __exit__(self, *_: object) -> None:
-        self._session._busy.release()
+        self.end()
+
+    def end(self) -> None:
+        """Let others use it. Ending twice does nothing."""
+        with self._session._guard:
+            if self._session._user is not None and self._session._user() is self:
+                self._session._user = None

@@ -2,25 +2,61 @@
 
 Passes of different threads take turns at the lock; the bits of a row do not depend on what else runs, so each thread
 gets what it would have got alone. When all sequences are taken, a generation waits for one of another thread to end;
-if there is none to wait for, because sessions and unended streams of its own thread hold them all, it is an error.
+where none of the holders can be expected to end, it is an error.
+
+Ctrl-C and other signals may raise between any two steps. So a sequence belongs to a `HeldSequence` from its first
+moment, and what the engine has beyond those is found when it is missed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
+import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from axiom.engine import Engine, LogitRows, Logits, StopFlag
 from axiom.errors import MemoryBudgetError
+from axiom.leaving import is_leaving
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["SharedEngine"]
+__all__ = ["HeldSequence", "SharedEngine"]
 
 T = TypeVar("T")
+
+# How often one who waits for a sequence looks whether waiting makes sense.
+_LOOK_S = 0.05
+# How long streams may be left alone while another thread waits for the sequence of one.
+_PATIENCE_S = 30.0
+
+
+class HeldSequence:
+    """An open sequence of the engine. It is freed once it is closed, or nobody has this object any more."""
+
+    is_closed = True
+
+    def __init__(self, engine: SharedEngine, number: int, thread: threading.Thread | None):
+        """Take charge of sequence `number`, for a generation in `thread` or, without one, for a session."""
+        self._engine = engine
+        self.number = number
+        """What the engine calls it."""
+        self.thread = thread
+        self.is_closed = False
+
+    def close(self) -> None:
+        """Free the sequence. Closing twice does nothing."""
+        if not self.is_closed:
+            self.is_closed = True
+            self._engine.free_closed()
+
+    def __del__(self) -> None:
+        """Free it."""
+        self.close()
 
 
 class SharedEngine:
@@ -29,80 +65,140 @@ class SharedEngine:
     def __init__(self, engine: Engine):
         """Take over `engine`, which nothing else may call from now on."""
         self._engine = engine
-        self._changed = threading.Condition(threading.RLock())
-        # Who holds each open sequence: a thread by its number, or None for a session, which may stay for long.
-        self._holders: dict[int, int | None] = {}
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        # Every open sequence by its number.
+        self._held: dict[int, weakref.ref[HeldSequence]] = {}
+        # Whether some of them have been closed since they were last looked through.
+        self._has_closed = False
+        self._waiting: set[threading.Thread] = set()
+        self._last_pass = time.monotonic()
         self._closed = False
         # Whether this thread is inside a call of the engine; what a garbage collection then frees must wait.
         self._in_call = False
-        self._to_free: list[int] = []
         self.n_ctx = engine.n_ctx
         self.n_vocab = engine.n_vocab
         self.n_seq_max = engine.n_seq_max
         self.is_streamed = engine.is_streamed
 
     def open_sequence(
-        self, make: Callable[[Engine], int] | None = None, *, held: bool = False, wait: bool = True
-    ) -> int | None:
+        self,
+        make: Callable[[Engine], int] | None = None,
+        *,
+        held: bool = False,
+        wait: bool = True,
+        is_over: Callable[[], bool] | None = None,
+    ) -> HeldSequence | None:
         """Open a sequence: an empty one, or what `make` makes of the engine, such as a fork.
 
-        `held` says that it belongs to a session. When none is free, wait until one is; with `wait=False`, return None.
-        Raises `MemoryBudgetError` when waiting would never end.
+        `held` says that it belongs to a session. When none is free, wait until one is, or until `is_over()`, and then
+        return None; with `wait=False`, return None at once. Raises `MemoryBudgetError` when waiting would never end.
         """
-        with self._changed:
+        with self._lock:
+            began = time.monotonic()
             while True:
                 self._open()
-                if len(self._holders) < self.n_seq_max:
-                    seq = self.call(_new_sequence if make is None else make)
-                    self._holders[seq] = None if held else threading.get_ident()
-                    return seq
-                if all(holder in (None, threading.get_ident()) for holder in self._holders.values()) and wait:
-                    raise MemoryBudgetError(
-                        f"all {self.n_seq_max} sequences are held by sessions and by streams of this thread; close "
-                        "one, or open the runtime with a larger n_seq_max or a smaller n_ctx"
-                    )
-                if not wait:
+                if len(self._held) == self.n_seq_max:
+                    self._look_through()
+                if len(self._held) < self.n_seq_max:
+                    number = self._opened(_new_sequence if make is None else make)
+                    sequence = HeldSequence(self, number, None if held else threading.current_thread())
+                    self._held[number] = weakref.ref(sequence)
+                    return sequence
+                if not wait or (is_over is not None and is_over()):
                     return None
-                self._changed.wait()
+                self._check_waiting(began)
+                me = threading.current_thread()
+                self._waiting.add(me)
+                try:
+                    self._changed.wait(_LOOK_S)
+                finally:
+                    self._waiting.discard(me)
 
-    def close_sequence(self, seq: int) -> None:
-        """Free a sequence. After `close` it has been freed already, and this does nothing."""
-        with self._changed:
-            self._to_free.append(seq)
-            if not self._in_call:
-                self._free_closed()
+    def _opened(self, make: Callable[[Engine], int]) -> int:
+        try:
+            return self.call(make)
+        except MemoryBudgetError:
+            # Those that were opened when a signal raised, before anybody was told of them.
+            for number in range(self.n_seq_max):
+                if number not in self._held:
+                    with contextlib.suppress(ValueError):
+                        self._engine.seq_free(number)
+            return self.call(make)
+
+    def _check_waiting(self, began: float) -> None:
+        """Raise `MemoryBudgetError` where no holder can be expected to free its sequence."""
+        others = {
+            sequence.thread
+            for reference in self._held.values()
+            if (sequence := reference()) is not None and sequence.thread is not None
+        } - {threading.current_thread()}
+        remedy = "close one, or open the runtime with a larger n_seq_max or a smaller n_ctx"
+        if not any(thread.is_alive() and thread not in self._waiting for thread in others):
+            whose = "this thread" + (" and of threads that have ended or wait for one too" if others else "")
+            raise MemoryBudgetError(
+                f"all {self.n_seq_max} sequences are held by sessions and by streams of {whose}; {remedy}"
+            )
+        idle_s = time.monotonic() - max(began, self._last_pass)
+        if idle_s > _PATIENCE_S:
+            raise MemoryBudgetError(
+                f"all {self.n_seq_max} sequences are held, and none of the streams that hold them has been asked for "
+                f"more in {idle_s:.0f} s; {remedy}"
+            )
+
+    def free_closed(self) -> None:
+        """Free the sequences that were closed or forgotten, now or once the engine is free for it. Never waits."""
+        self._has_closed = True
+        # A garbage collection may be what calls this. Whoever has the engine looks when the call is over.
+        if self._lock.acquire(blocking=False):
+            try:
+                if not self._in_call:
+                    self._look_through()
+            finally:
+                self._lock.release()
 
     @property
     def n_open(self) -> int:
         """Sequences that are open."""
-        return len(self._holders)
+        with self._lock:
+            if not self._in_call:
+                self._look_through()
+            return len(self._held)
 
-    def _free_closed(self) -> None:
-        while self._to_free:
-            seq = self._to_free.pop()
-            if not self._closed:
-                self._engine.seq_free(seq)
-                del self._holders[seq]
+    def _look_through(self) -> None:
+        self._has_closed = False
+        for number, reference in list(self._held.items()):
+            sequence = reference()
+            if sequence is None or sequence.is_closed:
+                if not self._closed:
+                    # It is unknown if a signal raised just after it had been freed.
+                    with contextlib.suppress(ValueError):
+                        self._engine.seq_free(number)
+                self._held.pop(number, None)
         self._changed.notify_all()
 
     def forward(
         self, seqs: Sequence[int], tokens: Sequence[Sequence[int]], logits: LogitRows, stop: StopFlag | None = None
     ) -> Logits:
         """Run one pass, as `Engine.forward`."""
-        return self.call(lambda engine: engine.forward(seqs, tokens, logits, None, stop))
+        try:
+            return self.call(lambda engine: engine.forward(seqs, tokens, logits, None, stop))
+        finally:
+            self._last_pass = time.monotonic()
 
     def call(self, action: Callable[[Engine], T]) -> T:
         """Return `action(engine)`, alone with the engine."""
-        with self._changed:
+        with self._lock:
             engine = self._open()
             if self._in_call:
                 raise RuntimeError("the engine was called from inside one of its own calls")
-            self._in_call = True
             try:
+                self._in_call = True
                 return action(engine)
             finally:
                 self._in_call = False
-                self._free_closed()
+                if self._has_closed:
+                    self._look_through()
 
     def telemetry(self) -> dict[str, Any]:
         """Return the engine's times and counts."""
@@ -123,11 +219,16 @@ class SharedEngine:
 
     def close(self) -> None:
         """Free the engine, once no pass is in it. Closing twice does nothing."""
-        with self._changed:
+        # While the program ends, a daemon thread that is in a pass stays there, and has the lock.
+        if not self._lock.acquire(blocking=not is_leaving()):
+            return
+        try:
             if not self._closed:
                 self._closed = True
                 self._engine.close()
                 self._changed.notify_all()
+        finally:
+            self._lock.release()
 
     def _open(self) -> Engine:
         if self._closed:

@@ -49,12 +49,14 @@ class Stream(Iterator[str]):
 
     def _end(self) -> None:
         on_end, self._on_end = self._on_end, None
-        self._pieces.close()
-        if self._generation.finish_reason is None:
-            self._generation.cancelled = True
-            self._generation.end()
-        if on_end is not None:
-            on_end(self._generation)
+        try:
+            self._pieces.close()
+            if self._generation.finish_reason is None:
+                self._generation.cancelled = True
+                self._generation.end()
+        finally:
+            if on_end is not None:
+                on_end(self._generation)
 
     def cancel(self) -> None:
         """Ask it to end, in the middle of a prompt too; iteration then ends by itself. Any thread may."""

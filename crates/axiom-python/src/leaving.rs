@@ -110,18 +110,9 @@ pub fn attached<T>(action: impl FnOnce(Python<'_>) -> T) -> T {
     result
 }
 
-/// Has Python close the gate when it ends.
-///
-/// # Errors
-///
-/// Those of the module `atexit`.
-pub fn register(py: Python<'_>) -> PyResult<()> {
-    py.import("atexit")?.call_method1("register", (wrap_pyfunction!(leave, py)?,))?;
-    Ok(())
-}
-
+/// End the program: threads inside of the extension, and those that come, stay there. `axiom.leaving` calls it.
 #[pyfunction]
-fn leave(py: Python<'_>) {
+pub fn leave(py: Python<'_>) {
     // Those who return need the interpreter for that.
     py.detach(|| GATE.close());
 }

@@ -28,17 +28,14 @@ mod tokenizer;
 mod _native {
     use pyo3::prelude::*;
 
-    #[pymodule_init]
-    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        crate::leaving::register(module.py())
-    }
-
     #[pymodule_export]
     use crate::engine::Engine;
     #[pymodule_export]
     use crate::host::{default_threads, disk_bandwidth, info, kernel_info, read_bandwidth};
     #[pymodule_export]
     use crate::image::{blake3, pack_matrix};
+    #[pymodule_export]
+    use crate::leaving::leave;
     #[pymodule_export]
     use crate::logits::{LogitRow, Logits};
     #[pymodule_export]

@@ -119,7 +119,8 @@ def _measure(runtime: Any, name: str, depth: int, n_tokens: int, n_batch: int) -
     """Return tokens per second of one test. Which tokens they are makes no difference to the speed."""
     n_vocab = runtime.config.n_vocab
     engine = runtime.engine
-    seqs = [engine.open_sequence() for _ in range(n_batch)]
+    held = [engine.open_sequence() for _ in range(n_batch)]
+    seqs = [sequence.number for sequence in held]
     try:
         tokens = [(7919 * i + 11) % n_vocab for i in range(depth + n_tokens)]
         for seq in seqs:
@@ -135,8 +136,8 @@ def _measure(runtime: Any, name: str, depth: int, n_tokens: int, n_batch: int) -
                 engine.forward(seqs, [[tokens[depth + i]]] * n_batch, "last")
         return n_batch * n_tokens / (time.perf_counter() - begin)
     finally:
-        for seq in seqs:
-            engine.close_sequence(seq)
+        for sequence in held:
+            sequence.close()
 
 
 def _bandwidth(threads: int) -> list[float]:
