@@ -20,6 +20,7 @@ import pytest
 
 from axiom.cli import _COMMANDS
 from axiom.cli.story_options import KERNEL_OPTIONS
+from axiom.cli.terminal import error_line
 
 MODEL = {
     "n_layer": 1,
@@ -142,24 +143,79 @@ def test_a_closed_stream_is_no_error(closed: int, model: str) -> None:
 
 
 def test_texts_are_utf8_whatever_the_locale_says(model: str) -> None:
-    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     args = ["run", "-m", model, *REFERENCE, "-n", "1", "-s", "1"]
     text = printed(*args, "Bär 🐻").encode()
-    for given in (["Bär 🐻"], []):
-        done = axiom_bytes(*args, *given, stdin="Bär 🐻".encode(), **plain)
-        assert (done.returncode, done.stdout) == (0, text), done
-    done = axiom_bytes(*args, stdin=b"caf\xe9", **plain)
+    done = axiom_bytes(*args, stdin="Bär 🐻".encode(), **PLAIN)
+    assert (done.returncode, done.stdout) == (0, text), done
+    done = axiom_bytes(*args, stdin=b"caf\xe9", **PLAIN)
     assert done.returncode == 1
     assert done.stderr.startswith(b"axiom: error: standard input: expected a text in UTF-8, got byte 0xe9 at 3; ")
     # A byte-order mark is no part of a text.
     assert axiom_bytes(*args, stdin="\ufeffBär 🐻".encode()).stdout == text
 
 
+@pytest.fixture(scope="module")
+def latin_1(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a locale whose encoding is ISO-8859-1."""
+    folder = tmp_path_factory.mktemp("locales")
+    try:
+        made = folder / "en_US.ISO-8859-1"
+        subprocess.run(["localedef", "-i", "en_US", "-f", "ISO-8859-1", made], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this system cannot make a locale")
+    return {"LOCPATH": str(folder), "LC_ALL": made.name}
+
+
+PLAIN = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize("locale", ["plain", "latin_1"])
+def test_texts_are_utf8_and_names_are_bytes_in_any_locale(
+    locale: str, model: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    environment = PLAIN if locale == "plain" else request.getfixturevalue("latin_1")
+    folder = tmp_path / "Höhle"
+    folder.mkdir()
+    path = folder / "Bär.gguf"
+    path.write_bytes(Path(model).read_bytes())
+    args = ["run", "-m", str(path), *REFERENCE, "-n", "3", "-s", "1", "--stop", "Ü", "--receipt"]
+    text = printed(*args, str(folder / "expected"), "Bär 🐻").encode()
+    done = axiom_bytes(*args, str(folder / "Ü.json"), "Bär 🐻", **environment)
+    assert (done.returncode, done.stdout) == (0, text), done
+    assert sorted(os.listdir(folder)) == ["Bär.gguf", "expected", "Ü.json"]
+    assert (folder / "Ü.json").read_bytes() == (folder / "expected").read_bytes()
+    done = axiom_bytes("tokenize", "-m", str(folder / "Bör.gguf"), *REFERENCE, "Hi", **environment)
+    assert done.stderr.decode() == f"axiom: error: {folder}/Bör.gguf: No such file or directory\n"
+
+
+def test_what_is_typed_in_another_encoding_is_a_text_too(model: str, latin_1: dict[str, str]) -> None:
+    args = ["tokenize", "-m", model, *REFERENCE, "--json"]
+    assert axiom_bytes(*args, "café".encode("latin-1"), **latin_1).stdout == printed(*args, "café").encode()
+
+
 def test_a_full_disk_is_told_of_standard_output(model: str) -> None:
-    with open("/dev/full", "wb") as full:
-        command = [*RUN, "tokenize", "-m", model, *REFERENCE, "Hello"]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
-    assert (done.returncode, done.stderr) == (1, "axiom: error: standard output: No space left on device\n")
+    for text in ("Hello", "Hello " * 9000):
+        with open("/dev/full", "wb") as full:
+            command = [*RUN, "tokenize", "-m", model, *REFERENCE, text]
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+        assert (done.returncode, done.stderr) == (1, "axiom: error: standard output: No space left on device\n")
+
+
+def test_no_other_error_is_told_of_standard_output() -> None:
+    assert error_line(OSError(5, "Input/output error")) == "Input/output error"
+    for args in (["verify", ""], ["plot", ""]):
+        done = axiom(*args)
+        assert done.stderr.endswith(": expected the name of a file, got an empty one\n")
+
+
+def test_a_defect_is_told_in_one_line_and_shown_when_asked() -> None:
+    code = "from axiom.cli import doctor, main; doctor._facts = lambda: {}[5]; main()"
+    command = [sys.executable, "-c", code, "doctor"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    said = "axiom: error: KeyError: 5: a defect of the program; AXIOM_TRACEBACK=1 shows where\n"
+    assert (done.returncode, done.stderr) == (1, said)
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "AXIOM_TRACEBACK": "1"})
+    assert (done.returncode, done.stderr.startswith("Traceback"), "KeyError: 5" in done.stderr) == (1, True, True)
 
 
 # run

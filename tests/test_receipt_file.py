@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,18 @@ def test_a_file_gives_the_same_receipt(receipt: Receipt, tmp_path: Path) -> None
     receipt.save(tmp_path / "r.json")
     assert Receipt.load(tmp_path / "r.json") == receipt
     assert json.loads((tmp_path / "r.json").read_text())["sampling"]["logit_bias"] == {"7": "-inf", "9": 0.5}
+
+
+def test_a_model_may_have_any_name(random_model: Callable[..., Path], tmp_path: Path) -> None:
+    """A name that is no UTF-8 keeps nobody from writing the receipt, at the end of the text."""
+    path = tmp_path / os.fsdecode(b"caf\xe9 \xc3\xa9.gguf")
+    path.write_bytes(random_model(**MODEL).read_bytes())
+    with axiom.Runtime(path, backend="reference") as runtime:
+        receipt = runtime.generate("Hello", max_tokens=2, receipt=True).receipt
+    assert receipt is not None
+    receipt.save(tmp_path / "r.json")
+    assert Receipt.load(tmp_path / "r.json") == receipt
+    assert receipt.model_name == "caf\ufffd é.gguf"
 
 
 def test_verification_finds_it_equal(runtime: Runtime, receipt: Receipt) -> None:

@@ -68,6 +68,12 @@ def test_the_oldest_records_are_lost_and_counted(runtime: Runtime) -> None:
     assert records[-1, 1] == N_LAYER
 
 
+def test_a_full_disk_names_the_file_of_telemetry(runtime: Runtime) -> None:
+    with pytest.raises(OSError, match="No space left on device") as caught, TelemetryFile("/dev/full", runtime):
+        runtime.generate([5], max_tokens=1, seed=1)
+    assert caught.value.filename == "/dev/full"
+
+
 def test_a_file_of_telemetry(runtime: Runtime, tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     runtime.generate([5], max_tokens=2, seed=1)  # before the file: not in it
@@ -98,15 +104,17 @@ def test_run_writes_it_and_plot_draws_it(runtime: Runtime, tmp_path: Path) -> No
     ("text", "said"),
     [
         ("", "expected the columns pass,.*an empty file"),
-        ("a,b\n1,2\n", "expected the columns pass,.*got a,b"),
+        ("a,b\n1,2\n", "expected the columns pass,.*got 'a,b'"),
         (",".join(FIELDS) + "\n1,2\n", "line 2: expected 16 whole numbers, got '1,2'"),
         (",".join(FIELDS) + "\n" + ",".join(["-1"] * 16) + "\n", "line 2: expected 16 whole numbers"),
         (",".join(FIELDS) + "\n" + ",".join(["9" * 30] * 16) + "\n", "line 2: expected 16 whole numbers"),
         (",".join(FIELDS) + "\n", "expected records, got none"),
+        (",".join(FIELDS) + "\n" + "1" * 200_000, "line 2: expected 16 whole numbers, got '111"),
+        ("GGUF\3\0\0\0\xff\xfe", "expected the columns pass,.*got 'GGUF.*; use `axiom run --telemetry`"),
     ],
 )
 def test_what_is_no_telemetry_is_refused(text: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / "wrong.csv"
-    path.write_text(text)
+    path.write_bytes(text.encode("latin-1"))
     with pytest.raises(ValueError, match=said):
         CliRunner().invoke(plot.command, [str(path)], catch_exceptions=False)

@@ -12,12 +12,12 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from axiom.body import Body, ReceiptChain
 from axiom.engine import LogitRow
-from axiom.files import write_whole
+from axiom.files import checked_path, write_whole
 from axiom.sampling import Sampling
 
 __all__ = ["FORMAT", "Receipt", "ReceiptRecorder", "begin_chain"]
@@ -67,7 +67,7 @@ class Receipt:
         return json.dumps(fields, indent=1, ensure_ascii=False) + "\n"
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the receipt to a file, whole or not at all."""
+        """Write the receipt to a file, whole or not at all, and over no model."""
         write_whole(path, [self.to_json().encode("utf-8")])
 
     @classmethod
@@ -82,8 +82,7 @@ class Receipt:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Receipt:
         """Read a receipt from a file. Raises `ValueError` if it is not one."""
-        with open(path, "rb") as file:
-            content = file.read()
+        content = checked_path(path, "receipt").read_bytes()
         try:
             return cls.from_json(content.decode("utf-8"))
         except UnicodeDecodeError:
@@ -96,8 +95,10 @@ class ReceiptRecorder:
     """Grows the chain of one generation, and makes the receipt at its end."""
 
     def __init__(self, receipt: Receipt, body: Body, n_vocab: int):
-        """Begin the chain of `receipt`, which has no output yet."""
-        self._receipt = receipt
+        """Begin the chain of `receipt`, which has no output yet, and the name of the model as the system has it."""
+        # A name may be any bytes; a receipt is a text.
+        name = os.fsencode(receipt.model_name).decode("utf-8", "replace")
+        self._receipt = replace(receipt, model_name=name)
         self._chain = begin_chain(receipt, body, n_vocab)
         self._output: list[int] = []
         self._links: list[str] = []
@@ -109,16 +110,7 @@ class ReceiptRecorder:
 
     def receipt(self) -> Receipt:
         """Return the receipt of everything recorded."""
-        start = self._receipt
-        return Receipt(
-            contract=start.contract,
-            model_sha256=start.model_sha256,
-            model_name=start.model_name,
-            prompt=start.prompt,
-            sampling=start.sampling,
-            output=tuple(self._output),
-            links=tuple(self._links),
-        )
+        return replace(self._receipt, output=tuple(self._output), links=tuple(self._links))
 
 
 def begin_chain(receipt: Receipt, body: Body, n_vocab: int) -> ReceiptChain:

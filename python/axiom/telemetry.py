@@ -10,21 +10,23 @@ Where the embedding is not in memory, the first layer's `stream_us` has the wait
 from __future__ import annotations
 
 import csv
+import io
 import os
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from axiom.engine import FIELDS
-from axiom.files import checked_target
+from axiom.files import NamedFile, checked_path, checked_target
 
 if TYPE_CHECKING:
     from axiom.loaded_model import LoadedModel
 
 __all__ = ["FIELDS", "TelemetryFile", "read_telemetry"]
+
+_LONGEST_LINE = 1 << 10
 
 
 class TelemetryFile:
@@ -34,8 +36,8 @@ class TelemetryFile:
         """Open the file, and forget the records of before."""
         self._take: Callable[[], tuple[npt.NDArray[np.uint64], int]] = model.engine.take_records
         self._take()
-        checked_target(path, *model.gguf.paths, special=True)
-        self._file = open(path, "w", encoding="utf-8", newline="")  # noqa: SIM115  # closed by __exit__
+        target = checked_target(path, *model.gguf.paths, special=True)
+        self._file = io.TextIOWrapper(io.BufferedWriter(NamedFile(target, "w", path)), encoding="utf-8", newline="")
         self._writer = csv.writer(self._file, lineterminator="\n")
         self._writer.writerow(FIELDS)
         self.n_lost = 0
@@ -61,19 +63,21 @@ class TelemetryFile:
 
 def read_telemetry(path: str | os.PathLike[str]) -> npt.NDArray[np.int64]:
     """Read a file of `TelemetryFile`: int64 `[n, 16]` with the columns of `FIELDS`. `ValueError` if it is none."""
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file))
-    where = Path(path).name
-    if not rows or rows[0] != list(FIELDS):
-        got = ",".join(rows[0]) if rows else "an empty file"
-        raise ValueError(
-            f"{where}: expected the columns {','.join(FIELDS)}, got {got[:200]}; use `axiom run --telemetry`"
-        )
-    for i, row in enumerate(rows[1:], start=2):
-        if len(row) != len(FIELDS) or not all(cell.isdecimal() and len(cell) < 19 for cell in row):
-            raise ValueError(f"{where}: line {i}: expected {len(FIELDS)} whole numbers, got {_shown(row)}")
-    return np.array(rows[1:], np.int64).reshape(-1, len(FIELDS))
+    path = checked_path(path, "telemetry")
+    columns = ",".join(FIELDS)
+    with path.open("rb") as file:
+        # Any file may be given: no more is read of a line than one of a table has.
+        lines = iter(lambda: file.readline(_LONGEST_LINE).decode("utf-8", "replace"), "")
+        header = next(lines, "").rstrip("\r\n")
+        if header != columns:
+            got = repr(header)[:200] if header else "an empty file"
+            raise ValueError(f"{path.name}: expected the columns {columns}, got {got}; use `axiom run --telemetry`")
+        rows = [_numbers(path.name, i, line.rstrip("\r\n")) for i, line in enumerate(lines, start=2)]
+    return np.array(rows, np.int64).reshape(-1, len(FIELDS))
 
 
-def _shown(row: Sequence[str]) -> str:
-    return repr(",".join(row))[:200]
+def _numbers(name: str, number: int, line: str) -> list[int]:
+    cells = line.split(",")
+    if len(cells) != len(FIELDS) or not all(cell.isdecimal() and len(cell) < 19 for cell in cells):
+        raise ValueError(f"{name}: line {number}: expected {len(FIELDS)} whole numbers, got {line!r:.200}")
+    return [int(cell) for cell in cells]

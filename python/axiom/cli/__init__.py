@@ -72,17 +72,23 @@ def _group() -> None:
 
 def main() -> None:
     """Run the command line of this process and exit."""
-    sys.exit(_run())
+    status = _run()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # What is left in the buffer has nowhere to go; Python would complain of that at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
 
 
 def _run() -> int:
-    from axiom.cli.terminal import error_line, prepare_streams, text_argument
+    from axiom.cli.terminal import error_line, prepare_streams
     from axiom.errors import AxiomError
 
     prepare_streams()
     try:
         # Not through Group.main, which handles Ctrl-C and broken pipes in ways of its own.
-        with _group.make_context("axiom", [text_argument(argument) for argument in sys.argv[1:]]) as ctx:
+        with _group.make_context("axiom", sys.argv[1:]) as ctx:
             _group.invoke(ctx)
         sys.stdout.flush()
         return 0
@@ -97,9 +103,12 @@ def _run() -> int:
             click.echo(err=True)
         return 130
     except BrokenPipeError:
-        # What is left in the buffer has nowhere to go; Python would complain of that at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (AxiomError, OSError, ValueError) as error:
-        click.echo(f"axiom: error: {error_line(error)}", err=True)
+    except Exception as error:
+        if os.environ.get("AXIOM_TRACEBACK"):
+            raise
+        told = error_line(error)
+        if not isinstance(error, AxiomError | OSError | ValueError):
+            told = f"{type(error).__name__}: {told}: a defect of the program; AXIOM_TRACEBACK=1 shows where"
+        click.echo(f"axiom: error: {told}", err=True)
         return 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from axiom.cli.options import generate_options, open_runtime, runtime_options, sampling_options
+from axiom.cli.options import TEXT, generate_options, open_runtime, runtime_options, sampling_options
 from axiom.cli.run import echo_stats
 from axiom.cli.terminal import ProgressLine, error_line
 
@@ -26,11 +26,11 @@ _HELP = """\
 
 
 @click.command("chat")
-@click.argument("message", required=False)
+@click.argument("message", type=TEXT, required=False)
 @runtime_options
 @sampling_options
-@click.option("--system", metavar="TEXT", help="System message.")
-@click.option("--template", metavar="NAME", help="One of the model's named templates, or Jinja source.")
+@click.option("--system", type=TEXT, metavar="TEXT", help="System message.")
+@click.option("--template", type=TEXT, metavar="NAME", help="One of the model's named templates, or Jinja source.")
 @click.option("--show-prompt", is_flag=True, help="Print the rendered prompt on standard error before each answer.")
 @click.option("--stats", is_flag=True, help="Say on standard error how fast each answer was.")
 def command(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from axiom.cli.terminal import ProgressLine
+from axiom.cli.terminal import ProgressLine, checked_text, system_text
 
 if TYPE_CHECKING:
     from axiom.request import GenerateOptions
@@ -18,8 +18,8 @@ __all__ = [
     "COUNT",
     "SEED",
     "SIZE",
+    "TEXT",
     "backend_option",
-    "checked_text",
     "generate_options",
     "json_option",
     "model_option",
@@ -52,7 +52,20 @@ class _Size(click.ParamType):  # type: ignore[type-arg]  # generic since click 8
         return value
 
 
+class _Text(click.ParamType):  # type: ignore[type-arg]
+    """A text in UTF-8, whatever the locale says. The name of a file is none: it is the bytes that it is."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return checked_text(system_text(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 SIZE = _Size()
+TEXT = _Text()
 
 _MODEL_HELP = "GGUF file (the first part, if split) or image. Default: the small model that comes with the package."
 
@@ -137,7 +150,7 @@ _SAMPLING = [
     click.option(
         "--timeout", type=float, metavar="S", help="End after this many seconds, in the middle of a prompt too."
     ),
-    click.option("--stop", multiple=True, metavar="TEXT", help="Stop before this text. Repeatable."),
+    click.option("--stop", type=TEXT, multiple=True, metavar="TEXT", help="Stop before this text. Repeatable."),
     click.option("--ignore-eos", is_flag=True, help="Go on when the model ends the text."),
 ]
 
@@ -200,15 +213,6 @@ def read_text(text: str | None, what: str) -> str:
         return _read_stdin()
     if text is None:
         raise click.UsageError(f"give a {what}, or pipe one in")
-    return checked_text(text, what)
-
-
-def checked_text(text: str, what: str) -> str:
-    """Return a text of the command line. Raises a usage error where it is no UTF-8."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise click.UsageError(f"the {what} is no UTF-8: byte {ord(error.object[error.start]) & 255:#04x}") from None
     return text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ def command(telemetry: str, output: str | None, passes: str) -> None:
     Needs matplotlib: pip install "axiom[plot]".
     """
     from axiom.errors import AxiomError
-    from axiom.files import checked_target
+    from axiom.files import checked_target, write_whole
     from axiom.telemetry import read_telemetry
 
     first, last = _range(passes)
@@ -55,8 +56,9 @@ def command(telemetry: str, output: str | None, passes: str) -> None:
         # What the picture would be called anyway.
         target = target.with_name(f"{target.name}.png")
     checked_target(target, telemetry, special=True)
-    figure = _draw(records, first, last, Path(telemetry).name)
-    figure.savefig(target, dpi=110)
+    picture = io.BytesIO()
+    _draw(records, first, last, Path(telemetry).name).savefig(picture, format=target.suffix[1:], dpi=110)
+    write_whole(target, [picture.getvalue()], telemetry)
     click.echo(f"wrote {target}", err=True)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from axiom.cli.options import (
+    TEXT,
     generate_options,
     json_option,
     open_runtime,
@@ -27,7 +28,7 @@ __all__ = ["command", "completion_json", "echo_stats"]
 
 
 @click.command("run")
-@click.argument("prompt", required=False)
+@click.argument("prompt", type=TEXT, required=False)
 @runtime_options
 @sampling_options
 @click.option("--echo/--no-echo", default=True, show_default=True, help="Print the prompt before the text.")

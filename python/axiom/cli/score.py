@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
-from axiom.cli.options import json_option, open_runtime, read_text, runtime_options
+from axiom.cli.options import TEXT, json_option, open_runtime, read_text, runtime_options
 from axiom.cli.terminal import echo_json, format_table
 
 __all__ = ["command"]
 
 
 @click.command("score")
-@click.argument("text", required=False)
+@click.argument("text", type=TEXT, required=False)
 @runtime_options
 @click.option("--tokens", "per_token", is_flag=True, help="Show every token with its log-probability.")
 @json_option

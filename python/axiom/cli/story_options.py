@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from axiom.cli.options import SEED, SIZE, checked_text
+from axiom.cli.options import SEED, SIZE, TEXT
 
 __all__ = ["KERNEL_OPTIONS", "kernel_options", "story_options"]
 
@@ -48,7 +48,7 @@ KERNEL_OPTIONS = (
 _MOST_BYTES = 4000
 
 _OPTIONS = [
-    click.option("-p", "--prompt", help="The text to continue. Default: Once upon a time."),
+    click.option("-p", "--prompt", type=TEXT, help="The text to continue. Default: Once upon a time."),
     click.option(
         "-n",
         "--max-tokens",
@@ -91,7 +91,12 @@ _OPTIONS = [
         help="Which times are printed while the text is made. Default: tokens.",
     ),
     click.option(
-        "--option", "more", multiple=True, metavar="NAME=VALUE", help="Any other option of the kernel. Repeatable."
+        "--option",
+        "more",
+        type=TEXT,
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Any other option of the kernel. Repeatable.",
     ),
 ]
 
@@ -138,8 +143,6 @@ def _check(options: dict[str, Any]) -> None:
     from axiom.body import host_backend, load_body
     from axiom.sampling import Sampling
 
-    if options["prompt"] is not None:
-        checked_text(options["prompt"], "prompt")
     names = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "repeat_last_n")
     given = {name: options[name] for name in names if options[name] is not None}
     try:

@@ -13,15 +13,18 @@ from typing import Any
 
 import click
 
+from axiom.files import NamedFile
+
 __all__ = [
     "ProgressLine",
+    "checked_text",
     "echo_json",
     "error_line",
     "format_bytes",
     "format_count",
     "format_table",
     "prepare_streams",
-    "text_argument",
+    "system_text",
 ]
 
 # Work that is done sooner needs no sign of life.
@@ -81,11 +84,8 @@ def error_line(error: Exception) -> str:
     >>> error_line(FileNotFoundError(2, "No such file or directory", "x.gguf"))
     'x.gguf: No such file or directory'
     """
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
     if isinstance(error, OSError) and error.strerror:
-        # Whatever else is written has a name.
-        return f"standard output: {error.strerror}"
+        return error.strerror if error.filename is None else f"{system_text(str(error.filename))}: {error.strerror}"
     if isinstance(error, UnicodeEncodeError):
         return f"expected a text in UTF-8, got {error.object!r}"[:200]
     return " ".join(str(error).split())
@@ -94,29 +94,54 @@ def error_line(error: Exception) -> str:
 def prepare_streams() -> None:
     """Make standard input and output fit for texts in UTF-8, whatever the locale says, and open those that are closed.
 
-    A closed one is read as empty, and what is written to it is lost. A character that a terminal cannot show is a
-    question mark there.
+    A terminal keeps the encoding of its locale, in which it sends and shows. A closed stream is read as empty, and what
+    is written to it is lost. A character that cannot be shown is a question mark, and bytes that are no text come as
+    `checked_text` knows them. Errors of writing to standard output say its name.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  # for as long as the process
         elif isinstance(stream, io.TextIOWrapper):
-            # The plain locale "C" is what there is where nobody has chosen one: it says nothing of the other end.
+            # The plain locale "C" is what there is where nobody has chosen one: it says nothing of the terminal.
             is_unset = codecs.lookup(stream.encoding).name == "ascii"
-            errors = "strict" if name == "stdin" else "replace"
-            stream.reconfigure(encoding="utf-8" if is_unset else None, errors=errors)
+            errors = "surrogateescape" if name == "stdin" else "replace"
+            stream.reconfigure(encoding="utf-8" if is_unset or not stream.isatty() else None, errors=errors)
+            if name == "stdout":
+                sys.stdout = _named(stream)
 
 
-def text_argument(argument: str) -> str:
-    """Return an argument of the command line as the text in UTF-8 that it is, where the locale is another.
+def _named(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """Return a stream to the same end, whose errors say that it is standard output."""
+    raw = NamedFile(stream.fileno(), "w", "standard output")
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
 
-    What is no UTF-8 stays as it is: it may be the name of a file.
+
+def system_text(given: str) -> str:
+    """Return what the system gave, an argument or the name of a file, as the text in UTF-8 that it is.
+
+    What is no UTF-8 is in the encoding of the locale, as a terminal sends it.
     """
     try:
-        return os.fsencode(argument).decode("utf-8")
-    except UnicodeDecodeError:
-        return argument
+        return os.fsencode(given).decode("utf-8")
+    except UnicodeError:
+        return given
+
+
+def checked_text(text: str) -> str:
+    """Return a text that came from outside. Raises `ValueError` where it has a byte that was no text."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        where = f"byte {ord(text[error.start]) & 255:#04x} after {error.start} characters"
+        raise ValueError(f"expected a text in UTF-8, got {where}; convert it, with iconv") from None
+    return text
 
 
 def echo_json(value: Any) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from axiom.cli.options import backend_option, json_option, model_option, read_text
+from axiom.cli.options import TEXT, backend_option, json_option, model_option, read_text
 from axiom.cli.terminal import echo_json, format_table
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ __all__ = ["command"]
 
 
 @click.command("tokenize")
-@click.argument("text", required=False)
+@click.argument("text", type=TEXT, required=False)
 @model_option
 @backend_option
 @click.option("--decode", is_flag=True, help="TEXT is a list of token numbers; show what they say.")
