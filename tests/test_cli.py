@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -18,9 +19,10 @@ from typing import Any
 
 import pytest
 
-from axiom.cli import _COMMANDS
+from axiom.cli import _COMMANDS, chat
 from axiom.cli.story_options import KERNEL_OPTIONS
 from axiom.cli.terminal import error_line
+from axiom.runtime import Runtime
 
 MODEL = {
     "n_layer": 1,
@@ -481,6 +483,91 @@ def test_chat_holds_a_conversation(model: str, tmp_path: Path) -> None:
     ):
         assert message in done.stderr
     assert "never read" not in done.stdout
+
+
+class Interrupted(io.StringIO):
+    """A terminal from which Ctrl-C comes while the third piece of an answer is shown."""
+
+    n_written = 0
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self.n_written += 1
+        if self.n_written == 3:
+            raise KeyboardInterrupt
+        return super().write(text)
+
+
+def test_ctrl_c_while_a_piece_is_shown_ends_the_answer_and_no_more(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"seed": 1, "max_tokens": 8, "ignore_eos": True}
+    with Runtime(model, backend="reference") as runtime, runtime.session() as session:
+        talk = chat._Chat(runtime, session, None, None, False, False, options)
+        shown = Interrupted()
+        monkeypatch.setattr(sys, "stdin", shown)
+        monkeypatch.setattr(sys, "stdout", shown)
+        talk.answer("Hi")
+        assert [message["role"] for message in talk.messages] == ["user", "assistant"]
+        assert talk.messages[1]["content"].startswith(shown.getvalue().rstrip("\n"))
+        talk.answer("More")
+        assert [message["role"] for message in talk.messages] == ["user", "assistant"] * 2
+
+
+def test_ctrl_c_at_the_prompt_does_not_end_a_chat(model: str) -> None:
+    main_fd, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [*RUN, "chat", "-m", model, *REFERENCE, "-s", "1", "-n", "3"],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        preexec_fn=heed_ctrl_c,
+    )
+    shown = b""
+    while b"> " not in shown:
+        shown += os.read(main_fd, 1000)
+    assert shown.count(b"Ctrl-D leaves.") == 1
+    while shown.count(b"Ctrl-D leaves.") == 1:
+        # Again and again: what comes just before readline waits for a key is heeded at the next key.
+        process.send_signal(signal.SIGINT)
+        if select.select([main_fd], [], [], 0.1)[0]:
+            shown += os.read(main_fd, 1000)
+    os.write(main_fd, b"/system\n/quit\n")
+    assert process.wait(30) == 0
+    shown += os.read(main_fd, 1000)
+    assert b"(none)" in shown
+    assert b"Traceback" not in shown
+    os.close(main_fd)
+    os.close(terminal)
+
+
+def test_a_chat_goes_on_after_what_cannot_be_done(model: str, tmp_path: Path) -> None:
+    deep, content = tmp_path / "deep.json", Path(model).read_bytes()
+    deep.write_text("[" * 200_000)
+    path = tmp_path / "Gespräch.json"
+    lines = [b"caf\xe9", f"/load {deep}", f"/save {model}", "Hi", "Hi " * 40, f"/save {path}"]
+    stdin = b"\n".join(line if isinstance(line, bytes) else line.encode() for line in lines)
+    args = ["chat", "-m", model, *REFERENCE, "-n", "4", "-s", "1", "--n-ctx", "64"]
+    done = axiom_bytes(*args, stdin=stdin, **PLAIN)
+    said = done.stderr.decode().splitlines()
+    assert (done.returncode, len(said)) == (0, 4), done
+    assert said[0] == "error: expected a text in UTF-8, got byte 0xe9 after 3 characters; convert it, with iconv"
+    assert said[1].startswith(f"error: {deep}: expected messages as /save writes them: maximum recursion depth")
+    assert said[2].startswith(f"error: {model}: expected another file than model-")
+    assert re.fullmatch(
+        r"error: the conversation needs \d+ positions with an answer, and the context has 64; take back questions with "
+        r"/undo, forget all with /reset, or start with a larger --n-ctx, up to 2048",
+        said[3],
+    )
+    assert json.loads(path.read_text("utf-8"))[0] == {"role": "user", "content": "Hi"}
+    assert Path(model).read_bytes() == content
+
+
+def test_chat_says_that_an_answer_is_cut_off(model: str) -> None:
+    done = axiom("chat", "-m", model, *REFERENCE, "-s", "1", "--ignore-eos", "--n-ctx", "32", "Hi")
+    assert done.stderr == (
+        "the answer is cut off: the context has 32; shorten the message, or start with a larger --n-ctx, up to 2048\n"
+    )
 
 
 def test_chat_without_a_template_says_so_at_once(random_model: Callable[..., Path]) -> None:

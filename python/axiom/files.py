@@ -82,11 +82,11 @@ def named_errors(name: str | os.PathLike[str]) -> Iterator[None]:
 class NamedFile(io.FileIO):
     """A file to write to, without a buffer, whose errors say its name."""
 
-    def __init__(self, file: Path | int, mode: str, name: str | os.PathLike[str], opener: Any = None):
-        """Open `file`, or take one that is open and stays so; it is called `name`."""
+    def __init__(self, path: Path, mode: str, name: str | os.PathLike[str], opener: Any = None):
+        """Open the file at `path`, which is called `name`."""
         self._name = name
         with named_errors(name):
-            super().__init__(file, mode, closefd=not isinstance(file, int), opener=opener)
+            super().__init__(path, mode, opener=opener)
 
     def write(self, data: Any, /) -> int:
         """Write some bytes and return how many."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from axiom.bare.kernel import BareError, Status, kernel_file
+from axiom.files import named_errors
 
 __all__ = [
     "Attachment",
@@ -266,8 +267,9 @@ def show(machine: Machine) -> Ending:
         try:
             while piece := os.read(process.stdout.fileno(), 1 << 16):
                 text += piece
-                sys.stdout.buffer.write(piece.replace(b"\r", b""))
-                sys.stdout.buffer.flush()
+                with named_errors("standard output"):
+                    sys.stdout.buffer.write(piece.replace(b"\r", b""))
+                    sys.stdout.buffer.flush()
         except BaseException:
             process.kill()
             raise

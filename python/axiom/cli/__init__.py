@@ -8,6 +8,7 @@ everything else to standard error. Exit codes: 0 done, 1 an error (one line, no 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from importlib import import_module
@@ -100,6 +101,8 @@ def _run() -> int:
     except KeyboardInterrupt:
         # Begin a new line: the shell's prompt would else stand behind half a sentence.
         if sys.stderr.isatty():
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
             click.echo(err=True)
         return 130
     except BrokenPipeError:

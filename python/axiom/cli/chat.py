@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
 from axiom.cli.options import TEXT, generate_options, open_runtime, runtime_options, sampling_options
 from axiom.cli.run import echo_stats
-from axiom.cli.terminal import ProgressLine, error_line
+from axiom.cli.terminal import ProgressLine, checked_text, error_line
 
 __all__ = ["command"]
 
@@ -22,7 +24,7 @@ _HELP = """\
 /save FILE      save the conversation as JSON messages
 /load FILE      go on with a saved conversation
 /help           show this
-/quit           leave (or Ctrl-D); Ctrl-C ends an answer"""
+/quit           leave (or Ctrl-D); Ctrl-C ends an answer and no more"""
 
 
 @click.command("chat")
@@ -51,12 +53,17 @@ def command(
         while True:
             try:
                 line = input("> " if sys.stdin.isatty() else "")
+                if line.strip() and not chat.take(line):
+                    return
             except EOFError:
                 if sys.stdin.isatty():
                     click.echo()
                 return
-            if line.strip() and not chat.take(line):
-                return
+            except KeyboardInterrupt:
+                # Where there is no answer to end. It may be meant for one that has just ended.
+                if not sys.stdin.isatty():
+                    raise
+                click.echo("\nCtrl-D leaves.", err=True)
 
 
 class _Chat:
@@ -82,6 +89,11 @@ class _Chat:
 
     def take(self, line: str) -> bool:
         """Act on a line; return whether to go on."""
+        try:
+            checked_text(line)
+        except ValueError as error:
+            click.echo(f"error: {error_line(error)}", err=True)
+            return True
         if not line.startswith("/"):
             self._guarded(lambda: self.answer(line))
             return True
@@ -111,27 +123,45 @@ class _Chat:
             prompt = self._render()
             if self.show_prompt:
                 click.echo(prompt, err=True)
-            self.session.advance_to(self.runtime.chat_tokens(prompt))
+            tokens = self.runtime.chat_tokens(prompt)
+            self._check_room(len(tokens) + 1)
+            self.session.advance_to(tokens)
             stream = self.session.stream(**self.options, on_progress=(progress := ProgressLine("reading")))
             try:
-                for piece in stream:
-                    progress.clear()
-                    click.echo(piece, nl=False)
-                    sys.stdout.flush()
+                # Ctrl-C may come while a piece is shown, too: the stream is ended before it is asked for its result.
+                with stream, progress:
+                    for piece in stream:
+                        progress.clear()
+                        click.echo(piece, nl=False)
+                        sys.stdout.flush()
             except KeyboardInterrupt:
                 # It ends the answer; what there is of it stays in the conversation.
                 if not sys.stdin.isatty():
                     raise
-            finally:
-                progress.clear()
             completion = stream.result
         except BaseException:
             self.messages.pop()
             raise
-        click.echo()
         self.messages.append({"role": "assistant", "content": completion.text})
+        click.echo()
+        if completion.finish_reason == "context":
+            click.echo(f"the answer is cut off: {self._full()}", err=True)
         if self.stats:
             echo_stats(completion)
+
+    def _check_room(self, n_tokens: int) -> None:
+        from axiom.errors import ContextLengthError
+
+        if n_tokens > self.runtime.n_ctx:
+            raise ContextLengthError(f"the conversation needs {n_tokens} positions with an answer, and {self._full()}")
+
+    def _full(self) -> str:
+        """What there is to say and to do where the context is too short."""
+        n_ctx, most = self.runtime.n_ctx, self.runtime.config.n_ctx_max
+        has_before = [message["role"] for message in self.messages].count("user") > 1
+        shorter = "take back questions with /undo, forget all with /reset" if has_before else "shorten the message"
+        longer = f"a larger --n-ctx, up to {most}" if n_ctx < most else "a model that has more"
+        return f"the context has {n_ctx}; {shorter}, or start with {longer}"
 
     def _guarded(self, action: Any) -> None:
         """Do it; an error is a line, and the conversation goes on."""
@@ -164,18 +194,23 @@ class _Chat:
 
         if not path:
             raise ValueError("/save needs a file name")
-        write_whole(path, [json.dumps(self.messages, indent=1, ensure_ascii=False).encode("utf-8"), b"\n"])
+        conversation = json.dumps(self.messages, indent=1, ensure_ascii=False).encode("utf-8")
+        write_whole(_typed_path(path), [conversation, b"\n"], *self.runtime.gguf.paths)
 
     def _load(self, path: str) -> None:
         import json
-        from pathlib import Path
 
         from axiom.chat import checked_messages
 
         if not path:
             raise ValueError("/load needs a file name")
-        content = Path(path).read_bytes()
+        content = _typed_path(path).read_bytes()
         try:
             self.messages = checked_messages(json.loads(content))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{path}: expected messages as /save writes them: {error}") from None
+
+
+def _typed_path(text: str) -> Path:
+    """Return the path whose bytes were typed, where the locale is of another encoding than standard input."""
+    return Path(os.fsdecode(text.encode(sys.stdin.encoding)))

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from axiom.files import NamedFile
+from axiom.files import named_errors
 
 __all__ = [
     "ProgressLine",
@@ -108,19 +108,29 @@ def prepare_streams() -> None:
             errors = "surrogateescape" if name == "stdin" else "replace"
             stream.reconfigure(encoding="utf-8" if is_unset or not stream.isatty() else None, errors=errors)
             if name == "stdout":
-                sys.stdout = _named(stream)
+                sys.stdout = _StandardOutput(stream)
 
 
-def _named(stream: io.TextIOWrapper) -> io.TextIOWrapper:
-    """Return a stream to the same end, whose errors say that it is standard output."""
-    raw = NamedFile(stream.fileno(), "w", "standard output")
-    return io.TextIOWrapper(
-        io.BufferedWriter(raw),
-        encoding=stream.encoding,
-        errors=stream.errors,
-        line_buffering=stream.line_buffering,
-        write_through=stream.write_through,
-    )
+class _StandardOutput(io.TextIOWrapper):
+    """Standard output, whose errors say that name: those of files say theirs.
+
+    It is told here and not in a layer below, where Ctrl-C between a writing and its count would have it written again.
+    """
+
+    def __init__(self, stream: io.TextIOWrapper):
+        """Take the place of `stream`."""
+        how: dict[str, Any] = {
+            name: getattr(stream, name) for name in ("encoding", "errors", "line_buffering", "write_through")
+        }
+        super().__init__(stream.detach(), **how)
+
+    def write(self, text: str, /) -> int:
+        with named_errors("standard output"):
+            return super().write(text)
+
+    def flush(self) -> None:
+        with named_errors("standard output"):
+            super().flush()
 
 
 def system_text(given: str) -> str:
