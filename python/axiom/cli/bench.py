@@ -84,7 +84,7 @@ def command(
     stands how fast this machine reads memory: a decode step reads every weight once, so that reading speed over model
     size bounds it.
     """
-    with open_runtime(options) as runtime:
+    with _open(options, n_batch) as runtime:
         threads = runtime.engine.info()["threads"]
         tests = [("prefill", depth, n_prefill) for depth in depths if n_prefill]
         tests += [("decode", depth, n_decode) for depth in depths if n_decode]
@@ -113,6 +113,18 @@ def command(
         echo_json(report)
     else:
         click.echo(_markdown(report) if as_format == "md" else _csv(report), nl=False)
+
+
+def _open(options: dict[str, Any], n_batch: int) -> Any:
+    from axiom.errors import MemoryBudgetError
+
+    try:
+        return open_runtime(options, n_seq_max=n_batch)
+    except MemoryBudgetError as error:
+        if n_batch == 1:
+            raise
+        # Its words are those of the library, which knows no --batch.
+        raise MemoryBudgetError(f"--batch {n_batch}: {error}") from None
 
 
 def _measure(runtime: Any, name: str, depth: int, n_tokens: int, n_batch: int) -> float:

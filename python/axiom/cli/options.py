@@ -178,13 +178,16 @@ def sampling_options(function: F) -> F:
     return function
 
 
-def open_runtime(options: dict[str, Any]) -> Runtime:
-    """Open a runtime from parsed options, taking them out of `options`, with a progress line while it loads."""
+def open_runtime(options: dict[str, Any], **wishes: Any) -> Runtime:
+    """Open a runtime from parsed options, taking them out of `options`, with a progress line while it loads.
+
+    `wishes` are arguments of `Runtime` that are no options of every command.
+    """
     from axiom.runtime import Runtime
 
     names = ("n_ctx", "memory", "paranoid", "threads", "kv", "kernels", "backend")
     with ProgressLine("loading") as progress:
-        return Runtime(options.pop("model"), **{name: options.pop(name) for name in names}, on_load=progress)
+        return Runtime(options.pop("model"), **{name: options.pop(name) for name in names}, **wishes, on_load=progress)
 
 
 def generate_options(options: dict[str, Any]) -> GenerateOptions:
