@@ -3,7 +3,7 @@
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-PROMPT ?= Once upon a time
+export PROMPT ?= Once upon a time
 PYTEST_ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -23,16 +23,16 @@ endif
 .DELETE_ON_ERROR:
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: $(VENV)/.built ## Tell a story with the model in the package; PROMPT="..." begins another
-	@$(VENV)/bin/axiom run "$(PROMPT)"
+	@$(VENV)/bin/axiom run "$$PROMPT"
 
 kernel: $(KERNEL) ## Build the bare kernel
 
 boot: $(VENV)/.built $(KERNEL) ## Boot the bare kernel with the default model in QEMU; PROMPT="..." as for run
 	@sh tools/set_up.sh bare
-	@$(VENV)/bin/axiom boot --prompt "$(PROMPT)"
+	@$(VENV)/bin/axiom boot --prompt "$$PROMPT"
 
 test: $(VENV)/.test $(TESTED_KERNEL) ## Run all tests of both languages; PYTEST_ARGS="-k name" for some
 	@sh tools/set_up.sh bare
@@ -81,14 +81,17 @@ $(VENV)/.built: $(VENV)/.made $(SOURCES)
 	@. $(VENV)/bin/activate && PIP_QUIET=1 maturin develop --release --quiet
 	@touch $@
 
-$(KERNEL): $(KERNEL_SOURCES)
+$(KERNEL): $(KERNEL_SOURCES) | $(VENV)/.made
 	@sh tools/set_up.sh check-rust
-	@python3 tools/build_kernel.py $@
+	@$(PYTHON) tools/build_kernel.py $@
+
+# What is installed here, and no other package of that name.
+INSTALLED := $(PYTHON) -c 'import axiom; print(axiom.__version__)'
 
 $(VENV)/.test: $(VENV)/.built pyproject.toml
-	@$(PYTHON) -m pip install --quiet "axiom[test]"
+	@$(PYTHON) -m pip install --quiet "axiom[test]==$$($(INSTALLED))"
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.test pyproject.toml
-	@$(PYTHON) -m pip install --quiet "axiom[lint]"
+	@$(PYTHON) -m pip install --quiet "axiom[lint]==$$($(INSTALLED))"
 	@touch $@

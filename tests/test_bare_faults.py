@@ -255,9 +255,14 @@ def test_one_read_that_stalls_ends_the_run(image: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("attachment", DISKS)
 def test_trouble_that_passes_changes_nothing(attachment: Attachment, image: Path, tmp_path: Path) -> None:
     def answer(n: int) -> Answer:
-        return Answer(fails=n in (2, 9), after_s=1.0 if n == 5 else 0.01 * (n % 3))
+        return Answer(fails=n in (2, 9), after_s=0.8 if n == 5 else 0.01 * (n % 3))
 
-    assert story(with_disk(image, tmp_path, answer, attachment, STREAMED)) == native_story()
+    # The kernel gives up after 1.4 s, and on a busy machine the emulator may stand still for longer than what is left.
+    for _ in range(3):
+        ending = with_disk(image, tmp_path, answer, attachment, STREAMED)
+        if ending.status is Status.DONE:
+            break
+    assert story(ending) == native_story()
 
 
 def test_a_disk_that_changes_its_mind_is_found_out(image: Path, tmp_path: Path) -> None:

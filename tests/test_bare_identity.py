@@ -6,6 +6,7 @@ kernel table that the emulated processor runs.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +26,7 @@ from axiom.image_writer import pack
 from axiom.reference import testing as reference
 from tests import blocks as sources
 from tests.backends import why_not_bare
+from tests.bare_stories import skip_if_lacking
 from tests.identity import assert_same as assert_same_rows
 from tests.identity import open_body
 from tests.machines import Answers, Step
@@ -57,6 +59,8 @@ class Examined:
         self.kernels = conformance.Kernels(self.machine)
         self.tables = self.kernels.tables()
         self.n_example = 0
+        # Tests that have used it.
+        self.names: set[str] = set()
 
     def check(self, kernel: str, *arguments: Any) -> None:
         """Every table of the machine, and every table here, against the reference."""
@@ -75,15 +79,23 @@ class Examined:
 
 
 @pytest.fixture(scope="module", params=ACCELERATORS)
-def bare(request: pytest.FixtureRequest) -> Iterator[Examined]:
+def examined(request: pytest.FixtureRequest) -> Iterator[Examined]:
     examined = Examined(request.param)
     pid = examined.machine.pid
     yield examined
     # One machine has answered all of it.
     assert examined.machine.pid == pid
-    n_wanted = 500 if request.session.testscollected > 1 and not request.config.option.keyword else 0
-    assert examined.n_example >= n_wanted
+    tests = {name: test for name, test in vars(request.module).items() if name.startswith("test_")}
+    all_names = {name for name, test in tests.items() if "bare" in inspect.signature(test).parameters}
+    # Unless some were left out.
+    assert examined.n_example >= 500 or examined.names != all_names or request.session.testsfailed
     examined.machine.close()
+
+
+@pytest.fixture
+def bare(request: pytest.FixtureRequest, examined: Examined) -> Examined:
+    examined.names.add(request.node.originalname)
+    return examined
 
 
 def test_the_tables_of_the_machine(bare: Examined) -> None:
@@ -243,9 +255,7 @@ def test_tables_under_emulation(
     try:
         engine = bare_engine(image_of(path), kernels=table, accelerated_by="tcg")
     except BareError as error:
-        # QEMU before 7.2 emulates no vectors of 256 bits.
-        if "this machine lacks" in str(error):
-            pytest.skip(f"the emulated processor lacks what the table {table} needs")
+        skip_if_lacking(table, str(error))
         raise
     assert engine.info()["kernels"] == table
     assert_same_rows(run(engine), run(open_body(path, "reference")), f"bare, {table}, emulated")

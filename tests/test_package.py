@@ -153,6 +153,12 @@ def test_every_dependency_has_its_reason() -> None:
     assert not [name for name in map(requirement_name, names) if f"`{name}`" not in text]
 
 
+def test_every_crate_has_its_licence() -> None:
+    notices = (ROOT / "THIRD-PARTY.md").read_text()
+    names = {package["name"] for package in tomllib.loads((ROOT / "Cargo.lock").read_text())["package"]}
+    assert not [name for name in names if not name.startswith("axiom-") and f"`{name}`" not in notices]
+
+
 def test_nothing_outside_of_the_listed_packages_is_imported() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     allowed = {requirement_name(name) for name in project["project"]["dependencies"]} | {"axiom"}

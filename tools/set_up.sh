@@ -73,6 +73,8 @@ check_rust() {
         fail "cargo is installed but not on the PATH; run: . \"${CARGO_HOME:-$HOME/.cargo}/env\""
     fi
     command -v cargo >/dev/null || fail "a Rust toolchain is missing; install one from https://rustup.rs and run make again"
+    minor=$(rustc --version | sed -n 's/^rustc 1\.\([0-9]*\)\..*/\1/p')
+    [ "${minor:-0}" -ge 95 ] || fail "Rust 1.95 or later is needed, found: $(rustc --version); run: rustup update"
     # Rust links with the C compiler.
     command -v cc >/dev/null || install_system gcc "a linker (cc)"
 }

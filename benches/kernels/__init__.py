@@ -1,5 +1,5 @@
 """The products of every weight format by themselves, timed by pytest-benchmark.
 
-pip install "axiom[bench]"
+pip install pytest pytest-benchmark
 python -m pytest benches/kernels --benchmark-columns=min,median,max
 """

@@ -1,6 +1,6 @@
 """The roofline of this processor, and where every kernel lies under it.
 
-    pip install "axiom[bench,plot]"
+    pip install pytest pytest-benchmark matplotlib
     python -m benches.kernels.roofline --out roofline.png --json roofline.json
 
 Left to right: multiplications for every byte read; upwards: multiplications in a second. A kernel can be no higher than

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 native: Any = pytest.importorskip("axiom._native", reason="the extension is not built")
-pytest.importorskip("pytest_benchmark", reason='pip install "axiom[bench]"')
+pytest.importorskip("pytest_benchmark", reason="pip install pytest-benchmark")
 
 TABLES: list[str] = native.testing.kernels.tables()
 FORMATS = ["Q4_0", "Q8_0", "Q4_K", "Q6_K", "Q4_1", "Q5_0", "Q5_1", "Q5_K", "Q2_K", "Q3_K", "F16", "BF16", "F32"]

@@ -17,8 +17,6 @@ N_TOKEN = 3
 
 def main() -> None:
     model, case, threads, _, tasks = sys.argv[1:]
-    with open(model, "rb") as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     Path(tasks).write_text(str(os.getpid()))
     import llama_cpp
     import numpy as np

@@ -73,7 +73,8 @@ def fetch_llama_source(python: Path) -> None:
         "-d", CACHE, "-r", pinned, CMAKE_ARGS="")  # fmt: skip
     unpacking = CACHE / "unpacking"
     with tarfile.open(CACHE / f"{LLAMA_SOURCE.name}.tar.gz") as archive:
-        archive.extractall(unpacking, filter="data")
+        # Its digest has been checked; the filter, which early releases of Python lack, only quietens their successors.
+        archive.extractall(unpacking, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     # Renamed last, so that a broken-off unpacking is never taken for the whole.
     (unpacking / LLAMA_SOURCE.name).rename(LLAMA_SOURCE)
     unpacking.rmdir()
