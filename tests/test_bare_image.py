@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import struct
 import subprocess
@@ -134,9 +135,9 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert not list(tmp_path.iterdir())
 
 
-def axiom_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+def axiom_command(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from axiom.cli import main; main()", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S, env=env)
 
 
 def test_axiom_boot_tells_the_story_of_a_model() -> None:
@@ -144,6 +145,13 @@ def test_axiom_boot_tells_the_story_of_a_model() -> None:
     assert result.returncode == 0, result
     assert told(result.stdout) == native(PROMPT, N_TOKEN, **NATIVE)
     assert "starting QEMU with " in result.stderr
+
+
+def test_a_prompt_is_utf8_in_any_locale() -> None:
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    result = axiom_command("boot", "--prompt", "Bär", "-n", "4", "-t", "0", "--telemetry", "none", env=plain)
+    assert result.returncode == 0, result
+    assert told(result.stdout) == native("Bär", 4, **NATIVE)
 
 
 def test_axiom_boot_takes_a_disk_image(tmp_path: Path) -> None:

@@ -188,6 +188,13 @@ def test_texts_are_utf8_and_names_are_bytes_in_any_locale(
     assert (folder / "Ü.json").read_bytes() == (folder / "expected").read_bytes()
     done = axiom_bytes("tokenize", "-m", str(folder / "Bör.gguf"), *REFERENCE, "Hi", **environment)
     assert done.stderr.decode() == f"axiom: error: {folder}/Bör.gguf: No such file or directory\n"
+    image = folder / "Bär.axiom"
+    done = axiom_bytes("pack", str(path), str(image), *REFERENCE, **environment)
+    assert done.stderr.decode().startswith(f"wrote {image}, ")
+    done = axiom_bytes("verify-image", str(image), **environment)
+    assert done.stdout.decode().startswith(f"{image}: whole, ")
+    done = axiom_bytes("verify-image", str(path), **environment)
+    assert done.stderr.decode().startswith("axiom: error: Bär.gguf, byte 0: magic: ")
 
 
 def test_what_is_typed_in_another_encoding_is_a_text_too(model: str, latin_1: dict[str, str]) -> None:

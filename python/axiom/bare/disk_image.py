@@ -150,7 +150,8 @@ def _write_into(
         file.seek(n_sector * BYTES_SECTOR - len(end))
         file.write(end)
     configuration = folder / "grub.cfg"
-    configuration.write_text(grub.configuration(options, module, is_loaded=by_firmware, menu_s=menu_s))
+    text = grub.configuration(options, module, is_loaded=by_firmware, menu_s=menu_s)
+    configuration.write_text(text, encoding="utf-8")
     _fill_system_partition(
         disk,
         {

@@ -165,7 +165,9 @@ def command(machine: Machine) -> list[str]:
         if machine.uefi:
             arguments += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={_firmware()}"]
     else:
-        arguments += ["-kernel", str(kernel_file()), "-append", command_line(machine.options)]
+        # The kernel takes UTF-8; what is started gets the bytes that the locale makes of a text.
+        words = os.fsdecode(command_line(machine.options).encode("utf-8"))
+        arguments += ["-kernel", str(kernel_file()), "-append", words]
     if machine.module is not None:
         arguments += ["-initrd", str(machine.module)]
     if machine.gdb_port is not None:

@@ -8,7 +8,7 @@ import click
 
 from axiom.cli.memory_plan import plan_facts, print_plan
 from axiom.cli.options import COUNT, SIZE, json_option
-from axiom.cli.terminal import echo_json, format_bytes, format_count, format_table
+from axiom.cli.terminal import echo_json, format_bytes, format_count, format_table, system_text
 
 __all__ = ["command"]
 
@@ -97,7 +97,7 @@ def _facts(gguf: Any) -> dict[str, Any]:
         size["n_bytes"] += info.n_bytes
     tokens = gguf.metadata.get("tokenizer.ggml.tokens")
     facts: dict[str, Any] = {
-        "files": [str(path) for path in gguf.paths],
+        "files": [system_text(path) for path in gguf.paths],
         "n_bytes": gguf.n_bytes,
         "kind": "GGUF" if isinstance(gguf, GGUFFile) else "image",
         "version": gguf.version,

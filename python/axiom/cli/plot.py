@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from axiom.cli.terminal import system_text
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -59,7 +61,7 @@ def command(telemetry: str, output: str | None, passes: str) -> None:
     picture = io.BytesIO()
     _draw(records, first, last, Path(telemetry).name).savefig(picture, format=target.suffix[1:], dpi=110)
     write_whole(target, [picture.getvalue()], telemetry)
-    click.echo(f"wrote {target}", err=True)
+    click.echo(f"wrote {system_text(target)}", err=True)
 
 
 def _range(text: str) -> tuple[int, int]:

@@ -85,10 +85,13 @@ def error_line(error: Exception) -> str:
     'x.gguf: No such file or directory'
     """
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror if error.filename is None else f"{system_text(str(error.filename))}: {error.strerror}"
-    if isinstance(error, UnicodeEncodeError):
-        return f"expected a text in UTF-8, got {error.object!r}"[:200]
-    return " ".join(str(error).split())
+        line = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+    elif isinstance(error, UnicodeEncodeError):
+        line = f"expected a text in UTF-8, got {error.object!r}"[:200]
+    else:
+        line = " ".join(str(error).split())
+    # What is not ASCII in it are names of files.
+    return system_text(line)
 
 
 def prepare_streams() -> None:
@@ -133,7 +136,7 @@ class _StandardOutput(io.TextIOWrapper):
             super().flush()
 
 
-def system_text(given: str) -> str:
+def system_text(given: str | os.PathLike[str]) -> str:
     """Return what the system gave, an argument or the name of a file, as the text in UTF-8 that it is.
 
     What is no UTF-8 is in the encoding of the locale, as a terminal sends it.
@@ -141,7 +144,7 @@ def system_text(given: str) -> str:
     try:
         return os.fsencode(given).decode("utf-8")
     except UnicodeError:
-        return given
+        return os.fspath(given)
 
 
 def checked_text(text: str) -> str:

@@ -7,7 +7,7 @@ import sys
 import click
 
 from axiom.cli.options import json_option
-from axiom.cli.terminal import ProgressLine, echo_json
+from axiom.cli.terminal import ProgressLine, echo_json, system_text
 
 __all__ = ["command"]
 
@@ -19,20 +19,18 @@ def command(image: str, as_json: bool) -> None:
     """Read all of IMAGE.axiom and compare it with the digests in its head. Exit code 1 where something differs."""
     from axiom.image_file import ImageFile
 
-    opened = ImageFile(image)
+    opened, name = ImageFile(image), system_text(image)
     with ProgressLine("reading") as progress:
         damaged = [extent for extent, right in opened.verify(progress) if not right]
         padding = opened.padding_is_zero()
     if as_json:
-        facts = {"file": image, "extents": len(opened.extents), "damaged": damaged, "padding_is_zero": padding}
+        facts = {"file": name, "extents": len(opened.extents), "damaged": damaged, "padding_is_zero": padding}
         echo_json({**facts, "source_sha256": opened.digest(), "whole": not damaged and padding})
     elif damaged:
-        click.echo(
-            f"{image}: damaged in extents {', '.join(map(str, damaged))} of {len(opened.extents)}; pack it again"
-        )
+        click.echo(f"{name}: damaged in extents {', '.join(map(str, damaged))} of {len(opened.extents)}; pack it again")
     elif not padding:
-        click.echo(f"{image}: bytes between extents are not zero; pack it again")
+        click.echo(f"{name}: bytes between extents are not zero; pack it again")
     else:
-        click.echo(f"{image}: whole, {len(opened.extents)} extents, packed from the GGUF {opened.digest()}")
+        click.echo(f"{name}: whole, {len(opened.extents)} extents, packed from the GGUF {opened.digest()}")
     if damaged or not padding:
         sys.exit(1)
