@@ -212,6 +212,7 @@ def test_a_full_disk_is_told_of_standard_output(model: str) -> None:
 
 def test_no_other_error_is_told_of_standard_output() -> None:
     assert error_line(OSError(5, "Input/output error")) == "Input/output error"
+    assert error_line(MemoryError()) == "not enough memory"
     for args in (["verify", ""], ["plot", ""]):
         done = axiom(*args)
         assert done.stderr.endswith(": expected the name of a file, got an empty one\n")

@@ -76,11 +76,14 @@ def named_errors(name: str | os.PathLike[str]) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:
             raise
-        raise OSError(error.errno, error.strerror, os.fspath(name)) from error
+        raise OSError(error.errno, error.strerror, os.fspath(name)) from None
 
 
 class NamedFile(io.FileIO):
-    """A file to write to, without a buffer, whose errors say its name."""
+    """A file to write to, without a buffer, whose errors say its name.
+
+    For what is given up where it is interrupted: an interrupt can make a buffer write the same bytes again.
+    """
 
     def __init__(self, path: Path, mode: str, name: str | os.PathLike[str], opener: Any = None):
         """Open the file at `path`, which is called `name`."""

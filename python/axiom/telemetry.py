@@ -10,7 +10,6 @@ Where the embedding is not in memory, the first layer's `stream_us` has the wait
 from __future__ import annotations
 
 import csv
-import io
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from axiom.engine import FIELDS
-from axiom.files import NamedFile, checked_path, checked_target
+from axiom.files import checked_path, checked_target, named_errors
 
 if TYPE_CHECKING:
     from axiom.loaded_model import LoadedModel
@@ -36,8 +35,9 @@ class TelemetryFile:
         """Open the file, and forget the records of before."""
         self._take: Callable[[], tuple[npt.NDArray[np.uint64], int]] = model.engine.take_records
         self._take()
-        target = checked_target(path, *model.gguf.paths, special=True)
-        self._file = io.TextIOWrapper(io.BufferedWriter(NamedFile(target, "w", path)), encoding="utf-8", newline="")
+        checked_target(path, *model.gguf.paths, special=True)
+        self._path = path
+        self._file = open(path, "w", encoding="utf-8", newline="")  # noqa: SIM115  # closed by __exit__
         self._writer = csv.writer(self._file, lineterminator="\n")
         self._writer.writerow(FIELDS)
         self.n_lost = 0
@@ -47,7 +47,8 @@ class TelemetryFile:
         """Write the records since the last call. An engine keeps the latest few thousand."""
         records, n_lost = self._take()
         self.n_lost += n_lost
-        self._writer.writerows(records.tolist())
+        with named_errors(self._path):
+            self._writer.writerows(records.tolist())
 
     def __enter__(self) -> TelemetryFile:
         """Use it as a context manager: leaving the block closes the file."""
@@ -58,7 +59,8 @@ class TelemetryFile:
         try:
             self.write()
         finally:
-            self._file.close()
+            with named_errors(self._path):
+                self._file.close()
 
 
 def read_telemetry(path: str | os.PathLike[str]) -> npt.NDArray[np.int64]:

@@ -111,7 +111,7 @@ def _run() -> int:
         if os.environ.get("AXIOM_TRACEBACK"):
             raise
         told = error_line(error)
-        if not isinstance(error, AxiomError | OSError | ValueError):
+        if not isinstance(error, AxiomError | OSError | ValueError | MemoryError):
             told = f"{type(error).__name__}: {told}: a defect of the program; AXIOM_TRACEBACK=1 shows where"
         click.echo(f"axiom: error: {told}", err=True)
         return 1

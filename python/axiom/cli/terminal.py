@@ -88,6 +88,8 @@ def error_line(error: Exception) -> str:
         line = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     elif isinstance(error, UnicodeEncodeError):
         line = f"expected a text in UTF-8, got {error.object!r}"[:200]
+    elif isinstance(error, MemoryError):
+        line = f"not enough memory: {error}".removesuffix(": ")
     else:
         line = " ".join(str(error).split())
     # What is not ASCII in it are names of files.
