@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -96,6 +98,8 @@ def test_run_writes_it_and_plot_draws_it(runtime: Runtime, tmp_path: Path) -> No
         result = CliRunner().invoke(plot.command, [str(table), "-o", str(tmp_path / name)], catch_exceptions=False)
         assert (result.exit_code, result.stderr) == (0, f"wrote {tmp_path / written}\n")
         assert (tmp_path / written).stat().st_size > 10_000
+    command = [sys.executable, "-c", "from axiom.cli import main; main()", "plot", str(table), "-o", "/dev/stdout"]
+    assert subprocess.run(command, check=True, capture_output=True).stdout.startswith(b"\x89PNG")
     with pytest.raises(ValueError, match=r"expected another file than out\.csv, which would be lost"):
         CliRunner().invoke(plot.command, [str(table), "-o", str(table)], catch_exceptions=False)
 

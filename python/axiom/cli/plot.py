@@ -54,12 +54,12 @@ def command(telemetry: str, output: str | None, passes: str) -> None:
         raise AxiomError(f'drawing needs matplotlib ({error}); install it with: pip install "axiom[plot]"') from error
     mpl.use("Agg")
     target = Path(output) if output is not None else Path(telemetry).with_suffix(".png")
-    if not target.suffix:
-        # What the picture would be called anyway.
+    if not target.suffix and (target.is_file() or not target.exists()):
+        # Not where it is a device, such as /dev/stdout.
         target = target.with_name(f"{target.name}.png")
     checked_target(target, telemetry, special=True)
     picture = io.BytesIO()
-    _draw(records, first, last, Path(telemetry).name).savefig(picture, format=target.suffix[1:], dpi=110)
+    _draw(records, first, last, Path(telemetry).name).savefig(picture, format=target.suffix[1:] or "png", dpi=110)
     write_whole(target, [picture.getvalue()], telemetry)
     click.echo(f"wrote {system_text(target)}", err=True)
 
