@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import random
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -240,6 +242,38 @@ def test_a_file_that_is_cut_off_while_it_streams(backend: str, packed: Packed, t
     assert (np.asarray(engine.forward([engine.seq_new()], [TOKENS], "all")) == expected).all(), (
         "what is open stays readable"
     )
+    engine.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("is_streamed", [True, False])
+@pytest.mark.parametrize("backend", NATIVE)
+def test_after_a_fork_an_image_is_still_read(backend: str, is_streamed: bool, packed: Packed) -> None:
+    from axiom._native import Engine
+
+    _, image = packed(fmt="Q4_0", native=True, n_layer=9, n_embd=512, n_ff=1024, n_vocab=2000)
+    engine = streaming_engine(image) if is_streamed else Engine.from_image(image, n_ctx=96, n_seq_max=4, threads=2)
+    seq = engine.seq_new()
+    expected = np.asarray(engine.forward([seq], [TOKENS], "all"))
+
+    def is_right() -> bool:
+        engine.seq_rewind(seq, 0)
+        return bool((np.asarray(engine.forward([seq], [TOKENS], "all")) == expected).all())
+
+    # Between two passes, the first layers of the next are on their way.
+    child = os.fork()
+    if child == 0:
+        status = 2
+        try:
+            signal.alarm(20)
+            is_same = is_right() and is_right()
+            engine.close()
+            status = 0 if is_same else 1
+        finally:
+            os._exit(status)
+    assert is_right()
+    assert os.waitpid(child, 0)[1] == 0
+    assert is_right()
     engine.close()
 
 

@@ -3,6 +3,10 @@
 //! Reads go past the page cache (`O_DIRECT`) where the file system allows it, which one read at the start finds out: weights
 //! that are streamed are read once a pass and would only push other things out of memory. Where it does not, pages are given
 //! back after each read, and [`Disk::is_direct`] says so. What is in the page cache already is read from there.
+//!
+//! After a `fork` no reader is left. In the child a request is read by whoever polls, and so are those that were open at the
+//! fork: the parent's readers write to the parent's memory. What readers may have been at work on then, their lock and what
+//! it guards, the child leaves alone.
 
 #[cfg(target_os = "linux")]
 use crate::page_cache::Cached;
@@ -32,6 +36,10 @@ const WAIT: Duration = Duration::from_millis(2);
 pub struct Disk {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    /// Requests whose completions have not been given out; their tags differ. Readers do not take this lock.
+    open: Mutex<Vec<Request>>,
+    /// The process that the threads are in.
+    process: u32,
 }
 
 struct Shared {
@@ -51,11 +59,10 @@ struct Shared {
 struct State {
     requests: VecDeque<Request>,
     completions: VecDeque<Completion>,
-    /// Requests whose completions have not been given out.
-    n_open: usize,
     is_closed: bool,
 }
 
+#[derive(Clone, Copy)]
 struct Request {
     tag: u32,
     offset: u64,
@@ -91,7 +98,12 @@ impl Disk {
             asked: Condvar::new(),
             answered: Condvar::new(),
         };
-        let mut disk = Disk { shared: Arc::new(shared), threads: Vec::with_capacity(N_THREAD) };
+        let mut disk = Disk {
+            shared: Arc::new(shared),
+            threads: Vec::with_capacity(N_THREAD),
+            open: Mutex::new(Vec::with_capacity(N_REQUEST_MAX)),
+            process: std::process::id(),
+        };
         for i in 0..N_THREAD {
             let shared = Arc::clone(&disk.shared);
             let thread = std::thread::Builder::new().name(format!("axiom-disk-{i}"));
@@ -104,11 +116,24 @@ impl Disk {
     pub fn is_direct(&self) -> bool {
         self.shared.is_direct
     }
+
+    fn is_here(&self) -> bool {
+        std::process::id() == self.process
+    }
 }
 
 impl Drop for Disk {
+    /// Waits for what is read; what only waits to be read is forgotten.
     fn drop(&mut self) {
-        self.shared.lock().is_closed = true;
+        if !self.is_here() {
+            // The threads are the parent's.
+            self.threads.drain(..).for_each(std::mem::forget);
+            return;
+        }
+        let mut state = lock(&self.shared.state);
+        state.requests.clear();
+        state.is_closed = true;
+        drop(state);
         self.shared.asked.notify_all();
         for thread in self.threads.drain(..) {
             // A reader has no panic of its own to report.
@@ -178,14 +203,15 @@ pub(crate) fn fault(error: &io::Error) -> IoFault {
     IoFault { what, code }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What these locks guard is valid after a panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
+impl Shared {
     /// The life of a reader.
     fn serve(&self) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         loop {
             let Some(request) = state.requests.pop_front() else {
                 if state.is_closed {
@@ -195,16 +221,21 @@ impl Shared {
                 continue;
             };
             drop(state);
-            // SAFETY: the buffer is this request's until it is answered.
-            let result = unsafe { read_at(self.file_for(&request), request.to, request.bytes, request.offset) };
-            if !self.is_direct {
-                self.give_back(request.offset, request.bytes);
-            }
-            let result = result.map_err(|error| fault(&error));
-            state = self.lock();
-            state.completions.push_back(Completion { tag: request.tag, result });
+            let completion = self.read(&request);
+            state = lock(&self.state);
+            state.completions.push_back(completion);
             self.answered.notify_one();
         }
+    }
+
+    /// Reads what a request asks for.
+    fn read(&self, request: &Request) -> Completion {
+        // SAFETY: the buffer is this request's until it is answered.
+        let result = unsafe { read_at(self.file_for(request), request.to, request.bytes, request.offset) };
+        if !self.is_direct {
+            self.give_back(request.offset, request.bytes);
+        }
+        Completion { tag: request.tag, result: result.map_err(|error| fault(&error)) }
     }
 
     /// The file as it is best read for this request.
@@ -250,13 +281,16 @@ unsafe impl BlockDevice for Disk {
     }
 
     unsafe fn submit(&self, tag: u32, offset: u64, to: *mut u8, bytes: usize) -> bool {
-        let mut state = self.shared.lock();
-        if state.n_open == N_REQUEST_MAX {
+        let mut open = lock(&self.open);
+        if open.len() == N_REQUEST_MAX {
             return false;
         }
-        state.n_open += 1;
-        state.requests.push_back(Request { tag, offset, to, bytes });
-        self.shared.asked.notify_one();
+        let request = Request { tag, offset, to, bytes };
+        open.push(request);
+        if self.is_here() {
+            lock(&self.shared.state).requests.push_back(request);
+            self.shared.asked.notify_one();
+        }
         true
     }
 
@@ -268,16 +302,49 @@ unsafe impl BlockDevice for Disk {
     }
 
     fn poll(&self) -> Option<Completion> {
-        let mut state = self.shared.lock();
-        let completion = state.completions.pop_front()?;
-        state.n_open -= 1;
+        let mut open = lock(&self.open);
+        if open.is_empty() {
+            return None;
+        }
+        if !self.is_here() {
+            return open.pop().map(|request| self.shared.read(&request));
+        }
+        let completion = lock(&self.shared.state).completions.pop_front()?;
+        let at = open.iter().position(|request| request.tag == completion.tag).expect("it was open");
+        open.swap_remove(at);
         Some(completion)
     }
 
     fn wait(&self) {
-        let state = self.shared.lock();
+        if !self.is_here() {
+            return;
+        }
+        let state = lock(&self.shared.state);
         if state.completions.is_empty() {
             let _ = self.shared.answered.wait_timeout(state, WAIT);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_to_be_read_is_forgotten_when_it_closes() {
+        let mut disk = Disk::open(&std::env::current_exe().unwrap()).unwrap();
+        // Without its readers, whatever is asked waits.
+        lock(&disk.shared.state).is_closed = true;
+        disk.shared.asked.notify_all();
+        disk.threads.drain(..).for_each(|reader| reader.join().unwrap());
+        let mut room = [0u8; 16];
+        for tag in 0..9 {
+            // SAFETY: nobody reads into the room.
+            assert!(unsafe { disk.submit(tag, 0, room.as_mut_ptr(), 16) });
+        }
+        let shared = Arc::clone(&disk.shared);
+        assert_eq!(lock(&shared.state).requests.len(), 9);
+        drop(disk);
+        assert_eq!(lock(&shared.state).requests.len(), 0);
     }
 }
