@@ -95,7 +95,7 @@ pub struct Completion {
     pub result: Result<usize, IoFault>,
 }
 
-/// Why a device could not read.
+/// Why bytes of a device or of a file could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IoFault {
     /// What went wrong, in words.

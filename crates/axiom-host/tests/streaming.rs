@@ -9,7 +9,8 @@ use axiom_core::model::MemoryPlan;
 use axiom_core::platform::{BlockDevice, Completion, IoFault};
 use axiom_core::runtime::{Append, Options};
 use common::{Model, Packed, Tensor, config, load, tensors, usable};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 const OPTIONS: Options = Options { n_ctx: 700, n_seq_max: 5, rows_per_pass: 300, kv: KVFormat::F16 };
 
@@ -129,6 +130,64 @@ fn cancelled_passes_change_nothing() {
     model.engine.sequences().close(seq).unwrap();
     assert_eq!(model.engine.sequences().n_slab_held(), 0);
     assert!(run(&mut model, 40).unwrap() == expected);
+}
+
+/// A disk that has an answer only after somebody has waited for one.
+struct Slow {
+    disk: Box<dyn BlockDevice>,
+    has_waited: AtomicBool,
+    n_wait: Arc<AtomicUsize>,
+}
+
+// SAFETY: everything is passed on.
+unsafe impl BlockDevice for Slow {
+    fn align(&self) -> usize {
+        self.disk.align()
+    }
+    fn bytes_request_max(&self) -> usize {
+        self.disk.bytes_request_max()
+    }
+    fn n_request_max(&self) -> usize {
+        self.disk.n_request_max()
+    }
+    fn is_in_order(&self) -> bool {
+        self.disk.is_in_order()
+    }
+    unsafe fn submit(&self, tag: u32, offset: u64, to: *mut u8, bytes: usize) -> bool {
+        // SAFETY: the caller's duty.
+        unsafe { self.disk.submit(tag, offset, to, bytes) }
+    }
+    fn poll(&self) -> Option<Completion> {
+        if self.has_waited.swap(false, SeqCst) { self.disk.poll() } else { None }
+    }
+    fn wait(&self) {
+        self.n_wait.fetch_add(1, SeqCst);
+        self.has_waited.store(true, SeqCst);
+        self.disk.wait();
+    }
+}
+
+#[test]
+fn a_pass_that_is_to_end_waits_for_nothing_more() {
+    let (config, _, packed) = model("stopped", false);
+    let floor = MemoryPlan::smallest(&packed.layout).bytes(&packed.layout);
+    let n_wait = Arc::new(AtomicUsize::new(0));
+    let image = packed.image();
+    let slow = Slow { disk: image.device, has_waited: AtomicBool::new(false), n_wait: Arc::clone(&n_wait) };
+    let image = axiom_core::model::WeightImage { device: Box::new(slow), ..image };
+    let mut model = packed.open(&config, image, floor, 2, OPTIONS).unwrap();
+    let seq = model.engine.sequences().open().unwrap();
+    for boundary in 0..config.n_layer {
+        let n_seen = std::cell::Cell::new(0);
+        let n_wait_before = std::cell::Cell::new(0);
+        let stop = |_| {
+            n_wait_before.set(n_wait.load(SeqCst));
+            n_seen.replace(n_seen.get() + 1) == boundary
+        };
+        let append = [Append { seq, tokens: &[1, 2, 3], n_logit: 0 }];
+        assert_eq!(model.engine.forward(&append, &mut [], &stop), Err(Error::Cancelled));
+        assert_eq!(n_wait.load(SeqCst), n_wait_before.get(), "waits after boundary {boundary}");
+    }
 }
 
 /// A disk that fails now and then.

@@ -15,6 +15,7 @@ const PREFETCH: [usize; 2] = [2048, 3072];
 
 /// Rows from which a chunk's weights are unpacked into the first-level cache instead of into registers.
 const MANY_ROWS: usize = 3;
+
 /// `out[t][lane] = row(lane) · x[t]` for rows `start` … `end − 1` of the activations; `out` is that of row `start`, and rows
 /// of output lie `stride` apart.
 ///

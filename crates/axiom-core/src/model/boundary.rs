@@ -53,8 +53,11 @@ impl<'a> Boundary<'a> {
         self.note(begun);
     }
 
-    /// A layer begins. If it cannot, the pass is cancelled.
+    /// A layer begins. If it cannot, the pass is cancelled; of one that is to end already, nothing is waited for.
     pub fn begin_layer(&mut self, layer: usize) {
+        if self.error.is_some() {
+            return;
+        }
         let begun = self.try_begin(layer);
         self.note(begun);
     }

@@ -189,7 +189,8 @@ impl ModelLayout {
         };
         let token_embd = take.matrix("token_embd", model.n_vocab, n_embd)?;
         take.end_extent();
-        let mut layers = Vec::with_capacity(model.n_layer);
+        // A configuration may claim more layers than any memory has room for.
+        let mut layers = Vec::with_capacity(model.n_layer.min(tensors.len()));
         for layer in 0..model.n_layer {
             let name = |part: &str| -> String { format!("blk.{layer}.{part}") };
             let norm = |take: &mut Tensors<'_>, part: &str| match model.qk_norm {

@@ -110,7 +110,7 @@ impl Member<'_> {
         mut body: impl FnMut(usize),
         at_end: impl Fn(),
     ) -> Result<(), Cancelled> {
-        debug_assert!(n_chunk > 0);
+        assert!(n_chunk > 0, "a phase of no chunks never ends");
         let mine = self.phase;
         self.phase += 1;
         let mut n_poll = 0;
