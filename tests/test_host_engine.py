@@ -278,6 +278,48 @@ except errors.MemoryBudgetError as error:
     assert re.match(r"cannot reserve \d+ bytes \(.* GiB\) of memory: .*; use a smaller n_ctx", result.stdout)
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system does not say how much is taken")
+def test_what_there_is_no_memory_to_return_is_refused(random_model: Callable[..., Path]) -> None:
+    code = """
+import resource, sys
+from axiom import errors
+from axiom.opening import open_engine
+from axiom.gguf_file import GGUFFile
+from axiom.model_config import ModelConfig
+gguf = GGUFFile(sys.argv[1])
+engine, _ = open_engine(gguf, ModelConfig.from_gguf(gguf), n_ctx=2048, n_seq_max=2, threads=1, kv="f32")
+seq, other = engine.seq_new(), engine.seq_new()
+engine.forward([seq], [[1] * 2048], "none")
+long, short = [1] * 3_662_109, [1] * 2048
+with open("/proc/self/statm") as file:
+    taken = int(file.read().split()[0]) * resource.getpagesize()
+for n_left, call in (
+    (4 << 20, lambda: engine.forward([other], [long], "all")),
+    (1 << 30, lambda: engine.forward([other], [long], "all")),
+    (4 << 20, lambda: engine.forward([other], [short], "all")),
+    (4 << 20, lambda: engine.seq_save(seq)),
+):
+    resource.setrlimit(resource.RLIMIT_AS, (taken + n_left, resource.RLIM_INFINITY))
+    try:
+        call()
+    except (errors.ContextLengthError, errors.MemoryBudgetError) as error:
+        print(type(error).__name__, error)
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+assert engine.seq_len(other) == 0
+assert len(engine.forward([other], [short], "all")) == 2048
+engine.seq_free(other)
+assert engine.seq_len(engine.seq_load(engine.seq_save(seq))) == 2048
+"""
+    path = random_model(n_embd=256, n_head=4, n_head_kv=4, n_ff=96, n_vocab=2000, fmt="Q8_0", n_ctx=2048)
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done
+    tokens, too_long, logits, saved = done.stdout.splitlines()
+    assert too_long.startswith("ContextLengthError sequence 1 has 0 positions and 3662109 more make 3662109, but n_ctx")
+    assert re.match(r"MemoryBudgetError there is no memory for the tokens, \d+ bytes; ask for less at a time", tokens)
+    assert logits.startswith("MemoryBudgetError there is no memory for logits, 16384000 bytes; ask for less at a time")
+    assert saved.startswith("MemoryBudgetError there is no memory for a saved sequence, 8388644 bytes; ask")
+
+
 def test_progress_counts_up_and_may_refuse(opened: Open) -> None:
     seen: list[tuple[int, int]] = []
     opened(progress=lambda done, total: seen.append((done, total)))

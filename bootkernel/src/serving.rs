@@ -4,9 +4,8 @@ use crate::heap;
 use crate::passes::Passes;
 use crate::refusal::Refusal;
 use crate::wire::{Message, Port};
-use alloc::string::ToString;
 use alloc::vec::Vec;
-use axiom_core::error::{Error, ErrorClass};
+use axiom_core::error::Error;
 use axiom_core::protocol::{Reader, kind};
 use axiom_core::runtime::{Append, Engine, Options};
 use core::cell::RefCell;
@@ -141,16 +140,14 @@ impl Serving {
         }
         self.tokens.clear();
         self.tokens.extend(ids.as_chunks::<4>().0.iter().map(|&four| u32::from_le_bytes(four)));
-        let n_logit = parts[..n_append].iter().map(|[_, _, n_logit]| n_logit).sum::<usize>();
-        let n_value = n_logit * self.engine.config().n_vocab;
-        let got = self.logits.len();
-        let logits = self.logits.get_mut(..n_value).ok_or(Error::OutputSize { expected: n_value, got })?;
         let mut appends = [Append { seq: 0, tokens: &[], n_logit: 0 }; N_APPEND_MAX];
         let mut rest = &self.tokens[..];
         for (append, &[seq, n_token, n_logit]) in appends.iter_mut().zip(&parts[..n_append]) {
             let (tokens, after) = rest.split_at(n_token);
             (*append, rest) = (Append { seq, tokens, n_logit }, after);
         }
+        let (expected, got) = (self.engine.n_logit_value(&appends[..n_append])?, self.logits.len());
+        let logits = self.logits.get_mut(..expected).ok_or(Error::OutputSize { expected, got })?;
         let shared = RefCell::new(&mut *port);
         let n_pass = self.engine.telemetry().n_pass;
         let stop = || {
@@ -167,22 +164,11 @@ impl Serving {
     }
 
     fn save(&mut self, seq: usize, number: u32, port: &mut Port) -> Result<(), Refusal> {
-        let sequences = self.engine.sequences();
-        let n_byte = sequences.bytes_saved(seq)?;
         heap::unseal();
-        // The same room is found again by what comes next.
-        let is_room = Vec::<u8>::new().try_reserve_exact(n_byte).is_ok();
-        let result = if is_room {
-            sequences
-                .save(seq)
-                .map_err(Refusal::Core)
-                .map(|state| port.send(kind::SEQ_SAVE + kind::ANSWER, number, &state))
-        } else {
-            let what = "there is no memory to save a sequence of this length in; give the machine more";
-            Err(Refusal::Said(ErrorClass::MemoryBudget, what.to_string()))
-        };
+        let saved = self.engine.sequences().save(seq);
+        let sent = saved.map(|state| port.send(kind::SEQ_SAVE + kind::ANSWER, number, &state));
         heap::seal();
-        result
+        Ok(sent?)
     }
 
     fn telemetry(&self, mut message: Message<'_>) {

@@ -257,6 +257,13 @@ pub enum Error {
         /// Bytes there are for them.
         budget: usize,
     },
+    /// The system has no memory for what is to be returned.
+    OutOfMemory {
+        /// What it is.
+        what: &'static str,
+        /// Bytes that it needs.
+        n_bytes: usize,
+    },
     /// The caller asked to stop.
     Cancelled,
     /// A value in the metadata of a model file cannot be true.
@@ -431,6 +438,10 @@ impl fmt::Display for Error {
                 f,
                 "streaming the model needs {floor} bytes for weights at least, and the budget leaves {budget}; use a \
                  larger memory budget, a smaller n_ctx or fewer sequences"
+            ),
+            Error::OutOfMemory { what, n_bytes } => write!(
+                f,
+                "there is no memory for {what}, {n_bytes} bytes; ask for less at a time, or give the program more memory"
             ),
             Error::Cancelled => {
                 write!(f, "the pass was stopped before its end, as asked; the sequences are as they were")

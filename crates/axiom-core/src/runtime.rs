@@ -340,7 +340,10 @@ impl Engine {
         out: &mut [f32],
         stop: &dyn Fn(Served) -> bool,
     ) -> Result<(), Error> {
-        self.check(batch, out)?;
+        let expected = self.n_logit_value(batch)?;
+        if out.len() != expected {
+            return Err(Error::OutputSize { expected, got: out.len() });
+        }
         let mut n_reserved = 0;
         let mut result = Ok(());
         for append in batch {
@@ -362,8 +365,13 @@ impl Engine {
         result
     }
 
-    fn check(&self, batch: &[Append<'_>], out: &[f32]) -> Result<(), Error> {
-        let mut n_logit = 0;
+    /// The logits that a batch gets, in values: room for them is `out` of [`Engine::forward`].
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the batch.
+    pub fn n_logit_value(&self, batch: &[Append<'_>]) -> Result<usize, Error> {
+        let mut n_row = 0usize;
         for (i, &Append { seq, tokens, n_logit: n }) in batch.iter().enumerate() {
             self.cache.len(seq)?;
             if batch[..i].iter().any(|other| other.seq == seq) {
@@ -378,13 +386,12 @@ impl Engine {
             if n > tokens.len() {
                 return Err(Error::LogitRows { seq, n_token: tokens.len(), n_logit: n });
             }
-            n_logit += n;
+            n_row += n;
         }
-        let expected = n_logit * self.config.n_vocab;
-        if out.len() != expected {
-            return Err(Error::OutputSize { expected, got: out.len() });
+        for append in batch {
+            self.cache.len_after(append.seq, append.tokens.len())?;
         }
-        Ok(())
+        Ok(n_row.saturating_mul(self.config.n_vocab))
     }
 
     /// The batch in passes of up to `rows_per_pass` rows.

@@ -76,6 +76,30 @@ impl Engine {
         inside.released(py, || action(engine)).map_err(|error| self.error(py, &error))
     }
 
+    /// Computes a batch into the room that `room` gives, with the interpreter free for others.
+    fn pass<'a>(
+        &self,
+        py: Python<'_>,
+        inside: &Inside,
+        Open { engine, batch, timer, .. }: &mut Open,
+        stop: Option<&StopFlag>,
+        room: impl FnOnce() -> &'a mut [f32] + Send,
+    ) -> PyResult<()> {
+        let interrupt = Interrupt::new(py)?;
+        let flag = stop.map(StopFlag::stop);
+        let (result, interrupted) = inside.released(py, || {
+            let values = room();
+            timer.ticking(|| {
+                interrupt.watch(flag.as_ref(), |stop| batch.with(|batch| engine.forward(batch, values, stop)))
+            })
+        });
+        match (result, interrupted) {
+            (Ok(()), _) => Ok(()),
+            (Err(Error::Cancelled), Some(interrupted)) => Err(interrupted),
+            (Err(error), _) => Err(self.error(py, &error)),
+        }
+    }
+
     fn error(&self, py: Python<'_>, error: &Error) -> PyErr {
         to_py_about(py, self.image.as_deref(), error)
     }
@@ -223,7 +247,11 @@ impl Engine {
     fn seq_save<'py>(&self, py: Python<'py>, seq: Integer) -> PyResult<Bound<'py, PyBytes>> {
         let seq = sequence(&seq)?;
         let state = self.with(py, |engine| engine.sequences().save(seq))?;
-        Ok(PyBytes::new(py, &state))
+        let copied = PyBytes::new_with(py, state.len(), |bytes| {
+            bytes.copy_from_slice(&state);
+            Ok(())
+        });
+        copied.map_err(|_| self.error(py, &Error::OutOfMemory { what: "a saved sequence", n_bytes: state.len() }))
     }
 
     /// Open a new sequence from what `seq_save` returned; `ValueError` if that is damaged or of another model.
@@ -253,30 +281,27 @@ impl Engine {
     ) -> PyResult<Bound<'py, PyAny>> {
         let inside = Inside::enter(py);
         let mut guard = self.lock()?;
-        let Open { engine, batch, timer, .. } = open(&mut guard)?;
-        batch.read(seqs, tokens, logits, self.n_vocab)?;
-        let n_row = batch.n_logit();
-        let interrupt = Interrupt::new(py)?;
-        let flag = stop.map(StopFlag::stop);
-        let mut run = |values: &mut [f32]| {
-            let (result, interrupted) = inside.released(py, || {
-                timer.ticking(|| {
-                    interrupt.watch(flag.as_ref(), |stop| batch.with(|batch| engine.forward(batch, values, stop)))
-                })
-            });
-            match (result, interrupted) {
-                (Ok(()), _) => Ok(()),
-                (Err(Error::Cancelled), Some(interrupted)) => Err(interrupted),
-                (Err(error), _) => Err(self.error(py, &error)),
-            }
-        };
+        let open = open(&mut guard)?;
+        open.batch.read(seqs, tokens, logits, self.n_vocab)?;
         if let Some(out) = out {
-            let array = checked_out(out, [n_row, self.n_vocab])?;
-            run(array.try_readwrite()?.as_slice_mut()?)?;
+            let array = checked_out(out, [open.batch.n_logit(), self.n_vocab])?;
+            let mut writable = array.try_readwrite()?;
+            let values = writable.as_slice_mut()?;
+            self.pass(py, &inside, open, stop, || values)?;
+            drop(writable);
             return Ok(array.into_any());
         }
-        let mut values = vec![0.0; n_row * self.n_vocab];
-        run(&mut values)?;
+        let n_value =
+            open.batch.with(|batch| open.engine.n_logit_value(batch)).map_err(|error| self.error(py, &error))?;
+        let mut values = Vec::new();
+        values.try_reserve_exact(n_value).map_err(|_| {
+            self.error(py, &Error::OutOfMemory { what: "logits", n_bytes: n_value.saturating_mul(size_of::<f32>()) })
+        })?;
+        let room = &mut values;
+        self.pass(py, &inside, open, stop, move || {
+            room.resize(n_value, 0.0);
+            room
+        })?;
         Ok(Bound::new(py, Logits::new(values, self.n_vocab))?.into_any())
     }
 

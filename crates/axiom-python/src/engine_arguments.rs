@@ -1,5 +1,7 @@
 //! What Python hands to `Engine`, checked: configuration, tensors, batches of tokens, room for logits.
 
+use crate::error::to_py;
+use axiom_core::error::Error;
 use axiom_core::format::Format;
 use axiom_core::memory::KVFormat;
 use axiom_core::model::{ModelConfig, RopePairing, RopeScaling, TensorBytes, TensorSource};
@@ -242,6 +244,10 @@ impl Batch {
         };
         let mut push = |token: i64| match u32::try_from(token) {
             Ok(small) if (small as usize) < n_vocab => {
+                self.tokens.try_reserve(1).map_err(|_| {
+                    let n_bytes = (self.tokens.len() + 1).saturating_mul(size_of::<u32>());
+                    to_py(list.py(), &Error::OutOfMemory { what: "the tokens", n_bytes })
+                })?;
                 self.tokens.push(small);
                 Ok(())
             }

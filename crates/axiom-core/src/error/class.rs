@@ -41,9 +41,11 @@ impl Error {
             | Error::Image { .. }
             | Error::Metadata { .. } => ErrorClass::ModelFormat,
             Error::UnsupportedTokenizer { .. } => ErrorClass::UnsupportedModel,
-            Error::Region { .. } | Error::NoSequence { .. } | Error::Stream { .. } | Error::Budget { .. } => {
-                ErrorClass::MemoryBudget
-            }
+            Error::Region { .. }
+            | Error::NoSequence { .. }
+            | Error::Stream { .. }
+            | Error::Budget { .. }
+            | Error::OutOfMemory { .. } => ErrorClass::MemoryBudget,
             Error::ContextLength { .. } => ErrorClass::ContextLength,
             Error::NotFinite { .. } => ErrorClass::Numeric,
             Error::Cancelled => ErrorClass::Stopped,

@@ -256,17 +256,27 @@ impl KVCachePool {
         Ok(())
     }
 
+    /// Positions of a sequence after `n_new` more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownSequence`], [`Error::ContextLength`] if they are more than the context has.
+    pub fn len_after(&self, seq: usize, n_new: usize) -> Result<usize, Error> {
+        let n_pos = self.len(seq)?;
+        let n_after = n_pos.saturating_add(n_new);
+        if n_after > self.n_ctx {
+            return Err(Error::ContextLength { seq, n_pos, n_new, n_ctx: self.n_ctx });
+        }
+        Ok(n_after)
+    }
+
     /// Makes the next `n_new` positions writable; [`KVCachePool::commit`] or [`KVCachePool::abandon`] must follow.
     ///
     /// # Errors
     ///
     /// [`Error::UnknownSequence`], [`Error::ContextLength`] if they are more than the context has.
     pub fn reserve(&mut self, seq: usize, n_new: usize) -> Result<(), Error> {
-        let n_pos = self.len(seq)?;
-        let n_after = n_pos.saturating_add(n_new);
-        if n_after > self.n_ctx {
-            return Err(Error::ContextLength { seq, n_pos, n_new, n_ctx: self.n_ctx });
-        }
+        let (n_pos, n_after) = (self.len(seq)?, self.len_after(seq, n_new)?);
         for i in n_pos / TILE_POSITIONS..n_after.div_ceil(TILE_POSITIONS) {
             let at = seq * self.slabs_per_seq + i;
             if i >= self.sequences[seq].n_slab {

@@ -29,10 +29,11 @@ impl KVCachePool {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownSequence`].
+    /// [`Error::UnknownSequence`], [`Error::OutOfMemory`].
     pub fn save(&self, seq: usize) -> Result<Vec<u8>, Error> {
-        let n_pos = self.len(seq)?;
-        let mut state = Vec::with_capacity(self.bytes_saved(seq)?);
+        let (n_pos, n_bytes) = (self.len(seq)?, self.bytes_saved(seq)?);
+        let mut state = Vec::new();
+        state.try_reserve_exact(n_bytes).map_err(|_| Error::OutOfMemory { what: "a saved sequence", n_bytes })?;
         state.extend_from_slice(MAGIC);
         for number in self.header(n_pos) {
             state.extend_from_slice(&number.to_le_bytes());
