@@ -199,6 +199,18 @@ def streaming_engine(image: Path, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("backend", NATIVE)
+def test_progress_counts_what_is_checked_and_does_not_stay(backend: str, packed: Packed) -> None:
+    _, image = packed(fmt="Q4_0", native=True, n_layer=9, n_embd=512, n_ff=1024, n_vocab=2000)
+    seen: list[tuple[int, int]] = []
+    engine = streaming_engine(image, progress=lambda done, total: seen.append((done, total)))
+    embedding, *layers, output = (extent.n_bytes for extent in ImageFile(image).extents)
+    total = embedding + engine.info()["n_layer_pinned"] * layers[0] + output
+    assert seen == sorted(seen)
+    assert seen[-1] == (total, total)
+    engine.close()
+
+
+@pytest.mark.parametrize("backend", NATIVE)
 def test_cancelled_at_any_moment_streaming_goes_on(backend: str, packed: Packed) -> None:
     from axiom._native import StopFlag
 

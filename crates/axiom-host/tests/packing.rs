@@ -1,4 +1,5 @@
-//! A matrix is packed alike from memory and from a file, on any number of threads; a file that cannot be read is an error.
+//! A matrix is packed alike from memory and from a file, on any number of threads; a file that cannot be read is an error; who
+//! is told of progress can stop it.
 
 mod common;
 
@@ -42,15 +43,15 @@ impl Drop for Stored {
 fn packed(format: Format, n_row: usize, bytes: TensorBytes<'_>, n_thread: usize) -> Result<Vec<u8>, Error> {
     let tensor = TensorSource { name: "matrix", format, n_row, n_col: N_COL, bytes };
     let mut panels = vec![0xEE; format.bytes_matrix(n_row, N_COL).unwrap()];
-    pack_matrix(&tensor, &mut panels, &Host::start(n_thread).unwrap())?;
+    pack_matrix(&tensor, &mut panels, &Host::start(n_thread).unwrap(), &mut |_, _| true)?;
     Ok(panels)
 }
 
 #[test]
 fn from_memory_and_from_a_file_alike() {
     for format in Format::ALL {
-        // A row alone, a panel that is not full, and several chunks for a worker.
-        for n_row in [1, 37, 3000] {
+        // No row, a row alone, a panel that is not full, and several chunks for a worker.
+        for n_row in [0, 1, 37, 3000] {
             let stored = Stored::new("alike", format, n_row);
             let expected = packed(format, n_row, TensorBytes::Memory(&stored.rows), 1).unwrap();
             for n_thread in [1, 3] {
@@ -71,5 +72,29 @@ fn a_file_that_has_become_shorter_is_an_error() {
             let text = "matrix: the tensor cannot be read: the file ends before it; check the disk and the file";
             assert_eq!(error.to_string(), text);
         }
+    }
+}
+
+#[test]
+fn whoever_is_told_can_stop_it_within_a_matrix() {
+    let (format, n_row) = (Format::F32, 40_000);
+    let rows = vec![0; n_row * format.bytes_row(N_COL).unwrap()];
+    let tensor = TensorSource { name: "matrix", format, n_row, n_col: N_COL, bytes: TensorBytes::Memory(&rows) };
+    let mut panels = vec![0; format.bytes_matrix(n_row, N_COL).unwrap()];
+    for n_thread in [1, 3] {
+        let host = Host::start(n_thread).unwrap();
+        let mut told = Vec::new();
+        pack_matrix(&tensor, &mut panels, &host, &mut |done, total| {
+            told.push(done);
+            total == rows.len()
+        })
+        .unwrap();
+        assert!(told.is_sorted() && told.len() > 2 && told.last() == Some(&rows.len()), "{told:?} of {}", rows.len());
+        let mut n_told = 0;
+        let stopped = pack_matrix(&tensor, &mut panels, &host, &mut |_, _| {
+            n_told += 1;
+            false
+        });
+        assert_eq!((stopped, n_told), (Err(Error::Cancelled), 1));
     }
 }

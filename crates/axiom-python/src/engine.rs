@@ -1,7 +1,7 @@
 //! `axiom._native.Engine`: the engine of the core behind the protocol `axiom.engine.Engine`.
 
 use crate::arguments::Integer;
-use crate::engine_arguments::{TensorReader, checked_config, checked_kv, checked_out};
+use crate::engine_arguments::{TensorReader, checked_config, checked_kv, checked_out, file_of};
 use crate::error::{to_py, to_py_about};
 use crate::host::{checked_threads, choose_kernels};
 use crate::image::{self, OpenImage};
@@ -145,7 +145,8 @@ impl Engine {
         let sources: Vec<TensorSource<'_>> = buffers.iter().map(|buffer| buffer.source()).collect::<PyResult<_>>()?;
         let options = Options { n_ctx, n_seq_max, rows_per_pass: ROWS_PER_WAVE, kv };
         let loading = Loading { options, kernels, n_thread, progress };
-        let open = loading.open(py, &inside, config, reader.path(), |_| Ok(WeightSource::Tensors(&sources)))?;
+        let source = WeightSource::Tensors(&sources);
+        let open = loading.open(py, &inside, config, source, |error| file_of(&buffers, error))?;
         Ok(Engine::of(open, options, None, None))
     }
 
@@ -179,15 +180,13 @@ impl Engine {
         let head = inside.released(py, || OpenImage::read(&path)).map_err(|error| cannot_open(py, &path, error))?;
         let image = head.parse().map_err(|error| cannot_open(py, &path, error.into()))?;
         let plan = image::plan(&image, &options, n_thread, budget).map_err(|error| to_py(py, &error))?;
+        let (weights, is_direct) = inside
+            .released(py, || image::weights(&image, &path, paranoid))
+            .map_err(|error| cannot_open(py, &path, error.into()))?;
         let loading = Loading { options, kernels, n_thread, progress };
-        let mut is_direct = None;
-        let open = loading.open(py, &inside, image.config.clone(), Some(&path), |path| {
-            let path = path.expect("given above");
-            let (weights, direct) = image::weights(&image, path, paranoid)?;
-            is_direct = Some(direct);
-            Ok(WeightSource::Image { layout: &image.layout, plan, image: weights })
-        })?;
-        Ok(Engine::of(open, options, Some(path), is_direct))
+        let source = WeightSource::Image { layout: &image.layout, plan, image: weights };
+        let open = loading.open(py, &inside, image.config.clone(), source, |_| Some(&path))?;
+        Ok(Engine::of(open, options, Some(path), Some(is_direct)))
     }
 
     /// Bytes of an engine that do not hold weights: cache and activations. From the configuration alone.

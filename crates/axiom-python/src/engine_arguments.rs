@@ -92,7 +92,8 @@ pub struct TensorBuffer<'py> {
 
 enum BufferBytes<'py> {
     Array(PyReadonlyArray1<'py, u8>),
-    File(FileBytes),
+    /// Of the file at this path.
+    File(FileBytes, Arc<Path>),
 }
 
 impl TensorBuffer<'_> {
@@ -102,23 +103,47 @@ impl TensorBuffer<'_> {
             BufferBytes::Array(array) => TensorBytes::Memory(array.as_slice().map_err(|_| {
                 PyTypeError::new_err(format!("{}: expected a contiguous uint8 array, got one with gaps", self.name))
             })?),
-            BufferBytes::File(bytes) => TensorBytes::Stored(bytes),
+            BufferBytes::File(bytes, _) => TensorBytes::Stored(bytes),
         };
         Ok(TensorSource { name: &self.name, format: self.format, n_row: self.n_row, n_col: self.n_col, bytes })
     }
+
+    /// The path of its file, if it is in one.
+    fn path(&self) -> Option<&Path> {
+        match &self.bytes {
+            BufferBytes::Array(_) => None,
+            BufferBytes::File(_, path) => Some(path),
+        }
+    }
+}
+
+/// The file that an error is about: that of the tensor that it names, else the first, which names the model.
+pub fn file_of<'a>(tensors: &'a [TensorBuffer<'_>], error: &Error) -> Option<&'a Path> {
+    let named = match error {
+        Error::ReadTensor { name, .. } | Error::Shape { name, .. } => tensors.iter().find(|at| at.name == *name),
+        _ => None,
+    };
+    named.or(tensors.first())?.path()
 }
 
 /// Tensors as they are read, and the files that they share.
 #[derive(Default)]
-pub struct TensorReader {
-    files: Vec<(i32, Arc<File>)>,
-    /// The first file, which names the model.
-    path: Option<PathBuf>,
+pub struct TensorReader<'py> {
+    files: Vec<SharedFile<'py>>,
 }
 
-impl TensorReader {
+/// A file of the caller.
+struct SharedFile<'py> {
+    /// The `axiom.open_file.OpenFile`, which closes the file when it is let go of.
+    object: Bound<'py, PyAny>,
+    /// The same file, open for us.
+    file: Arc<File>,
+    path: Arc<Path>,
+}
+
+impl<'py> TensorReader<'py> {
     /// A tensor: (name, format, rows, cols, bytes), the bytes a uint8 array or `axiom.open_file.FileBytes`.
-    pub fn read<'py>(&mut self, tensor: &Bound<'py, PyAny>) -> PyResult<TensorBuffer<'py>> {
+    pub fn read(&mut self, tensor: &Bound<'py, PyAny>) -> PyResult<TensorBuffer<'py>> {
         let (name, format, n_row, n_col, bytes): (String, String, usize, usize, Bound<'py, PyAny>) =
             tensor.extract()?;
         let format = Format::from_name(&format).ok_or_else(|| {
@@ -127,11 +152,11 @@ impl TensorReader {
         })?;
         // An array is asked for last: asking imports NumPy.
         let bytes = match bytes.getattr_opt("file")? {
-            Some(file) => BufferBytes::File(FileBytes {
-                file: self.file(&file)?,
-                offset: bytes.getattr("offset")?.extract()?,
-                n_bytes: bytes.getattr("n_bytes")?.extract()?,
-            }),
+            Some(object) => {
+                let (offset, n_bytes) = (bytes.getattr("offset")?.extract()?, bytes.getattr("n_bytes")?.extract()?);
+                let SharedFile { file, path, .. } = self.file(object)?;
+                BufferBytes::File(FileBytes { file: Arc::clone(file), offset, n_bytes }, Arc::clone(path))
+            }
             None => BufferBytes::Array(
                 bytes
                     .extract()
@@ -141,28 +166,23 @@ impl TensorReader {
         Ok(TensorBuffer { name, format, n_row, n_col, bytes })
     }
 
-    /// The path of the first file, if tensors were in files.
-    pub fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
-    }
-
-    /// An `axiom.open_file.OpenFile`, which stays the caller's.
-    fn file(&mut self, file: &Bound<'_, PyAny>) -> PyResult<Arc<File>> {
-        let number: i32 = file.getattr("number")?.extract()?;
-        if let Some((_, file)) = self.files.iter().find(|(known, _)| *known == number) {
-            return Ok(Arc::clone(file));
-        }
-        if number < 0 {
-            return Err(PyValueError::new_err(format!("expected the number of an open file, got {number}")));
-        }
-        // SAFETY: it is not negative, and is borrowed for this call; one that is not open is an error of the system.
-        let owned = unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned()?;
-        let (opened, path) = (Arc::new(File::from(owned)), file.getattr("path")?.extract()?);
-        if self.path.is_none() {
-            self.path = Some(path);
-        }
-        self.files.push((number, Arc::clone(&opened)));
-        Ok(opened)
+    /// The file of an `axiom.open_file.OpenFile`, which stays the caller's.
+    fn file(&mut self, object: Bound<'py, PyAny>) -> PyResult<&SharedFile<'py>> {
+        let at = match self.files.iter().position(|known| known.object.is(&object)) {
+            Some(at) => at,
+            None => {
+                let number: i32 = object.getattr("number")?.extract()?;
+                if number < 0 {
+                    return Err(PyValueError::new_err(format!("expected the number of an open file, got {number}")));
+                }
+                // SAFETY: it is not negative, and is borrowed for this call; one that is not open is an error of the system.
+                let owned = unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned()?;
+                let (file, path) = (Arc::new(File::from(owned)), object.getattr("path")?.extract::<PathBuf>()?.into());
+                self.files.push(SharedFile { object, file, path });
+                self.files.len() - 1
+            }
+        };
+        Ok(&self.files[at])
     }
 }
 

@@ -1,10 +1,11 @@
 //! Images: packing a matrix, the digest of bytes, and what an engine is opened from.
 
 use crate::arguments::{Bytes, Integer};
-use crate::engine_arguments::TensorReader;
-use crate::error::to_py;
+use crate::engine_arguments::{TensorReader, file_of};
+use crate::error::to_py_about;
 use crate::host::checked_threads;
 use crate::leaving::Inside;
+use crate::signals::Interrupt;
 use axiom_core::error::Error;
 use axiom_core::image::{HEADER, Image, head_bytes};
 use axiom_core::model::{MemoryPlan, WeightImage, pack_matrix as pack};
@@ -30,7 +31,7 @@ pub fn blake3<'py>(py: Python<'py>, data: Bytes<'py>) -> PyResult<Bound<'py, PyB
     Ok(PyBytes::new(py, &digest))
 }
 
-/// Pack a matrix, given as engines take tensors, into the panels that `out` is room for, on all threads.
+/// Pack a matrix, given as engines take tensors, into the panels that `out` is room for, on all threads. Ctrl-C ends it.
 #[pyfunction]
 #[pyo3(signature = (tensor, out, threads=None))]
 pub fn pack_matrix<'py>(
@@ -39,20 +40,27 @@ pub fn pack_matrix<'py>(
     out: &Bound<'py, PyArray1<u8>>,
     threads: Option<Integer>,
 ) -> PyResult<()> {
+    let inside = Inside::enter(py);
     let n_thread = checked_threads(threads.as_ref())?;
     let buffer = TensorReader::default().read(tensor)?;
     let source = buffer.source()?;
-    source.check_len().map_err(|error| to_py(py, &error))?;
+    let wrong = |error: &Error| to_py_about(py, file_of(std::slice::from_ref(&buffer), error), error);
+    source.check_len().map_err(|error| wrong(&error))?;
     let mut writable = out.try_readwrite()?;
     let room = writable.as_slice_mut()?;
     if Some(room.len()) != source.format.bytes_matrix(source.n_row, source.n_col) {
         return Err(PyValueError::new_err(format!("out: {} bytes are no room for the panels", room.len())));
     }
-    let inside = Inside::enter(py);
-    let packed = inside.released(py, || Host::start(n_thread).map(|host| pack(&source, room, &host)));
-    packed
-        .map_err(|error| PyOSError::new_err(format!("cannot start {n_thread} threads: {error}; use fewer threads")))?
-        .map_err(|error| to_py(py, &error))
+    let interrupt = Interrupt::new(py)?;
+    let mut raised: Option<PyErr> = None;
+    let mut progress = |_, _| {
+        raised = interrupt.check().err();
+        raised.is_none()
+    };
+    let packed = inside.released(py, || Host::start(n_thread).map(|host| pack(&source, room, &host, &mut progress)));
+    let packed = packed
+        .map_err(|error| PyOSError::new_err(format!("cannot start {n_thread} threads: {error}; use fewer threads")))?;
+    packed.map_err(|error| raised.unwrap_or_else(|| wrong(&error)))
 }
 
 /// An image opened to load from.
@@ -91,7 +99,7 @@ pub fn plan(image: &Image<'_>, options: &Options, n_worker: usize, budget: Optio
 }
 
 /// The weights of an image, read through a disk of their own.
-pub fn weights(image: &Image<'_>, path: &Path, is_paranoid: bool) -> Result<(WeightImage, bool), OpenError> {
+pub fn weights(image: &Image<'_>, path: &Path, is_paranoid: bool) -> std::io::Result<(WeightImage, bool)> {
     let disk = Disk::open(path)?;
     let is_direct = disk.is_direct();
     let weights = WeightImage {

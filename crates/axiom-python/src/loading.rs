@@ -44,14 +44,15 @@ pub struct Loading {
 }
 
 impl Loading {
-    /// Reserves memory, starts threads, and loads what `source` makes of `path`, with the interpreter free for others.
+    /// Reserves memory, starts threads, and loads `source`, with the interpreter free for others. `file_of` is asked for the file
+    /// that an error is about.
     pub fn open<'a>(
         self,
         py: Python<'_>,
         inside: &Inside,
         config: ModelConfig,
-        path: Option<&Path>,
-        source: impl FnOnce(Option<&Path>) -> Result<WeightSource<'a>, OpenError> + Send,
+        source: WeightSource<'_>,
+        file_of: impl Fn(&Error) -> Option<&'a Path>,
     ) -> PyResult<Open> {
         let Loading { options, kernels, n_thread, progress } = self;
         let interrupt = Interrupt::new(py)?;
@@ -74,13 +75,12 @@ impl Loading {
                 failed = told.err();
                 failed.is_none()
             };
-            let source = source(path).map_err(LoadError::Open)?;
             // SAFETY: a region is zeroed, begins at a multiple of 2 MiB, is reserved for this engine alone, and is kept beside
             // it in `Open` and dropped after it; `choose_kernels` has asked the processor.
             let engine = unsafe {
                 runtime::Engine::new(config, source, options, kernels, Box::new(host), memory, &mut on_progress)
             }
-            .map_err(|error| LoadError::Open(OpenError::Core(error)))?;
+            .map_err(LoadError::Core)?;
             let timer = Timer::start(Arc::clone(engine.lock())).map_err(LoadError::Threads)?;
             Ok((engine, timer))
         });
@@ -89,10 +89,10 @@ impl Loading {
             (Err(LoadError::Threads(error)), _) => {
                 Err(PyOSError::new_err(format!("cannot start {n_thread} threads: {error}; use fewer threads")))
             }
-            (Err(LoadError::Open(error)), _) => Err(match (failed, refused, error) {
-                (Some(failed), ..) => failed,
-                (_, Some(refused), _) => out_of_memory(py, refused.to_string()),
-                (_, _, error) => cannot_open(py, path.unwrap_or(Path::new("")), error),
+            (Err(LoadError::Core(error)), _) => Err(match (failed, refused) {
+                (Some(failed), _) => failed,
+                (_, Some(refused)) => out_of_memory(py, refused.to_string()),
+                _ => to_py_about(py, file_of(&error), &error),
             }),
             (Ok(_), None) => unreachable!("a loaded engine has asked for its memory"),
         }
@@ -102,5 +102,5 @@ impl Loading {
 /// Why a model was not loaded.
 enum LoadError {
     Threads(std::io::Error),
-    Open(OpenError),
+    Core(Error),
 }

@@ -2,6 +2,7 @@
 //! digests every part of it as soon as it has come, from its own cache. The rest is left to the device: while it reads a group
 //! of pieces, the workers digest the group before.
 
+use super::progress::{Counted, OfFirst};
 use super::store::WeightImage;
 use crate::digest::{BYTES_PIECE, Digest, digest_of_piece, digest_of_pieces, n_piece};
 use crate::error::Error;
@@ -11,10 +12,6 @@ use crate::schedule::Phases;
 use crate::stream::{StreamedExtent, Streamer};
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-
-/// Progress of a load in bytes, done and in all; stops it with `false`.
-pub type Progress<'a> = &'a mut dyn FnMut(usize, usize) -> bool;
 
 /// Bytes that are read at once and then digested: they stay in the cache of a core.
 const BYTES_PART: usize = 256 << 10;
@@ -31,20 +28,8 @@ pub struct Reader<'a> {
     pub pool: &'a mut WeightPool,
     /// Who digests.
     pub platform: &'a dyn Platform,
-}
-
-/// What has come, and who is told of it.
-struct Counted<'a> {
-    done: usize,
-    total: usize,
-    progress: Progress<'a>,
-}
-
-impl Counted<'_> {
-    fn tell(&mut self, done: usize) -> Result<(), Error> {
-        self.done = done;
-        if (self.progress)(done, self.total) { Ok(()) } else { Err(Error::Cancelled) }
-    }
+    /// What has come, of all that is to be read.
+    pub counted: Counted<'a>,
 }
 
 /// A piece of an extent.
@@ -82,21 +67,6 @@ impl Piece {
     }
 }
 
-/// What worker 0 alone uses in a job.
-struct OfFirst<T>(RefCell<T>);
-
-// SAFETY: who calls `with` sees to that.
-unsafe impl<T> Sync for OfFirst<T> {}
-
-impl<T> OfFirst<T> {
-    /// # Safety
-    ///
-    /// Called by worker 0.
-    unsafe fn with<R>(&self, action: impl FnOnce(&mut T) -> R) -> R {
-        action(&mut self.0.borrow_mut())
-    }
-}
-
 impl<'a> Reader<'a> {
     /// For a pool that nothing is in yet.
     ///
@@ -107,18 +77,18 @@ impl<'a> Reader<'a> {
         image: &'a WeightImage,
         pool: &'a mut WeightPool,
         platform: &'a dyn Platform,
+        counted: Counted<'a>,
     ) -> Result<Reader<'a>, Error> {
         let streamer = Streamer::new(Vec::new(), 0..0, &*image.device, image.bytes_request, false)?;
-        Ok(Reader { image, streamer, pool, platform })
+        Ok(Reader { image, streamer, pool, platform, counted })
     }
 
-    /// Reads extents into the slots of the pool, the first into slot 0, checks their digests, and pins them. `progress` counts
-    /// the bytes that have come.
+    /// Reads extents into the slots of the pool, the first into slot 0, checks their digests, and pins them.
     ///
     /// # Errors
     ///
-    /// [`Error::Read`], [`Error::Damaged`], [`Error::Cancelled`] if `progress` said so.
-    pub fn load(&mut self, extents: &[StreamedExtent], progress: Progress<'_>) -> Result<(), Error> {
+    /// [`Error::Read`], [`Error::Damaged`], [`Error::Cancelled`].
+    pub fn load(&mut self, extents: &[StreamedExtent]) -> Result<(), Error> {
         let mut pieces = Vec::new();
         for (slot, &at) in extents.iter().enumerate() {
             if at.bytes > self.pool.room(slot).1 {
@@ -135,9 +105,8 @@ impl<'a> Reader<'a> {
                 Piece { at, index, bytes, to: room.wrapping_add(index * BYTES_PIECE), digest: Cell::default() }
             }));
         }
-        let mut counted = Counted { done: 0, total: extents.iter().map(|at| at.bytes).sum(), progress };
-        self.take_at_hand(&pieces, &mut counted)?;
-        self.fetch_others(&pieces, &mut counted)?;
+        self.take_at_hand(&pieces)?;
+        self.fetch_others(&pieces)?;
         let mut values = pieces.iter().map(|piece| piece.digest.get().expect("all have come"));
         for (slot, at) in extents.iter().enumerate() {
             let value = digest_of_pieces(n_piece(at.bytes), &mut |_| values.next().expect("one for each piece"));
@@ -151,31 +120,25 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads and digests the pieces that need no waiting for, on all workers.
-    fn take_at_hand(&self, pieces: &[Piece], counted: &mut Counted<'_>) -> Result<(), Error> {
-        let (platform, device, phases) = (self.platform, &*self.image.device, Phases::new());
-        let n_come = AtomicUsize::new(counted.done);
-        let is_cancelled = AtomicBool::new(false);
-        let counted = OfFirst(RefCell::new(counted));
+    fn take_at_hand(&mut self, pieces: &[Piece]) -> Result<(), Error> {
+        let (platform, device, counted, phases) = (self.platform, &*self.image.device, &self.counted, Phases::new());
         platform.run(&|worker| {
-            let taken = phases.join(platform).phase(pieces.len(), |i| {
+            // Who cancels it has been told so.
+            let _ = phases.join(platform).phase(pieces.len(), |i| {
                 // SAFETY: the room of the piece is this worker's until the phase ends.
                 pieces[i].digest(&|offset, to, bytes| unsafe { device.read_at_hand(offset, to, bytes) });
-                if pieces[i].digest.get().is_none() {
-                    return;
-                }
-                let done = n_come.fetch_add(pieces[i].bytes, Relaxed) + pieces[i].bytes;
-                // SAFETY: worker 0 it is.
-                if worker == 0 && unsafe { counted.with(|counted| counted.tell(done)) }.is_err() {
+                let n_come = if pieces[i].digest.get().is_some() { pieces[i].bytes } else { 0 };
+                // SAFETY: this worker's number.
+                if unsafe { counted.add(worker, n_come) }.is_err() {
                     phases.cancel();
                 }
             });
-            is_cancelled.fetch_or(taken.is_err(), Relaxed);
         });
-        if is_cancelled.into_inner() { Err(Error::Cancelled) } else { counted.0.into_inner().tell(n_come.into_inner()) }
+        self.counted.tell(0)
     }
 
     /// Has the device read the pieces that were not at hand, a group at a time, and the workers digest the group before.
-    fn fetch_others(&mut self, pieces: &[Piece], counted: &mut Counted<'_>) -> Result<(), Error> {
+    fn fetch_others(&mut self, pieces: &[Piece]) -> Result<(), Error> {
         let others: Vec<&Piece> = pieces.iter().filter(|piece| piece.digest.get().is_none()).collect();
         if others.is_empty() {
             return Ok(());
@@ -201,21 +164,14 @@ impl<'a> Reader<'a> {
             });
             read.0.into_inner().1?;
             come = group;
-            counted.tell(counted.done + group.iter().map(|piece| piece.bytes).sum::<usize>())?;
+            self.counted.tell(group.iter().map(|piece| piece.bytes).sum())?;
         }
         Ok(())
     }
 
     /// Has the device read parts of an extent, each with its offset, the place of its first byte, and its length.
     fn fetch(&mut self, extent: usize, parts: impl Iterator<Item = (u64, *mut u8, usize)>) -> Result<(), Error> {
-        let device = &*self.image.device;
-        let most = self.image.bytes_request.min(device.bytes_request_max()) / device.align() * device.align();
-        let requests = parts.flat_map(|(offset, to, bytes)| {
-            let request = move |start| (offset + start as u64, to.wrapping_add(start), most.min(bytes - start));
-            (0..bytes).step_by(most).map(request)
-        });
-        let requests: Vec<_> = requests.collect();
-        self.streamer.fetch(extent, &requests, self.pool, device, &|| self.platform.now_us())
+        self.streamer.fetch(extent, parts, self.pool, &*self.image.device, &|| self.platform.now_us())
     }
 
     /// Checks the digest of an extent that is not to stay in memory as a whole: it goes through `room`, which nothing is in
@@ -223,9 +179,10 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Read`], [`Error::Damaged`].
+    /// [`Error::Read`], [`Error::Damaged`], [`Error::Cancelled`].
     pub fn check(&mut self, at: StreamedExtent, room: (*mut u8, usize)) -> Result<(), Error> {
-        let (to, bytes_room) = (room.0, room.1 / self.image.device.align() * self.image.device.align());
+        let align = self.image.device.align();
+        let (to, bytes_room) = (room.0, room.1.min(N_GROUP * BYTES_PIECE) / align * align);
         let mut result = Ok(());
         let value = digest_of_piece(0, 1, &mut |update| {
             (0..at.bytes).step_by(bytes_room).all(|start| {
@@ -234,6 +191,7 @@ impl<'a> Reader<'a> {
                 if result.is_ok() {
                     // SAFETY: the room, which has been read into and which nobody writes now.
                     update(unsafe { core::slice::from_raw_parts(to, bytes) });
+                    result = self.counted.tell(bytes);
                 }
                 result.is_ok()
             })
@@ -257,6 +215,7 @@ mod tests {
     use alloc::boxed::Box;
     use alloc::vec;
     use core::ptr::NonNull;
+    use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
     /// One worker.
     struct Alone;
@@ -326,8 +285,9 @@ mod tests {
         fn wait(&self) {}
     }
 
-    /// Loads three extents, of one piece, of several groups of them and of a little more than two, and compares what came.
-    fn load(whole: &[u8], content: &'static [u8], is_at_hand: fn(u64) -> bool) -> Result<(), Error> {
+    /// Loads three extents, of one piece, of several groups of them and of a little more than two, and compares what came; then
+    /// checks the largest. Whoever is told of so many bytes stops it.
+    fn load(whole: &[u8], content: &'static [u8], is_at_hand: fn(u64) -> bool, n_stop: usize) -> Result<(), Error> {
         let sizes = [4096, 17 * BYTES_PIECE, 2 * BYTES_PIECE + 8192];
         let mut at = 4096;
         let extents: Vec<StreamedExtent> = sizes
@@ -346,6 +306,7 @@ mod tests {
             is_paranoid: false,
             bytes_request: 2 << 20,
         };
+        let total = sizes.iter().sum::<usize>() + sizes[1];
         let n = sizes.iter().sum::<usize>() + 4 * 4096;
         let mut memory = vec![0u8; n + 4096];
         let base = memory.as_mut_ptr().wrapping_add(memory.as_ptr().align_offset(4096));
@@ -353,13 +314,18 @@ mod tests {
         let mut region = unsafe { TensorRegion::new(NonNull::new(base).unwrap(), n) };
         let mut pool = WeightPool::carve(&mut region, sizes)?;
         let mut told = vec![0];
-        let mut progress = |done, total| {
-            assert!(told.last().is_some_and(|last| *last <= done) && total == sizes.iter().sum(), "{told:?} {done}");
+        let mut progress = |done, of| {
+            let last = *told.last().unwrap();
+            assert!(last <= done && done <= last + N_GROUP * BYTES_PIECE && of == total, "{told:?} {done} of {of}");
+            assert!(last < n_stop, "told again after it said stop");
             told.push(done);
-            true
+            done < n_stop
         };
-        Reader::new(&image, &mut pool, &Alone)?.load(&extents, &mut progress)?;
-        assert_eq!(told.last(), Some(&sizes.iter().sum()));
+        let mut reader = Reader::new(&image, &mut pool, &Alone, Counted::new(total, &mut progress))?;
+        reader.load(&extents)?;
+        let mut room = vec![0u8; 3 * BYTES_PIECE];
+        reader.check(extents[1], (room.as_mut_ptr(), room.len()))?;
+        assert_eq!(told.last(), Some(&total));
         for (slot, at) in extents.iter().enumerate() {
             // SAFETY: a slot that has been loaded.
             let loaded = unsafe { core::slice::from_raw_parts(pool.room(slot).0, at.bytes) };
@@ -379,7 +345,7 @@ mod tests {
     fn whatever_is_at_hand_all_of_it_comes() {
         let content: &'static [u8] = original().leak();
         for is_at_hand in HANDS {
-            load(content, content, is_at_hand).unwrap();
+            load(content, content, is_at_hand, usize::MAX).unwrap();
         }
     }
 
@@ -389,7 +355,18 @@ mod tests {
         content[9 * BYTES_PIECE + 5] ^= 4;
         let content: &'static [u8] = content.leak();
         for is_at_hand in HANDS {
-            assert_eq!(load(&original(), content, is_at_hand).unwrap_err(), Error::Damaged { extent: 1 });
+            let found = load(&original(), content, is_at_hand, usize::MAX);
+            assert_eq!(found, Err(Error::Damaged { extent: 1 }));
+        }
+    }
+
+    #[test]
+    fn whoever_is_told_can_stop_it_at_any_time() {
+        let content: &'static [u8] = original().leak();
+        for is_at_hand in HANDS {
+            for n_stop in (1..37 * BYTES_PIECE).step_by(5 << 20) {
+                assert_eq!(load(content, content, is_at_hand, n_stop), Err(Error::Cancelled));
+            }
         }
     }
 }

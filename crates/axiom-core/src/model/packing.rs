@@ -1,6 +1,7 @@
 //! From the tensors of a GGUF to panels, on all workers.
 
 use super::layout::TensorShape;
+use super::progress::{Counted, Progress};
 use crate::arithmetic::LANES;
 use crate::error::Error;
 use crate::format::{Format, pack};
@@ -103,24 +104,43 @@ impl<'a> TensorSource<'a> {
     }
 }
 
-/// Packs a matrix into its panels, on all workers.
+/// Packs a matrix into its panels, on all workers. `progress` counts its bytes.
 ///
 /// # Errors
 ///
-/// [`Error::ReadTensor`].
-pub fn pack_matrix(tensor: &TensorSource<'_>, packed: &mut [u8], platform: &dyn Platform) -> Result<(), Error> {
+/// [`Error::ReadTensor`], [`Error::Cancelled`] if `progress` said so.
+pub fn pack_matrix(
+    tensor: &TensorSource<'_>,
+    packed: &mut [u8],
+    platform: &dyn Platform,
+    progress: Progress<'_>,
+) -> Result<(), Error> {
+    pack_panels(tensor, packed, platform, &mut Counted::new(tensor.bytes.n_bytes(), progress))
+}
+
+/// As [`pack_matrix`], for one of several.
+pub(super) fn pack_panels(
+    tensor: &TensorSource<'_>,
+    packed: &mut [u8],
+    platform: &dyn Platform,
+    counted: &mut Counted<'_>,
+) -> Result<(), Error> {
     let bytes_row = tensor.format.bytes_row(tensor.n_col).expect("checked in the layout");
     let bytes_panel = tensor.format.bytes_panel(tensor.n_col).expect("checked in the layout");
     let n_panel = tensor.n_row.div_ceil(LANES);
     assert_eq!(packed.len(), n_panel * bytes_panel, "{}: room for its panels", tensor.name);
+    if n_panel == 0 {
+        return Ok(());
+    }
     // A chunk is about 256 KiB of panels, the smallest piece worth handing out.
     let per_chunk = (256 * 1024 / bytes_panel.max(1)).max(1);
     let base = Panels(packed.as_mut_ptr());
     let phases = Phases::new();
     let first_fault = FirstFault::default();
-    platform.run(&|_worker| {
+    let told = &*counted;
+    platform.run(&|worker| {
         let (base, mut room) = (&base, Vec::new());
-        // It is cancelled for a fault, which is looked at below.
+        // It is cancelled for a fault, or by who is told: both are looked at below.
         let _ = phases.join(platform).phase(n_panel.div_ceil(per_chunk), |chunk| {
             let panels = chunk * per_chunk..((chunk + 1) * per_chunk).min(n_panel);
             let rows = panels.start * LANES..(panels.end * LANES).min(tensor.n_row);
@@ -137,9 +157,14 @@ pub fn pack_matrix(tensor: &TensorSource<'_>, packed: &mut [u8], platform: &dyn 
                     unsafe { core::slice::from_raw_parts_mut(base.0.add(panel * bytes_panel), bytes_panel) };
                 pack::pack_panel(tensor.format, rows, tensor.n_col, panel_bytes);
             }
+            // SAFETY: this worker's number.
+            if unsafe { told.add(worker, bytes.len()) }.is_err() {
+                phases.cancel();
+            }
         });
     });
-    first_fault.fault.into_inner().map_or(Ok(()), |fault| Err(tensor.cannot_read(fault)))
+    first_fault.fault.into_inner().map_or(Ok(()), |fault| Err(tensor.cannot_read(fault)))?;
+    counted.tell(0)
 }
 
 /// The first fault that a worker met.

@@ -1,10 +1,11 @@
 //! `WeightStore`: the weights of a model, some pinned in memory, the rest coming from a device as layers need them.
 
 use super::layout::{EXTENT_ALIGN, ModelLayout, ROWS_AT_ONCE};
-use super::loading::{Progress, Reader};
+use super::loading::Reader;
 use super::matrix::row_of_panel;
-use super::packing::{TensorSource, pack_matrix};
+use super::packing::{TensorSource, pack_panels};
 use super::plan::MemoryPlan;
+use super::progress::{Counted, Progress};
 use super::weights::Weights;
 use crate::digest::{Digest, digest};
 use crate::error::Error;
@@ -116,7 +117,7 @@ impl WeightStore {
             self.weights.set_base(extent, self.pool.room(extent).0);
         }
         let total = tensors.iter().map(|tensor| tensor.bytes.n_bytes()).sum();
-        let mut done = 0;
+        let mut counted = Counted::new(total, progress);
         for at in &self.weights.layout().tensors {
             let tensor = &tensors[at.tensor];
             // SAFETY: the caller's duty; the tensor's place is within its extent.
@@ -124,12 +125,9 @@ impl WeightStore {
                 unsafe { core::slice::from_raw_parts_mut(self.weights.base(at.extent).add(at.offset), at.bytes) };
             if at.is_vector {
                 tensor.copy_vector(packed)?;
+                counted.tell(tensor.bytes.n_bytes())?;
             } else {
-                pack_matrix(tensor, packed, platform)?;
-            }
-            done += tensor.bytes.n_bytes();
-            if !progress(done, total) {
-                return Err(Error::Cancelled);
+                pack_panels(tensor, packed, platform, &mut counted)?;
             }
         }
         for extent in 0..self.pool.n_slot() {
@@ -165,15 +163,18 @@ impl WeightStore {
         // Nothing is in the landing slots yet; where every layer is pinned there are none.
         let panels = (self.panels, self.weights.layout().bytes_embedding_rows());
         let room = if slots.is_empty() { panels } else { self.pool.room(slots.start) };
-        let mut reader = Reader::new(&image, &mut self.pool, platform)?;
-        reader.load(&pinned, progress)?;
-        if !self.plan.is_pinned[ModelLayout::EMBEDDING] {
-            reader.check(at(ModelLayout::EMBEDDING), room)?;
+        // An embedding that is not pinned is checked all the same.
+        let checked = (!self.plan.is_pinned[ModelLayout::EMBEDDING]).then(|| at(ModelLayout::EMBEDDING));
+        let total = pinned.iter().chain(&checked).map(|at| at.bytes).sum();
+        let mut reader = Reader::new(&image, &mut self.pool, platform, Counted::new(total, progress))?;
+        reader.load(&pinned)?;
+        if let Some(at) = checked {
+            reader.check(at, room)?;
         }
         for (slot, at) in pinned.iter().enumerate() {
             self.weights.set_base(at.extent, self.pool.room(slot).0);
         }
-        let fetches = !self.plan.is_pinned[ModelLayout::EMBEDDING];
+        let fetches = checked.is_some();
         let streamer = Streamer::new(streamed, slots, &*image.device, image.bytes_request, fetches)?;
         self.stream = Some(Stream { image, streamer });
         Ok(())
@@ -266,7 +267,8 @@ impl WeightStore {
                 // SAFETY: room k of the panels' room.
                 reads[k] = (start + first as u64, unsafe { self.panels.add(k * room) }, end - first);
             }
-            streamer.fetch(ModelLayout::EMBEDDING, &reads[..some.len()], &mut self.pool, &*image.device, now_us)?;
+            let pieces = reads[..some.len()].iter().copied();
+            streamer.fetch(ModelLayout::EMBEDDING, pieces, &mut self.pool, &*image.device, now_us)?;
             for (k, &token) in some.iter().enumerate() {
                 // SAFETY: the panel has been read to there; the rows of `out` are the caller's duty.
                 unsafe {

@@ -145,11 +145,6 @@ impl Streamer {
         self.counts
     }
 
-    /// Whether an extent is streamed.
-    pub fn streams(&self, extent: usize) -> bool {
-        self.index_of(extent).is_some()
-    }
-
     fn index_of(&self, extent: usize) -> Option<usize> {
         self.order.binary_search_by_key(&extent, |at| at.extent).ok()
     }
@@ -441,7 +436,8 @@ impl Streamer {
         self.pump(pool, device, now_us)
     }
 
-    /// Reads some pieces of `extent` that somebody waits for: each `(offset, to, bytes)`, aligned as the device needs it.
+    /// Reads some pieces of `extent` that somebody waits for: each `(offset, to, bytes)`, aligned as the device needs it, and as
+    /// long as it may be.
     ///
     /// # Errors
     ///
@@ -449,21 +445,30 @@ impl Streamer {
     pub fn fetch(
         &mut self,
         extent: usize,
-        pieces: &[(u64, *mut u8, usize)],
+        pieces: impl Iterator<Item = (u64, *mut u8, usize)>,
         pool: &mut WeightPool,
         device: &dyn BlockDevice,
         now_us: &dyn Fn() -> u64,
     ) -> Result<(), Error> {
+        let most = self.bytes_request;
+        let requests = pieces.flat_map(|(offset, to, bytes)| {
+            (0..bytes).step_by(most).map(move |start| Request {
+                slot: FETCH,
+                offset: offset + start as u64,
+                to: to.wrapping_add(start),
+                bytes: most.min(bytes - start),
+                is_retry: false,
+            })
+        });
+        let mut requests = requests.peekable();
         let mut silence = Silence::begin(now_us());
-        let mut n_sent = 0;
         self.fetched = Fetched::default();
-        while n_sent < pieces.len() || self.fetched.n_pending > 0 {
-            while n_sent < pieces.len() && self.fetched.fault.is_none() {
-                let (offset, to, bytes) = pieces[n_sent];
-                if !self.send(Request { slot: FETCH, offset, to, bytes, is_retry: false }, device) {
-                    break;
-                }
-                n_sent += 1;
+        while requests.peek().is_some() || self.fetched.n_pending > 0 {
+            while let Some(&request) = requests.peek()
+                && self.fetched.fault.is_none()
+                && self.send(request, device)
+            {
+                requests.next();
             }
             device.start();
             if self.fetched.fault.is_some() && self.fetched.n_pending == 0 {

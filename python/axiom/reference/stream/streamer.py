@@ -191,10 +191,15 @@ class Streamer:
 
     def fetch(self, extent: int, pieces: Sequence[tuple[int, int]]) -> None:
         """Reads some pieces of an extent, each (offset, bytes), that somebody waits for; OSError if one is not read."""
-        waited_us, left = 0, list(pieces)
+        most, waited_us = self._bytes_request, 0
+        left = [
+            Request(None, offset + start, min(most, n_bytes - start))
+            for offset, n_bytes in pieces
+            for start in range(0, n_bytes, most)
+        ]
         self._fetched = _Load()
         while left or self._fetched.n_pending:
-            while left and self._fetched.fault is None and self._send(Request(None, *left[0])):
+            while left and self._fetched.fault is None and self._send(left[0]):
                 del left[0]
             if self._fetched.fault is not None and self._fetched.n_pending == 0:
                 break

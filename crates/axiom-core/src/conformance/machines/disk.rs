@@ -125,6 +125,7 @@ unsafe impl BlockDevice for ScriptedDisk {
     }
 
     unsafe fn submit(&self, tag: u32, offset: u64, to: *mut u8, bytes: usize) -> bool {
+        assert!(bytes <= self.bytes_request_max(), "a request is cut before it is made");
         let mut pending = self.pending.borrow_mut();
         let is_room = pending.len() < self.n_request_max;
         if is_room {

@@ -13,6 +13,8 @@ use alloc::vec::Vec;
 
 /// Where extents lie: extent e, of e + 1 blocks, begins here times e.
 const STRIDE: u64 = 1024;
+/// What is fetched is asked for in pieces of so many bytes: more than some disks read at a time.
+const BYTES_PIECE: usize = 3 * BLOCK;
 /// A pinned slot comes before the landing slots, so that these do not begin at 0.
 const FIRST_LANDING: usize = 1;
 
@@ -62,10 +64,12 @@ pub fn run(sizes: &[usize], program: &[Step<'_>]) -> Result<Vec<Answer>, String>
             "fetch" if second > 64 => return Err(format!("expected at most 64 blocks, got {second}")),
             "fetch" => {
                 let base = fetched.as_mut_ptr();
-                let piece = |i: usize| (first * STRIDE + (i * BLOCK) as u64, base.wrapping_add(i * BLOCK), BLOCK);
-                let pieces: Vec<_> = (0..second as usize).map(piece).collect();
-                match streamer.fetch(number, &pieces, &mut pool, &disk, &now_us) {
-                    Ok(()) => fingerprint(&fetched[..pieces.len() * BLOCK]).to_string(),
+                let bytes = second as usize * BLOCK;
+                let pieces = (0..bytes).step_by(BYTES_PIECE).map(|start| {
+                    (first * STRIDE + start as u64, base.wrapping_add(start), BYTES_PIECE.min(bytes - start))
+                });
+                match streamer.fetch(number, pieces, &mut pool, &disk, &now_us) {
+                    Ok(()) => fingerprint(&fetched[..bytes]).to_string(),
                     Err(error) => error.to_string(),
                 }
             }
