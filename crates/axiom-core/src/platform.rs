@@ -46,7 +46,8 @@ pub unsafe trait BlockDevice: Send + Sync {
     fn is_in_order(&self) -> bool;
 
     /// Begins to read `bytes` at `offset` into `to`; false if the device has as many requests as it takes. The completion
-    /// carries `tag`. It may begin no sooner than the next [`BlockDevice::start`] or [`BlockDevice::poll`].
+    /// carries `tag`, which no other request under way has. It may begin no sooner than the next [`BlockDevice::start`] or
+    /// [`BlockDevice::poll`].
     ///
     /// # Safety
     ///

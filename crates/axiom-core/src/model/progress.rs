@@ -8,8 +8,8 @@ use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 /// Progress of a load in bytes, done and in all; stops it with `false`.
 pub type Progress<'a> = &'a mut dyn FnMut(usize, usize) -> bool;
 
-/// Within a job, what is told are steps of so many bytes: often enough for a person, and seldom enough for one who has to
-/// wait for something before he can be told.
+/// Bytes between two tellings from within a job: few enough that a load stops at once for a person, and enough that it goes on
+/// at its speed where each telling waits for a lock.
 const BYTES_STEP: usize = 8 << 20;
 
 /// What worker 0 alone uses in a job.
