@@ -11,9 +11,8 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Sequence
-from pathlib import Path
 
-from axiom.files import sha256, write_whole
+from axiom.files import checked_path, sha256, write_whole
 
 __all__ = ["read_session_file", "write_session_file"]
 
@@ -41,7 +40,7 @@ def write_session_file(
 def read_session_file(path: str | os.PathLike[str], model: bytes) -> tuple[list[int], bytes]:
     """Return the tokens and the state. Raises `ValueError` if the file is damaged or of another model than `model`."""
     name = os.fspath(path)
-    content = Path(path).read_bytes()
+    content = checked_path(path, "session").read_bytes()
     if len(content) < _HEAD.size + _N_CHECK:
         raise ValueError(f"{name}: expected a saved session, got a file of {len(content)} bytes")
     magic, version, n_tokens, of_model, n_state = _HEAD.unpack_from(content)

@@ -38,7 +38,7 @@ _LOAD_COLOUR = "#ff9e4a"
 def command(telemetry: str, output: str | None, passes: str) -> None:
     """Draw what `axiom run --telemetry FILE.csv` wrote: the timeline of some passes, and every pass in sum.
 
-    Needs matplotlib: pip install "axiom[plot]".
+    Needs matplotlib: pip install matplotlib.
     """
     from axiom.errors import AxiomError
     from axiom.files import checked_target, write_whole
@@ -51,7 +51,7 @@ def command(telemetry: str, output: str | None, passes: str) -> None:
     try:
         import matplotlib as mpl
     except ImportError as error:
-        raise AxiomError(f'drawing needs matplotlib ({error}); install it with: pip install "axiom[plot]"') from error
+        raise AxiomError(f"drawing needs matplotlib ({error}); install it with: pip install matplotlib") from error
     mpl.use("Agg")
     target = Path(output) if output is not None else Path(telemetry).with_suffix(".png")
     if not target.suffix and (target.is_file() or not target.exists()):
