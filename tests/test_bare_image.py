@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from axiom.bare.kernel import BareError, Status, kernel_file
 from axiom.bare.qemu import BootDevice, Disk, Machine, find_qemu, run
 from axiom.image_writer import pack
 from tests.bare_stories import MODEL, PROMPT, native, story, told
+from tests.processes import gone
 
 try:
     find_qemu()
@@ -26,6 +28,7 @@ except BareError as error:
     pytest.skip(str(error), allow_module_level=True)
 
 LIMIT_S = 120.0
+SHELL = "from axiom.cli import main; main()"
 N_TOKEN = 12
 OPTIONS = {"prompt": PROMPT, "tokens": str(N_TOKEN), "temperature": "0", "telemetry": "none"}
 NATIVE = {"temperature": 0.0, "seed": 0}
@@ -136,7 +139,7 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 def axiom_command(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from axiom.cli import main; main()", *arguments]
+    command = [sys.executable, "-c", SHELL, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S, env=env)
 
 
@@ -165,6 +168,23 @@ def test_axiom_boot_takes_a_disk_image(tmp_path: Path) -> None:
         assert result.returncode == 0, result
         assert told(result.stdout) == native(PROMPT, N_TOKEN, **NATIVE)
         assert "axiom: 2 of 2 cores" in result.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a program with the one that started it")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_nothing_is_left_of_axiom_boot_when_it_is_ended(number: signal.Signals, tmp_path: Path) -> None:
+    options = ["--accelerator", "tcg", "-n", "450", "--option", "ignore_eos=1"]
+    command = [sys.executable, "-c", SHELL, "boot", *options]
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("axiom: ")
+        machine = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
+        process.send_signal(number)
+        process.stdout.read()
+    assert gone(machine)
+    if number is not signal.SIGKILL:
+        assert (process.returncode, list(tmp_path.iterdir())) == (128 + number, [])
 
 
 def test_axiom_boot_ends_with_the_status() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import struct
 import subprocess
@@ -25,6 +26,7 @@ from axiom.bare.serving import ServingMachine
 from axiom.image_writer import pack
 from tests.backends import why_not_bare
 from tests.models import write_random_model
+from tests.processes import gone, is_alive
 
 if reason := why_not_bare():
     pytest.skip(reason, allow_module_level=True)
@@ -46,23 +48,6 @@ def engine(image: Path) -> Iterator[Engine]:
 
 def small_engine(image: Path, **options: Any) -> Engine:
     return Engine(image, **{"n_vocab": 300, "n_ctx": 400, "n_seq_max": 3, "memory_mib": 128} | options)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def gone(pid: int) -> bool:
-    """Whether a process ends within some seconds."""
-    for _ in range(500):
-        if not is_alive(pid):
-            return True
-        threading.Event().wait(0.02)
-    return False
 
 
 # Who owns a machine
@@ -120,6 +105,33 @@ def test_it_ends_when_the_line_is_closed(engine: Engine) -> None:
     machine._socket.close()
     assert gone(machine.pid)
     assert machine.lines[-1].endswith("the program outside has gone")
+
+
+def test_a_process_with_many_open_files(image: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limits[1] != resource.RLIM_INFINITY and limits[1] < 1200:
+        pytest.skip(f"this system lets a process open {limits[1]} files, and the test needs 1200")
+    opened: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 1200), limits[1]))
+    try:
+        while not opened or opened[-1] < 1100:
+            opened.append(os.open(os.devnull, os.O_RDONLY))
+        engine = small_engine(image)
+        assert engine.seq_new() == 0
+        engine.close()
+    finally:
+        for number in opened:
+            os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_path_may_have_a_colon(image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which before the first slash would else name a protocol."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model:8b.axiom").write_bytes(image.read_bytes())
+    engine = small_engine(Path("model:8b.axiom"))
+    assert engine.seq_new() == 0
+    engine.close()
 
 
 def test_a_forked_child_does_not_end_it(engine: Engine) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from axiom.bare.child import ending_with_this_process
 from axiom.bare.kernel import BareError, Status, kernel_file
 from axiom.files import named_errors
 
@@ -217,7 +218,9 @@ def _disk(i: int, disk: Disk) -> list[str]:
 
 
 def _escaped(path: Path | str) -> str:
-    return str(path).replace(",", ",,")
+    # What stands before a colon would be a protocol, unless the path is an absolute one.
+    name = os.path.abspath(path) if isinstance(path, Path) else path
+    return name.replace(",", ",,")
 
 
 def _firmware() -> Path:
@@ -230,7 +233,7 @@ def _firmware() -> Path:
 
 def run(machine: Machine, *, limit_s: float) -> Ending:
     """Start `machine` and wait until it ends, at most `limit_s` seconds."""
-    arguments = command(machine)
+    arguments = ending_with_this_process(command(machine))
     start = time.monotonic()
     with subprocess.Popen(
         arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -242,6 +245,9 @@ def run(machine: Machine, *, limit_s: float) -> Ending:
             process.kill()
             text, errors = process.communicate()
             status = None
+        except BaseException:
+            process.kill()
+            raise
     return Ending(
         status=status,
         text=text.decode(errors="replace"),
@@ -257,8 +263,9 @@ def show(machine: Machine) -> Ending:
         BareError: If QEMU does not start it, or gives it up.
     """
     start = time.monotonic()
+    arguments = ending_with_this_process(command(machine))
     with subprocess.Popen(
-        command(machine), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         errors: list[str] = []

@@ -11,13 +11,13 @@ import os
 import select
 import socket
 import subprocess
-import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
+from axiom.bare.child import ending_with_this_process
 from axiom.bare.kernel import BareError, Status
 from axiom.bare.protocol import VERSION, ErrorClass, Inbox, Kind, Message, Reader, Receiver, frames
 from axiom.bare.qemu import Machine, command
@@ -54,16 +54,6 @@ _EXCEPTIONS: dict[int, type[Exception]] = {
     ErrorClass.IO: OSError,
     ErrorClass.DEFECT: RuntimeError,
 }
-
-# QEMU is to die with this process, however that ends. The kernel (of Linux) sees to it once it was told, between fork
-# and exec; which is done by a program of its own, because nothing but exec is safe there in a process with threads.
-_DIE_WITH_PARENT = """
-import ctypes, os, sys
-PR_SET_PDEATHSIG, SIGKILL = 1, 9
-ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0)
-if os.getppid() == int(sys.argv[1]):
-    os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 
 class Greeting(NamedTuple):
@@ -201,7 +191,7 @@ class ServingMachine:
         """Send a message; while it goes out, what comes in is taken, so that neither side waits for the other."""
         waiting = memoryview(b"".join(frame.encode() for frame in frames(kind, number, payload)))
         while waiting:
-            readable, writable = self._wait(1.0, "listened", [self._socket])
+            readable, writable = self._wait(1.0, "listened", writes=True)
             if readable:
                 self._take()
             if writable:
@@ -223,10 +213,14 @@ class ServingMachine:
         except ValueError as error:
             raise self._fail(str(error)) from None
 
-    def _wait(self, timeout_s: float, what: str, outgoing: Sequence[socket.socket] = ()) -> tuple[bool, bool]:
+    def _wait(self, timeout_s: float, what: str, *, writes: bool = False) -> tuple[bool, bool]:
         """Wait until the line can be read or written; give up when that has not come for as long as patience lasts."""
-        readable, writable, _ = select.select([self._socket], outgoing, [], timeout_s)
-        if not readable and not writable:
+        # select() knows the first 1,024 descriptors of a process alone.
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN | (select.POLLOUT if writes else 0))
+        events = sum(event for _, event in poll.poll(timeout_s * 1000))
+        readable, writable = events & ~select.POLLOUT, events & select.POLLOUT
+        if not events:
             # What was waited, not what passed: while this process is stopped, so may the machine be.
             self._silent_s += timeout_s
             if self._silent_s > self.patience_s:
@@ -268,7 +262,7 @@ def _line_arguments(machine: Machine, fd: int) -> list[str]:
 class _Process:
     """QEMU, and the thread that started it, reads its serial line and lives as long as it.
 
-    The thread matters: on Linux a process dies with the *thread* that started it, if it asked to die with its parent.
+    The thread matters: QEMU ends with it.
     """
 
     def __init__(self, arguments: list[str], line: socket.socket) -> None:
@@ -283,12 +277,9 @@ class _Process:
             raise BareError(f"{arguments[0]} cannot be started: {self._error}")
 
     def _run(self, arguments: list[str], line: socket.socket) -> None:
-        if sys.platform == "linux" and sys.executable:
-            guard = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid())]
-            arguments = [*guard, *arguments]
         try:
             self._process = subprocess.Popen(
-                arguments,
+                ending_with_this_process(arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -3,17 +3,23 @@
 
 One file for each command, imported when it is called, so that the start is quick. Results go to standard output,
 everything else to standard error. Exit codes: 0 done, 1 an error (one line, no traceback), 2 a wrong command line,
-130 Ctrl-C. A reader of a pipe that goes away ends it with 1 and no word.
+130 Ctrl-C, 128 and its number another signal that ends it in order. A reader of a pipe that goes away ends it with 1
+and no word.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 __all__ = ["main"]
 
@@ -82,11 +88,23 @@ def main() -> None:
     sys.exit(status)
 
 
+def _end_in_order() -> None:
+    """Have the signals that ask the program to end do so by an exception: half files and machines go with it."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, end)
+
+
 def _run() -> int:
     from axiom.cli.terminal import error_line, prepare_streams
     from axiom.errors import AxiomError
 
     prepare_streams()
+    _end_in_order()
     try:
         # Not through Group.main, which handles Ctrl-C and broken pipes in ways of its own.
         with _group.make_context("axiom", sys.argv[1:]) as ctx:
