@@ -73,11 +73,13 @@ def test_a_flag_is_set_when_its_time_is_over(runtime: Runtime) -> None:
 def test_a_generation_ends_when_its_time_is_over(runtime: Runtime) -> None:
     before = runtime.generate(tokens(500), max_tokens=5, timeout=1e-6, seed=1)
     assert (before.finish_reason, before.tokens, before.text) == ("timeout", (), "")
+    begin = time.perf_counter()
     endless = runtime.generate("Hello", timeout=0.3, seed=1, ignore_eos=True)
+    seconds = time.perf_counter() - begin
     if endless.finish_reason == "timeout":  # else this machine filled the context first
         plain = runtime.generate("Hello", max_tokens=len(endless.tokens) or 1, seed=1, ignore_eos=True)
         assert endless.tokens == plain.tokens[: len(endless.tokens)]
-        assert endless.timings.prefill_s + endless.timings.decode_s >= 0.3
+        assert seconds >= 0.3
     assert runtime.engine.n_open == 0
     for wrong in (0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="timeout"):
