@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import re
+import signal
 import socket
 import subprocess
 import time
@@ -12,10 +13,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import axiom
+from axiom.bare import qemu
 from axiom.bare.kernel import BareError, Status, kernel_file
 from axiom.bare.qemu import Attachment, Disk, Ending, Machine, accelerator, command, find_qemu, run
 from axiom.image_writer import pack
@@ -250,6 +253,43 @@ def test_one_read_that_stalls_ends_the_run(image: Path, tmp_path: Path) -> None:
 
     attempt = partial(with_disk, image, tmp_path, answer, "nvme", STREAMED)
     ended_in_mid_run(attempt, Status.DEVICE, "the disk does not answer")
+
+
+def test_a_slow_disk_is_not_stuck(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # After 2.6 MB it gives 120 kB in a second. A layer takes longer than one that only computes may; its four
+    # reads of 64 KiB are asked for with those of the next, and the last of them waits for all before it.
+    monkeypatch.setattr(qemu, "command", lambda machine: [a.replace("mdts=8", "mdts=4") for a in command(machine)])
+    speed = "throttling.bps-read=120000,throttling.bps-read-max=2600000,throttling.bps-read-max-length=1"
+    machine = Machine({**STREAMED, "tokens": "4"}, disks=[Disk(image, "nvme", speed)])
+    ending = run(machine, limit_s=LIMIT_S)
+    assert story(ending) == native(PROMPT, 4, temperature=0.0, seed=0)
+    longest_us = max(int(us) for us in re.findall(r"pass (\d+) us", ending.text))
+    assert longest_us > 4_000_000, "not slow"
+
+
+def test_a_machine_that_was_stopped_goes_on(image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Started(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            started.append(self)
+
+    def answer(n: int) -> Answer:
+        if n not in (3, 8):
+            return Answer()
+        # The kernel waits for this read; when it goes on, it waits for it still.
+        time.sleep(0.1)
+        started[-1].send_signal(signal.SIGSTOP)
+        time.sleep(2.5)
+        started[-1].send_signal(signal.SIGCONT)
+        return Answer(after_s=0.3)
+
+    accelerator()  # starts a machine of its own, once
+    monkeypatch.setattr(subprocess, "Popen", Started)
+    ending = with_disk(image, tmp_path, answer, "virtio-pci", STREAMED)
+    assert story(ending) == native_story()
+    assert ending.seconds > 5, "not stopped"
 
 
 @pytest.mark.parametrize("attachment", DISKS)

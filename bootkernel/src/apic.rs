@@ -1,8 +1,8 @@
 //! The local APIC of each core: its timer, and messages between cores. As x2APIC, by registers of the processor, where it has
 //! that; in memory elsewhere.
 
-use crate::memory;
-use crate::nub;
+use crate::{clock, memory, nub};
+use bare::timer::{Sample, counts_for};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 const BASE: u32 = 0x1b;
@@ -113,22 +113,26 @@ pub fn wake_others() {
     send(0, 0xc_4000 | TIMER_VECTOR);
 }
 
-/// Counts of the timer in `us` microseconds.
-fn timer_counts(us: u64) -> u32 {
+/// How far the timer counts while the time stamp counter does.
+fn measure_timer(us: u64) -> Sample {
     write(register::TIMER_DIVIDER, 0b1011); // by 1
     write(register::TIMER, 1 << 16);
+    let start = clock::tsc();
     write(register::TIMER_START, u32::MAX);
-    crate::clock::pause_us(us);
-    u32::MAX - read(register::TIMER_COUNT)
+    clock::pause_us(us);
+    let counts = u32::MAX - read(register::TIMER_COUNT);
+    Sample { counts, tsc: clock::tsc() - start }
 }
 
 /// Lets this core's timer tick every `period_us`.
 pub fn start_timer(period_us: u64) {
+    const N_SAMPLE: usize = 5;
     const MEASURED_US: u64 = 2000;
     const IS_PERIODIC: u32 = 1 << 17;
-    let counts = u64::from(timer_counts(MEASURED_US)) * period_us / MEASURED_US;
+    let samples = (0..N_SAMPLE).map(|_| measure_timer(MEASURED_US));
+    let counts = counts_for(samples, period_us * clock::khz() / 1000);
     write(register::TIMER, IS_PERIODIC | TIMER_VECTOR);
-    write(register::TIMER_START, counts.clamp(1, u32::MAX.into()) as u32);
+    write(register::TIMER_START, counts);
     nub::interrupts(true);
 }
 

@@ -4,7 +4,7 @@
 use crate::memory;
 use crate::nub;
 use crate::ports::{read_u32, write_u32};
-use crate::{clock, line};
+use crate::{clock, line, watchdog};
 use alloc::alloc::{Layout, alloc_zeroed};
 use alloc::boxed::Box;
 use alloc::format;
@@ -148,7 +148,7 @@ impl Devices {
         match driver {
             Ok(driver) => {
                 let patience = if nub::is_virtual() { Patience::Wait } else { Patience::Reset };
-                let disk = Disk::new(driver, clock::now_us).with_patience(patience);
+                let disk = Disk::new(driver, watchdog::waiting_us).with_patience(patience);
                 line!("axiom: {name}: {} MiB", disk.bytes() >> 20);
                 self.disks.push(Found { name, disk });
             }
@@ -160,7 +160,7 @@ impl Devices {
     fn add_virtio(&mut self, kind: Kind, place: &str, wants_console: bool, transport: Box<dyn Transport + Send>) {
         match kind {
             Kind::Block => {
-                let block = Block::new(transport, shared(virtio::BYTES_MEMORY), clock::now_us);
+                let block = Block::new(transport, shared(virtio::BYTES_MEMORY), watchdog::waiting_us);
                 self.add_disk(format!("virtio-blk {place}"), block.map(|block| Box::new(block) as _));
             }
             Kind::Console if wants_console && self.console.is_none() => {
@@ -234,7 +234,7 @@ pub fn find(info: &BootInfo, tables: Option<&Tables>, wants_console: bool) -> De
 fn nvme(space: &Configuration, device: &Device) -> Result<Box<dyn Driver + Send>, DeviceError> {
     const BYTES_REGISTERS: u64 = 0x2000;
     let base = device.memory_bar(space, 0).ok_or(DeviceError::Unsupported { what: "registers in memory", got: 0 })?;
-    let driver = Nvme::new(Mapped::new(base, BYTES_REGISTERS), shared(nvme::BYTES_MEMORY), clock::now_us)?;
+    let driver = Nvme::new(Mapped::new(base, BYTES_REGISTERS), shared(nvme::BYTES_MEMORY), watchdog::waiting_us)?;
     Ok(Box::new(driver))
 }
 

@@ -3,19 +3,16 @@
 use crate::{clock, progress, watchdog};
 use axiom_core::error::Error;
 use axiom_core::runtime::{Append, Engine};
+use bare::pace::Pace;
 use core::cell::Cell;
-
-/// What no layer has been timed for yet may take this long.
-const FIRST_LIMIT_US: u64 = 60_000_000;
-/// A layer is stuck when it takes this many times the longest so far, for as many tokens, and this long. A disk that does
-/// not answer is given up sooner, with an error of its own.
-const STUCK_FACTOR: u64 = 50;
-const STUCK_US: u64 = 1_600_000;
 
 /// The passes so far.
 #[derive(Default)]
 pub struct Passes {
-    /// The longest that a layer has taken, for each token of its pass.
+    /// How long layers compute, with which the watchdog is set. What they wait for a disk is no part of it: the disk's driver
+    /// knows better when that is too long.
+    pace: Cell<Pace>,
+    /// The longest that a layer took, all in all.
     longest_us: Cell<u64>,
 }
 
@@ -33,28 +30,28 @@ impl Passes {
         stop: &dyn Fn() -> bool,
     ) -> Result<(), Error> {
         let n_token = appends.iter().map(|append| append.tokens.len() as u64).sum::<u64>().max(1);
-        let limit_us = || match self.longest_us.get() {
-            0 => FIRST_LIMIT_US,
-            longest_us => u64::max(STUCK_US, STUCK_FACTOR * longest_us * n_token),
-        };
+        let n_layer = engine.config().n_layer;
         let start_us = clock::now_us();
         let since_us = Cell::new(start_us);
         let n_done = Cell::new(0);
         let lock = engine.lock().clone();
         let boundary = |_| {
-            let now = clock::now_us();
+            let (now, computed_us) = (clock::now_us(), watchdog::take_longest_us());
             let layer_us = now - since_us.replace(now);
             // The first boundary is before the first layer.
             if n_done.get() > 0 {
-                self.longest_us.set(self.longest_us.get().max(layer_us.div_ceil(n_token)));
+                let mut pace = self.pace.get();
+                pace.note(computed_us, n_token);
+                self.pace.set(pace);
+                self.longest_us.set(self.longest_us.get().max(layer_us));
                 progress::layers_done(n_done.get(), self.longest_us.get());
             }
             n_done.set(n_done.get() + 1);
-            watchdog::arm(limit_us());
+            watchdog::arm(self.pace.get().limit_us(n_token));
             stop()
         };
-        progress::pass_begins(engine.config().n_layer);
-        watchdog::arm(limit_us());
+        progress::pass_begins(n_layer);
+        watchdog::arm(self.pace.get().limit_us(n_token));
         let result = watchdog::ticking(&lock, || engine.forward(appends, logits, &boundary));
         watchdog::disarm();
         if result.is_ok() {

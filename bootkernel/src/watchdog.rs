@@ -7,6 +7,7 @@
 use crate::nub::{core_pages, entry_tsc};
 use crate::{apic, clock};
 use axiom_core::schedule::LayerLock;
+use bare::timer::Seen;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
@@ -14,7 +15,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 pub const TICK_US: u64 = 20_000;
 
 /// Ticks that were seen.
-static N_SEEN: AtomicU64 = AtomicU64::new(0);
+static SEEN: Seen = Seen::new();
 /// Ticks that a lock got.
 static N_HANDED_OVER: AtomicU64 = AtomicU64::new(0);
 
@@ -32,11 +33,19 @@ pub fn stop() {
     apic::stop_timer();
 }
 
-/// From now on the first core counts as stuck unless this is called again within `limit_us`.
+/// What the first core may take from one sign of life to the next, in ticks.
+static LIMIT: AtomicU64 = AtomicU64::new(0);
+/// The last sign of life: ticks that had come, and the time.
+static SIGN_TICKS: AtomicU64 = AtomicU64::new(0);
+static SIGN_US: AtomicU64 = AtomicU64::new(0);
+/// The longest time between two of them since this was last asked.
+static LONGEST_US: AtomicU64 = AtomicU64::new(0);
+
+/// From now on the first core counts as stuck unless it gives a sign of life again within `limit_us`, each time.
 pub fn arm(limit_us: u64) {
-    let page = &core_pages()[0];
-    let at = page.ticks.load(Ordering::Relaxed) + limit_us.div_ceil(TICK_US) + 1;
-    page.watchdog.store(at + 1, Ordering::Relaxed);
+    LIMIT.store(limit_us.div_ceil(TICK_US), Ordering::Relaxed);
+    sign_of_life();
+    set_deadline();
 }
 
 /// It may take as long as it likes.
@@ -44,10 +53,42 @@ pub fn disarm() {
     core_pages()[0].watchdog.store(0, Ordering::Relaxed);
 }
 
+fn set_deadline() {
+    let page = &core_pages()[0];
+    // The tick that is under way may come at once; and 0 is off.
+    let at = page.ticks.load(Ordering::Relaxed) + LIMIT.load(Ordering::Relaxed) + 1;
+    page.watchdog.store(at + 1, Ordering::Relaxed);
+}
+
+/// The first core is where it ought to be; answers the time. A machine that its host has stopped does not tick meanwhile, and
+/// has not computed either.
+fn sign_of_life() -> u64 {
+    let (now_us, n_tick) = (clock::now_us(), core_pages()[0].ticks.load(Ordering::Relaxed));
+    let us = now_us.saturating_sub(SIGN_US.swap(now_us, Ordering::Relaxed));
+    let most_us = (n_tick.saturating_sub(SIGN_TICKS.swap(n_tick, Ordering::Relaxed)) + 1) * TICK_US;
+    LONGEST_US.fetch_max(us.min(most_us), Ordering::Relaxed);
+    now_us
+}
+
+/// The longest that the first core has gone without a sign of life since this was last asked; being asked is one.
+pub fn take_longest_us() -> u64 {
+    sign_of_life();
+    LONGEST_US.swap(0, Ordering::Relaxed)
+}
+
+/// The clock for those who wait for a device, and look at it all the while: they have limits of their own, after which there is
+/// an error that names the device, and some devices are healthy and slower than any layer. Waiting is a sign of life.
+pub fn waiting_us() -> u64 {
+    let now_us = sign_of_life();
+    if core_pages()[0].watchdog.load(Ordering::Relaxed) != 0 {
+        set_deadline();
+    }
+    now_us
+}
+
 /// Ticks since this was last asked.
 pub fn take_ticks() -> u64 {
-    let now = core_pages()[0].ticks.load(Ordering::Relaxed);
-    now - N_SEEN.swap(now, Ordering::Relaxed)
+    SEEN.take(core_pages()[0].ticks.load(Ordering::Relaxed))
 }
 
 /// While `work` runs, ticks go to `lock`.
@@ -62,7 +103,7 @@ pub fn ticking<T>(lock: &LayerLock, work: impl FnOnce() -> T) -> T {
 /// Hands over the ticks that have come; called whenever somebody asks for the time.
 pub fn hand_over() {
     let page = &core_pages()[0];
-    if page.ticks.load(Ordering::Relaxed) == N_SEEN.load(Ordering::Relaxed) {
+    if SEEN.is_all(page.ticks.load(Ordering::Relaxed)) {
         return;
     }
     let lock = LOCK.load(Ordering::Acquire);

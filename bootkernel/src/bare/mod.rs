@@ -10,8 +10,10 @@ pub mod boot;
 pub mod device;
 pub mod metadata;
 pub mod nvme;
+pub mod pace;
 pub mod partitions;
 pub mod pci;
+pub mod timer;
 pub mod virtio;
 pub mod words;
 

@@ -1,18 +1,27 @@
 //! `Disk`: any disk as the streamer wants one. It cuts nothing and orders nothing; what it adds to a driver is patience with a
 //! limit: a request that fails is tried once more, a device that does not answer is reset once, and then there is one error.
 
-use super::{Clock, DeviceError};
+use super::{Awake, Clock, DeviceError};
 
 /// Most requests under way.
 pub const N_REQUEST: usize = 64;
 
-/// How long a request may take before the device counts as stuck.
+/// How long a device that has requests may answer none of them before it counts as stuck. How long one request takes says
+/// nothing: the last of many waits for all that came before it.
 pub const LIMIT_US: u64 = 700_000;
+
+/// So much longer for each MiB that is under way, which is 10 MB/s. QEMU makes one read of up to 32 that lie side by side, a
+/// disk may go on with all of them in turn, and then none ends before the last.
+pub const LIMIT_MIB_US: u64 = 100_000;
+
+/// So many requests may end while one does not: those before it, and in whatever order the device likes as many after it. One
+/// that has waited for longer than the limit too is lost.
+const N_PASSED_OVER: u64 = 2 * N_REQUEST as u64;
 
 /// What is done about a device that does not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// After [`LIMIT_US`] it is reset, and asked once more.
+    /// After [`LIMIT_US`] of silence it is reset, and asked once more.
     Reset,
     /// It is waited for twice as long. A hypervisor's device does not stop what its host is doing: its reset waits for the very
     /// read that does not come, the whole machine stands still meanwhile, and nobody could be told.
@@ -118,14 +127,20 @@ struct Request {
     to: *mut u8,
     n_byte: usize,
     since_us: u64,
+    /// Reads that had ended when it began.
+    n_ended: u64,
     n_attempt: u32,
 }
 
 /// A disk.
 pub struct Disk<D> {
     driver: D,
-    clock: Clock,
+    awake: Awake,
     patience: Patience,
+    /// Since when nothing was heard of the reads that are under way.
+    silent_since_us: u64,
+    /// Reads that have ended.
+    n_ended: u64,
     /// By slot.
     under_way: [Option<Request>; N_REQUEST],
     /// Set when a reset has failed: everything that follows fails with it.
@@ -142,8 +157,18 @@ unsafe impl<D: Send> Send for Disk<D> {}
 impl<D: Driver> Disk<D> {
     /// The disk of that driver, which is ready.
     pub fn new(driver: D, clock: Clock) -> Disk<D> {
-        let (under_way, patience) = ([None; N_REQUEST], Patience::Reset);
-        Disk { driver, clock, patience, under_way, dead: None, is_queued: false, n_reset: 0, n_retry: 0 }
+        Disk {
+            driver,
+            awake: Awake::new(clock),
+            patience: Patience::Reset,
+            silent_since_us: 0,
+            n_ended: 0,
+            under_way: [None; N_REQUEST],
+            dead: None,
+            is_queued: false,
+            n_reset: 0,
+            n_retry: 0,
+        }
     }
 
     /// The same, with that patience.
@@ -188,12 +213,17 @@ impl<D: Driver> Disk<D> {
         );
         let n = self.driver.n_request_max().min(N_REQUEST);
         let Some(slot) = self.under_way[..n].iter().position(Option::is_none) else { return false };
-        self.begin(slot, Request { tag, sector: offset / sector, to, n_byte, since_us: 0, n_attempt: 0 });
+        self.begin(slot, Request { tag, sector: offset / sector, to, n_byte, since_us: 0, n_ended: 0, n_attempt: 0 });
         true
     }
 
     fn begin(&mut self, slot: usize, mut request: Request) {
-        request.since_us = (self.clock)();
+        let now = self.awake.now();
+        if self.under_way.iter().all(Option::is_none) {
+            self.silent_since_us = now;
+        }
+        request.since_us = now;
+        request.n_ended = self.n_ended;
         request.n_attempt += 1;
         self.under_way[slot] = Some(request);
         if self.dead.is_none() {
@@ -213,6 +243,7 @@ impl<D: Driver> Disk<D> {
     /// A read that has ended, for good or for bad.
     pub fn poll(&mut self) -> Option<(u64, Result<usize, Fault>)> {
         self.start();
+        let mut is_late = false;
         loop {
             if let Some(error) = self.dead {
                 let request = self.under_way.iter_mut().find_map(Option::take)?;
@@ -228,6 +259,9 @@ impl<D: Driver> Disk<D> {
                         });
                         continue;
                     };
+                    self.n_ended += 1;
+                    self.silent_since_us = self.awake.now();
+                    is_late = false;
                     match status {
                         0 => return Some((request.tag, Ok(request.n_byte))),
                         _ if request.n_attempt < 2 => {
@@ -242,14 +276,10 @@ impl<D: Driver> Disk<D> {
                     }
                 }
                 Ok(None) => {
-                    let now = (self.clock)();
-                    let limit_us = match self.patience {
-                        Patience::Reset => LIMIT_US,
-                        Patience::Wait => 2 * LIMIT_US,
-                    };
-                    let is_late = |request: &Request| now.saturating_sub(request.since_us) > limit_us;
-                    if !self.under_way.iter().flatten().any(is_late) {
-                        return None;
+                    let limit_us = self.stuck_after_us()?;
+                    // What it was asked before the look at the clock is not what it says after it.
+                    if !core::mem::replace(&mut is_late, true) {
+                        continue;
                     }
                     let error = DeviceError::TimedOut { waiting_for: "end of a read", after_us: limit_us };
                     match self.patience {
@@ -260,6 +290,25 @@ impl<D: Driver> Disk<D> {
                 Err(error) => self.start_over(error),
             }
         }
+    }
+
+    /// How long it was waited for, if it has been silent for too long or has lost a request.
+    fn stuck_after_us(&mut self) -> Option<u64> {
+        let mut under_way = self.under_way.iter().flatten();
+        let n_byte = under_way.clone().map(|request| request.n_byte as u64).sum::<u64>();
+        if n_byte == 0 {
+            return None;
+        }
+        let now = self.awake.now();
+        let limit_us = LIMIT_MIB_US * (n_byte >> 20)
+            + match self.patience {
+                Patience::Reset => LIMIT_US,
+                Patience::Wait => 2 * LIMIT_US,
+            };
+        let is_passed_over =
+            |request: &Request| now - request.since_us > limit_us && self.n_ended - request.n_ended > N_PASSED_OVER;
+        let is_stuck = now - self.silent_since_us > limit_us || under_way.any(is_passed_over);
+        is_stuck.then_some(limit_us)
     }
 
     fn fault(&self, request: &Request, error: DeviceError) -> Fault {
@@ -284,6 +333,7 @@ impl<D: Driver> Disk<D> {
                 self.begin(slot, request);
             }
         }
+        self.silent_since_us = self.awake.now();
         self.start();
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{Random, clock};
+use crate::testing::{Random, clock, stop};
 use std::collections::VecDeque;
 use std::vec::Vec;
 
@@ -23,6 +23,9 @@ struct Script {
     /// After that many resets it does not come back.
     n_reset_max: usize,
     random: Random,
+    /// It looks for what has ended only once in so many times that it is asked, and ends one read then.
+    n_ask: u64,
+    n_asked: u64,
 }
 
 impl Driver for Script {
@@ -35,7 +38,7 @@ impl Driver for Script {
     }
 
     fn bytes_request_max(&self) -> usize {
-        1 << 16
+        2 << 20
     }
 
     fn n_request_max(&self) -> usize {
@@ -53,6 +56,10 @@ impl Driver for Script {
     }
 
     fn poll(&mut self) -> Result<Option<Ended>, DeviceError> {
+        self.n_asked += 1;
+        if !self.n_asked.is_multiple_of(self.n_ask) {
+            return Ok(None);
+        }
         let ready: Vec<usize> = (0..self.shown.len()).filter(|&i| self.shown[i].1 != Fate::NeverEnds).collect();
         if ready.is_empty() {
             return Ok(None);
@@ -89,8 +96,17 @@ fn patient(fates: &[Fate], n_reset_max: usize, patience: Patience) -> Disk<Scrip
         n_reset: 0,
         n_reset_max,
         random: Random(5),
+        n_ask: 1,
+        n_asked: 0,
     };
     Disk::new(script, clock).with_patience(patience)
+}
+
+/// A disk that ends one read each time that it was asked `n_ask` times, which is as many milliseconds.
+fn slow(fates: &[Fate], n_ask: u64, patience: Patience) -> Disk<Script> {
+    let mut disk = patient(fates, 0, patience);
+    disk.driver.n_ask = n_ask;
+    disk
 }
 
 /// Reads four times, and gives the results by tag.
@@ -167,6 +183,81 @@ fn a_virtual_device_that_hangs_is_not_reset() {
     assert!(clock() - start > 2 * LIMIT_US);
     assert_eq!((disk.driver().n_reset, disk.n_trouble()), (0, (0, 0)));
     assert!(read_four(&mut disk).iter().all(Result::is_err), "nothing more is asked of it");
+}
+
+#[test]
+fn a_slow_disk_that_goes_on_answering_is_not_stuck() {
+    for (patience, n_ask) in [(Patience::Reset, 600), (Patience::Wait, 1200)] {
+        let mut disk = slow(&[], n_ask, patience);
+        let start = clock();
+        // The fourth waits for three others.
+        assert_eq!(read_four(&mut disk), [Ok(4096); 4], "{patience:?}");
+        assert!(clock() - start > 3 * 1000 * n_ask);
+        assert_eq!(disk.n_trouble(), (0, 0));
+    }
+}
+
+#[test]
+fn a_disk_that_was_asked_for_much_may_be_silent_for_longer() {
+    let mut disk = slow(&[], 1900, Patience::Wait);
+    for tag in 0..3 {
+        // SAFETY: the fake does not write.
+        assert!(unsafe { disk.submit(tag, 0, 4096 as *mut u8, 2 << 20) });
+    }
+    // Of 6 MiB nothing is heard for 1.9 s, and of 4 MiB as little is too little.
+    assert!(matches!((0..1950).find_map(|_| disk.poll()), Some((_, Ok(_)))));
+    let limit_us = 2 * LIMIT_US + 4 * LIMIT_MIB_US;
+    let error = DeviceError::TimedOut { waiting_for: "end of a read", after_us: limit_us };
+    assert!(matches!((0..1890).find_map(|_| disk.poll()), Some((_, Err(fault))) if fault.error == error));
+}
+
+#[test]
+fn a_disk_whose_first_read_comes_late_after_a_rest_is_not_stuck() {
+    let mut disk = slow(&[], 500, Patience::Reset);
+    for _ in 0..3 {
+        // SAFETY: the fake does not write.
+        assert!(unsafe { disk.submit(0, 0, 4096 as *mut u8, 4096) });
+        let end = (0..600).find_map(|_| disk.poll());
+        assert_eq!(end, Some((0, Ok(4096))));
+        // Nothing is under way, and nothing is waited for.
+        assert!((0..400).all(|_| disk.poll().is_none()));
+        (0..2000).for_each(|_| _ = clock());
+    }
+    assert_eq!(disk.n_trouble(), (0, 0));
+}
+
+#[test]
+fn a_machine_that_was_stopped_has_not_waited() {
+    for n_before in [1, 50, 99] {
+        let mut disk = slow(&[], 100, Patience::Wait);
+        // SAFETY: the fake does not write.
+        assert!(unsafe { disk.submit(7, 0, 4096 as *mut u8, 4096) });
+        assert!((0..n_before).all(|_| disk.poll().is_none()));
+        stop(3_000_000);
+        let end = (0..200).find_map(|_| disk.poll());
+        assert_eq!(end, Some((7, Ok(4096))), "stopped after {n_before}");
+    }
+}
+
+#[test]
+fn a_read_that_is_passed_over_for_ever_is_found() {
+    let mut disk = slow(&[Fate::NeverEnds], 10, Patience::Wait);
+    let read = |disk: &mut Disk<Script>, tag| {
+        // SAFETY: the fake does not write.
+        unsafe { disk.submit(tag, 4096 * tag, 4096 as *mut u8, 4096) };
+    };
+    (0..4).for_each(|tag| read(&mut disk, tag));
+    let mut n_ended = 0;
+    let error = loop {
+        match (0..100).find_map(|_| disk.poll()).expect("the others go on ending") {
+            (tag, Ok(_)) => read(&mut disk, tag),
+            (_, Err(fault)) => break fault.error,
+        }
+        n_ended += 1;
+        assert!(n_ended < 1000, "never found");
+    };
+    assert!(n_ended > N_PASSED_OVER, "{n_ended}");
+    assert!(matches!(error, DeviceError::TimedOut { .. }));
 }
 
 #[test]
