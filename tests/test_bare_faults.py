@@ -130,6 +130,13 @@ def test_faults_in_mid_run(kind: str, test: str, status: Status, expected: str, 
         assert frames[-1] == "runtime_main", ending
 
 
+def test_a_prompt_of_several_passes_is_counted_as_such(image: Path) -> None:
+    # 256 tokens are a pass; the first token comes after the second.
+    options = {**OPTIONS, "prompt": "Once upon a time there was a little fox. " * 30, "test": "divide", "at_pass": "2"}
+    ending = run(Machine(options, module=image), limit_s=LIMIT_S)
+    ended(ending, Status.FAULT, "axiom: last: 0 tokens; pass 2 had done 1 of 4 layers")
+
+
 def test_every_core_stops() -> None:
     # Nothing ends this machine from outside: QEMU is asked what its processors do when the kernel has said its last.
     arguments = command(Machine({"test": "fault-beside"}, accelerator="tcg", n_core=3))

@@ -31,22 +31,24 @@ impl Passes {
     ) -> Result<(), Error> {
         let n_token = appends.iter().map(|append| append.tokens.len() as u64).sum::<u64>().max(1);
         let n_layer = engine.config().n_layer;
-        let start_us = clock::now_us();
-        let since_us = Cell::new(start_us);
-        let n_done = Cell::new(0);
+        let (start_us, since_us) = (Cell::new(clock::now_us()), Cell::new(0));
+        // Layers that the pass has done, and 1 for its beginning; many tokens are more than one pass.
+        let n_boundary = Cell::new(0);
         let lock = engine.lock().clone();
         let boundary = |_| {
             let (now, computed_us) = (clock::now_us(), watchdog::take_longest_us());
             let layer_us = now - since_us.replace(now);
-            // The first boundary is before the first layer.
-            if n_done.get() > 0 {
+            let n_done = n_boundary.replace(n_boundary.get() + 1) % (n_layer as u64 + 1);
+            if n_done > 0 {
                 let mut pace = self.pace.get();
                 pace.note(computed_us, n_token);
                 self.pace.set(pace);
                 self.longest_us.set(self.longest_us.get().max(layer_us));
-                progress::layers_done(n_done.get(), self.longest_us.get());
+                progress::layers_done(n_done, self.longest_us.get());
+            } else if n_boundary.get() > 1 {
+                progress::pass_ends(now - start_us.replace(now));
+                progress::pass_begins(n_layer);
             }
-            n_done.set(n_done.get() + 1);
             watchdog::arm(self.pace.get().limit_us(n_token));
             stop()
         };
@@ -55,7 +57,7 @@ impl Passes {
         let result = watchdog::ticking(&lock, || engine.forward(appends, logits, &boundary));
         watchdog::disarm();
         if result.is_ok() {
-            progress::pass_ends(clock::now_us() - start_us);
+            progress::pass_ends(clock::now_us() - start_us.get());
         }
         result
     }
