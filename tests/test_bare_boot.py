@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import struct
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from axiom.bare import disk_image
 from axiom.bare.kernel import BareError, Status, kernel_file
-from axiom.bare.qemu import Disk, Ending, Machine, accelerator, find_qemu, run
+from axiom.bare.qemu import Disk, Ending, Machine, accelerator, command, find_qemu, run
 from tests.bare_stories import skip_if_lacking
 
 try:
@@ -83,10 +85,27 @@ def test_the_first_byte_comes_soon() -> None:
     assert up < 100_000, lines
 
 
-@pytest.mark.parametrize("options", ["kernels=avx1024", "cores=0", "cores=x"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        "kernels=avx1024",
+        "cores=0",
+        "cores=x",
+        "serve=yes",
+        "exit=qemu",
+        "virtio_mmio.device=512",
+        "virtio_mmio.device=512@0xfeb00000",
+        "virtio_mmio.device=0@0xfeb00000:5",
+        # Where the processor has no addresses, where the kernel is, and where nothing may be.
+        "virtio_mmio.device=4K@0x3f0000000000:1",
+        "virtio_mmio.device=4K@0x1000000:1",
+        "virtio_mmio.device=4K@0x0:1",
+    ],
+)
 def test_wrong_options_are_named(options: str) -> None:
     name, value = options.split("=")
-    ending = run(Machine({name: value}), limit_s=LIMIT_S)
+    # The emulated processor has addresses of 40 bits; others have more.
+    ending = run(Machine({name: value}, accelerator="tcg"), limit_s=LIMIT_S)
     assert ending.status is Status.COMMAND_LINE, ending
     assert any(line.startswith(f"axiom: {name}=") for line in ending.lines()), ending
 
@@ -122,6 +141,17 @@ def test_disks_are_read(kind: str, board: str, attachment: str, disk_file: Path)
     reads = [line for line in lines if "reads of 1048576 bytes" in line]
     assert len(reads) == 2, lines
     assert all(f"sum {expected}, 0 resets, 0 retries" in line for line in reads), lines
+
+
+def test_a_window_to_pci_where_none_can_be_is_not_used(disk_file: Path, tmp_path: Path) -> None:
+    # The content of a table that says where it is, for the buses 0 to 255.
+    table = tmp_path / "table"
+    table.write_bytes(struct.pack("<8xQHBB4x", 0x3F00_0000_0000, 0, 0, 255))
+    machine = Machine({"test": "read"}, board="q35", accelerator="tcg", disks=[Disk(disk_file, "nvme")])
+    arguments = [*command(machine), "-acpitable", f"sig=MCFG,data={table}"]
+    text = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT_S).stdout.decode()
+    assert "firmware has PCI configuration at 0x3f0000000000, where it cannot be; ports are used instead" in text
+    assert text.count("reads of 1048576 bytes") == 2, text
 
 
 PROMPT = 'a "b" $c \\ d\'s'

@@ -56,6 +56,19 @@ def test_every_table_tells_the_same(table: str, image: Path) -> None:
     assert story(ending) == native(PROMPT, 8, temperature=0.0, seed=0)
 
 
+@pytest.mark.parametrize("tokens", ["1000000000", "18446744073709551615"])
+def test_more_tokens_than_there_is_context_for(tokens: str, image: Path) -> None:
+    options = {"prompt": PROMPT, "tokens": tokens, "temperature": "0", "telemetry": "none"}
+    ending = run(Machine(options, module=image, n_core=2, memory_mib=128), limit_s=LIMIT_S)
+    assert story(ending) == native(PROMPT, 500, temperature=0.0, seed=0)
+
+
+def test_no_tokens_are_refused_as_such(image: Path) -> None:
+    ending = run(Machine({"prompt": PROMPT, "tokens": "0"}, module=image), limit_s=LIMIT_S)
+    assert ending.status is Status.COMMAND_LINE, ending
+    assert "axiom: tokens=0: expected a number from 1 on" in ending.lines()
+
+
 def test_a_damaged_image_is_refused(image: Path, tmp_path: Path) -> None:
     content = bytearray(image.read_bytes())
     content[len(content) // 2] ^= 1

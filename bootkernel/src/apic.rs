@@ -53,7 +53,7 @@ pub fn set_up() {
         nub::set_end_of_interrupt(None);
     } else {
         let address = base & 0xf_ffff_f000;
-        memory::map_device(address, 4096);
+        assert!(memory::map_device(address, 4096), "the processor has its APIC at {address:#x}, where none can be");
         WHERE.store(address, Ordering::SeqCst);
         nub::set_end_of_interrupt(Some(address + u64::from(register::END_OF_INTERRUPT)));
     }
@@ -100,12 +100,9 @@ pub fn send_start(target: u32, page: u8) {
     send(target, 0x4600 | u32::from(page));
 }
 
-/// Stops all other cores, which were told to take it so.
-pub fn stop_others() {
-    if WHERE.load(Ordering::Relaxed) != 1 {
-        nub::mark_all_to_stop();
-        send(0, 0xc_4400);
-    }
+/// Sends the core `target` a non-maskable interrupt: it stops, where it was told to take that so.
+pub fn send_stop(target: u32) {
+    send(target, 0x4400);
 }
 
 /// Wakes all other cores that sleep, by a tick out of turn.

@@ -5,7 +5,7 @@ use crate::spin::Spin;
 use crate::{apic, clock, line, memory};
 use axiom_core::kernels::CpuFeatures;
 use bare::boot::{MemoryMap, Range};
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Memory of a core: a page that is not there, its stack, another such page, its stack for faults.
 const BYTES_CORE: u64 = 1 << 20;
@@ -15,10 +15,16 @@ const BYTES_FAULT_STACK: u64 = 64 << 10;
 /// Where they wake up; `nub/cores.s` puts code there.
 const TRAMPOLINE: Range = Range { start: 0x8000, end: 0x9000 };
 
+/// The APIC of each core that was started, the first included.
+static APICS: [AtomicU32; N_CORE_MAX] = [const { AtomicU32::new(NO_APIC) }; N_CORE_MAX];
+const NO_APIC: u32 = u32::MAX;
 /// Start of the memory of each core but the first.
 static STACKS: [AtomicU64; N_CORE_MAX] = [const { AtomicU64::new(0) }; N_CORE_MAX];
 /// Cores that have come up, the first included.
 static N_UP: AtomicUsize = AtomicUsize::new(1);
+/// How many cores compute, the first included; 0 until that is decided. A core that comes up later than that, or was given up
+/// while it came, has a number that nobody counts with, and stops.
+static N_CORE: AtomicUsize = AtomicUsize::new(0);
 /// Whether some core has other instruction sets than the first.
 static IS_UNLIKE: AtomicBool = AtomicBool::new(false);
 /// Those of the first.
@@ -52,7 +58,14 @@ pub fn is_guard(address: u64) -> bool {
 
 /// Starts up to `n_wanted` − 1 cores of those that firmware lists; answers how many there are then, the first included.
 pub fn start(listed: &[u32], n_wanted: usize, memory_map: &MemoryMap) -> usize {
+    let n_core = start_all(listed, n_wanted, memory_map);
+    N_CORE.store(n_core, Ordering::SeqCst);
+    n_core
+}
+
+fn start_all(listed: &[u32], n_wanted: usize, memory_map: &MemoryMap) -> usize {
     let this = apic::id();
+    APICS[0].store(this, Ordering::SeqCst);
     *FEATURES.lock() = Some(CpuFeatures::detect());
     let n_wanted = n_wanted.min(N_CORE_MAX);
     if n_wanted > 1 && listed.len() > 1 && !memory_map.is_free(&TRAMPOLINE) {
@@ -65,7 +78,7 @@ pub fn start(listed: &[u32], n_wanted: usize, memory_map: &MemoryMap) -> usize {
             break;
         }
         let Some(pair) = memory::take_unmapped(BYTES_CORE) else {
-            line!("axiom: no memory for the stack of core {core}");
+            line!("axiom: no memory for the stack of core {core}; going on with {core}");
             break;
         };
         let base = pair.start;
@@ -73,10 +86,12 @@ pub fn start(listed: &[u32], n_wanted: usize, memory_map: &MemoryMap) -> usize {
             nub::map(range.start, range.bytes() / Page::Small.bytes(), Page::Small, false);
         }
         STACKS[core].store(base, Ordering::SeqCst);
+        APICS[core].store(id, Ordering::SeqCst);
         if start_one(core, id, base) {
             core += 1;
         } else {
-            line!("axiom: core with APIC {id} does not answer; going on without it");
+            // It may still come, and would take the number of the next one for its own: no other is started after it.
+            line!("axiom: core with APIC {id} does not answer; going on with {core}, without it and those after it");
             break;
         }
     }
@@ -105,6 +120,19 @@ fn start_one(core: usize, id: u32, base: u64) -> bool {
     false
 }
 
+/// Stops every core but this one for good. Those that were never started are the firmware's, and let be: an interrupt could
+/// reset the machine there.
+pub fn stop_others() {
+    let this = nub::core();
+    for (core, id) in APICS.iter().enumerate() {
+        let id = id.load(Ordering::SeqCst);
+        if core != this && id != NO_APIC {
+            nub::core_pages()[core].stop.store(1, Ordering::SeqCst);
+            apic::send_stop(id);
+        }
+    }
+}
+
 /// The life of a core that was started.
 pub fn serve(core: usize) -> ! {
     if *FEATURES.lock() != Some(CpuFeatures::detect()) {
@@ -112,5 +140,14 @@ pub fn serve(core: usize) -> ! {
     }
     apic::set_up_core();
     N_UP.fetch_add(1, Ordering::SeqCst);
+    let n_core = loop {
+        match N_CORE.load(Ordering::SeqCst) {
+            0 => core::hint::spin_loop(),
+            n_core => break n_core,
+        }
+    };
+    if core >= n_core {
+        nub::stop();
+    }
     crate::machine::WORK.serve(core)
 }

@@ -1,6 +1,7 @@
 //! Finding disks and the console: on PCI, by memory or by ports, and where tables or the command line say that virtio devices
 //! are.
 
+use crate::exit::{Status, fail};
 use crate::memory;
 use crate::nub;
 use crate::ports::{read_u32, write_u32};
@@ -22,9 +23,11 @@ use bare::virtio::{self, Block, Console, Kind, Mmio, Pci, Transport, parse_mmio}
 pub struct Mapped(u64);
 
 impl Mapped {
-    fn new(address: u64, n_byte: u64) -> Mapped {
-        memory::map_device(address, n_byte);
-        Mapped(address)
+    fn new(address: u64, n_byte: u64) -> Result<Mapped, DeviceError> {
+        match memory::map_device(address, n_byte) {
+            true => Ok(Mapped(address)),
+            false => Err(DeviceError::Nonsense { what: "the address of its registers", got: address }),
+        }
     }
 }
 
@@ -56,12 +59,14 @@ enum Configuration {
 
 impl Configuration {
     fn find(tables: Option<&Tables>) -> Configuration {
-        const LARGE: u64 = 2 << 20;
         let window = tables.and_then(|tables| tables.windows().iter().find(|window| window.segment == 0));
         let Some(&window) = window else { return Configuration::Ports };
-        let first = window.address + (u64::from(window.first_bus) << 20);
-        let end = window.address + ((u64::from(window.last_bus) + 1) << 20);
-        memory::map_device_pages(first / LARGE * LARGE, end.div_ceil(LARGE) * LARGE);
+        let first = window.address.saturating_add(u64::from(window.first_bus) << 20);
+        let n_bus = u64::from(window.last_bus - window.first_bus) + 1;
+        if !memory::map_device(first, n_bus << 20) {
+            line!("axiom: firmware has PCI configuration at {first:#x}, where it cannot be; ports are used instead");
+            return Configuration::Ports;
+        }
         Configuration::Memory(window)
     }
 
@@ -188,10 +193,10 @@ fn shared(n_byte: usize) -> Shared {
 pub fn find(info: &BootInfo, tables: Option<&Tables>, wants_console: bool) -> Devices {
     let mut found = Devices { disks: Vec::new(), console: None };
     // Firmware lists them; without tables, the command line does.
-    let named = info.command_line.words().filter_map(|word| parse_mmio(word.strip_prefix(b"virtio_mmio.device=")?));
+    let named = info.command_line.words().filter_map(|word| Some(named(word.strip_prefix(b"virtio_mmio.device=")?)));
     let listed = tables.map_or(&[][..], Tables::virtio);
     for device in listed.iter().copied().chain(named) {
-        match Mmio::find(Mapped::new(device.start, device.bytes())) {
+        match Mapped::new(device.start, virtio::BYTES_MMIO).and_then(Mmio::find) {
             Ok(Some((kind, transport))) => {
                 let place = format!("at {:#x}", device.start);
                 found.add_virtio(kind, &place, wants_console, Box::new(transport));
@@ -231,11 +236,20 @@ pub fn find(info: &BootInfo, tables: Option<&Tables>, wants_console: bool) -> De
     found
 }
 
+/// The registers of a virtio device that the command line names.
+fn named(value: &[u8]) -> Range {
+    parse_mmio(value).filter(memory::is_for_devices).unwrap_or_else(|| {
+        let value = value.escape_ascii();
+        let expected = "expected SIZE@ADDRESS:IRQ, 512 bytes or more at a multiple of 4 where a device can be";
+        fail(Status::CommandLine, format_args!("virtio_mmio.device={value}: {expected}"))
+    })
+}
+
 fn nvme(space: &Configuration, device: &Device) -> Result<Box<dyn Driver + Send>, DeviceError> {
-    const BYTES_REGISTERS: u64 = 0x2000;
     let base = device.memory_bar(space, 0).ok_or(DeviceError::Unsupported { what: "registers in memory", got: 0 })?;
-    let driver = Nvme::new(Mapped::new(base, BYTES_REGISTERS), shared(nvme::BYTES_MEMORY), watchdog::waiting_us)?;
-    Ok(Box::new(driver))
+    let first = Mapped::new(base, nvme::BYTES_FIRST_REGISTERS)?;
+    let registers = Mapped::new(base, nvme::bytes_registers(&first))?;
+    Ok(Box::new(Nvme::new(registers, shared(nvme::BYTES_MEMORY), watchdog::waiting_us)?))
 }
 
 /// Addresses for devices that firmware has not placed: what the memory map does not mention, below the windows at its top.

@@ -1,11 +1,12 @@
-//! How it ends: with a status, on every core.
+//! How it ends: with a status, on every core, by the word of one of them.
 
-use crate::nub;
+use crate::console::CONSOLE;
 use crate::ports::{write_u8, write_u16, write_u32};
 use crate::spin::Spin;
+use crate::{cores, nub};
 use bare::acpi::PowerOff;
 use core::fmt::Display;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// What the machine ends with. Under QEMU with `-device isa-debug-exit,iobase=0xf4,iosize=4` the process ends with twice the
 /// number plus 1; `docs/bare.md` lists them.
@@ -49,8 +50,27 @@ pub fn set_up(is_bochs: bool, power_off: Option<PowerOff>) {
     *POWER_OFF.lock() = power_off;
 }
 
+/// Takes the last word: from here on this core is the only one, and nothing interrupts it. If another core has taken it, this
+/// one stops: cores that go wrong together would silence each other, and the machine would stand there without a word.
+pub fn take_last_word() {
+    const NOBODY: usize = usize::MAX;
+    static WHOSE: AtomicUsize = AtomicUsize::new(NOBODY);
+    // The watchdog must not find an end that takes long; on the other cores it ends with them.
+    nub::interrupts(false);
+    let this = nub::core();
+    match WHOSE.compare_exchange(NOBODY, this, Ordering::SeqCst, Ordering::SeqCst) {
+        Ok(_) => cores::stop_others(),
+        // A mistake in the report of a mistake.
+        Err(whose) if whose == this => {}
+        Err(_) => nub::stop(),
+    }
+    // SAFETY: the others are stopped, or are about to be; what this core was writing will not go on.
+    unsafe { CONSOLE.break_open() };
+}
+
 /// Says why nothing more can be done, and ends the machine.
 pub fn fail(status: Status, what: impl Display) -> ! {
+    take_last_word();
     crate::line!("axiom: {what}");
     crate::progress::report();
     exit(status)
@@ -58,7 +78,8 @@ pub fn fail(status: Status, what: impl Display) -> ! {
 
 /// Ends the machine.
 pub fn exit(status: Status) -> ! {
-    crate::console::CONSOLE.lock().flush();
+    take_last_word();
+    CONSOLE.lock().flush();
     let is_virtual = nub::is_virtual();
     if is_virtual {
         write_u32(0xf4, status as u32);
@@ -79,8 +100,5 @@ pub fn exit(status: Status) -> ! {
         None => {}
     }
     crate::line!("axiom: the machine can be switched off");
-    nub::interrupts(false);
-    loop {
-        nub::wait();
-    }
+    nub::stop()
 }

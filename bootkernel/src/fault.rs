@@ -1,7 +1,6 @@
 //! The end of a run that went wrong: what happened, where, and how it came there.
 
-use crate::console::CONSOLE;
-use crate::exit::{Status, exit};
+use crate::exit::{Status, exit, take_last_word};
 use crate::line;
 use crate::nub::{CorePage, Report};
 use crate::stacks::{is_stack, stack_note};
@@ -51,7 +50,7 @@ const WATCHDOG: u64 = 32;
 /// Where a core goes when it faults.
 #[unsafe(no_mangle)]
 extern "C" fn runtime_fault(page: &CorePage) -> ! {
-    stop_others();
+    take_last_word();
     let report = &page.report;
     let name = NAMES.get(report.vector as usize).copied().unwrap_or("unknown vector");
     let ring = report.cs & 3;
@@ -125,15 +124,9 @@ pub fn backtrace_here() {
     backtrace(backtrace_here as *const () as u64, frame);
 }
 
-fn stop_others() {
-    crate::apic::stop_others();
-    // SAFETY: the others are stopped, or are about to be; what this core was writing will not go on.
-    unsafe { CONSOLE.break_open() };
-}
-
 #[panic_handler]
 fn panic(info: &PanicInfo) -> ! {
-    stop_others();
+    take_last_word();
     line!("axiom: {info}");
     backtrace_here();
     crate::progress::report();

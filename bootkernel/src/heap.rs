@@ -1,7 +1,7 @@
 //! Memory for initialisation: tables of tokenizers, queues of devices, the engine's own small parts. When all is built the
 //! heap is sealed: from then on an allocation is a mistake that ends the machine.
 
-use crate::exit::{Status, exit};
+use crate::exit::{Status, exit, take_last_word};
 use crate::memory;
 use crate::spin::Spin;
 use core::alloc::{GlobalAlloc, Layout};
@@ -98,6 +98,7 @@ impl Heap {
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if IS_SEALED.load(Ordering::Relaxed) {
+            take_last_word();
             crate::line!(
                 "axiom: allocation of {} bytes after initialisation; nothing may allocate there",
                 layout.size()

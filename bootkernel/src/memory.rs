@@ -5,6 +5,7 @@ use crate::line;
 use crate::nub::{self, Mapped, Page};
 use crate::spin::Spin;
 use bare::boot::{BootInfo, Frames, Physical, Range};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Pieces in which the heap grows.
 const BYTES_HEAP_PIECE: u64 = 2 << 20;
@@ -48,6 +49,8 @@ pub fn set_up(info: &mut BootInfo) -> Range {
         let module = info.modules()[idx];
         taken(info.memory.reserve(module));
     }
+    // A page beyond the processor's addresses is a fault, whatever the map says.
+    taken(info.memory.reserve(Range { start: end_of_addresses(), end: u64::MAX }));
     let run = info.memory.longest_run(Page::Large.bytes(), FLOOR);
     *FRAMES.lock() = Frames::new(run);
     run
@@ -88,7 +91,7 @@ pub fn take_unmapped(n_byte: u64) -> Option<Range> {
 
 /// Maps memory with the largest pages that it has room for. Pages that were mapped before stay as they are.
 pub fn map_memory(range: Range) {
-    map_with(range, largest_page());
+    map_with(range, largest_page(), false);
 }
 
 fn largest_page() -> Page {
@@ -96,7 +99,7 @@ fn largest_page() -> Page {
     if has_huge { Page::Huge } else { Page::Large }
 }
 
-fn map_with(range: Range, page: Page) {
+fn map_with(range: Range, page: Page, is_uncached: bool) {
     let smaller = match page {
         Page::Huge => Some(Page::Large),
         Page::Large => Some(Page::Small),
@@ -105,42 +108,63 @@ fn map_with(range: Range, page: Page) {
     let whole = range.whole_pages(page.bytes());
     if whole.bytes() == 0 {
         if let Some(smaller) = smaller {
-            map_with(range, smaller);
+            map_with(range, smaller, is_uncached);
         }
         return;
     }
     if let Some(smaller) = smaller {
         for rest in [Range { start: range.start, end: whole.start }, Range { start: whole.end, end: range.end }] {
             if rest.bytes() > 0 {
-                map_with(rest, smaller);
+                map_with(rest, smaller, is_uncached);
             }
         }
     }
-    if try_map(whole.start, whole.bytes() / page.bytes(), page, false) {
+    if try_map(whole.start, whole.bytes() / page.bytes(), page, is_uncached) {
         return;
     }
     // Some of it is mapped already: page by page, and where a large page covers small ones, by those.
     for start in (whole.start..whole.end).step_by(page.bytes() as usize) {
-        if !try_map(start, 1, page, false)
+        if !try_map(start, 1, page, is_uncached)
             && let Some(smaller) = smaller
         {
-            map_with(Range { start, end: start + page.bytes() }, smaller);
+            map_with(Range { start, end: start + page.bytes() }, smaller, is_uncached);
         }
     }
 }
 
-/// Maps the registers of a device.
-pub fn map_device(address: u64, n_byte: u64) {
-    let range = Range { start: address, end: address.saturating_add(n_byte) };
-    let start = range.start / Page::Small.bytes() * Page::Small.bytes();
-    for page in (start..range.end).step_by(Page::Small.bytes() as usize) {
-        try_map(page, 1, Page::Small, true);
-    }
+/// Maps the registers of a device. Answers whether they can be read and written now: not where no device can be.
+#[must_use]
+pub fn map_device(address: u64, n_byte: u64) -> bool {
+    let page = Page::Small.bytes();
+    let Some(range) = Range::sized(address, n_byte).filter(is_for_devices) else { return false };
+    let pages = Range { start: range.start / page * page, end: range.end.next_multiple_of(page) };
+    map_with(pages, Page::Large, true);
+    true
 }
 
-/// Maps registers from `start` to `end`, at multiples of a large page, with large pages.
-pub fn map_device_pages(start: u64, end: u64) {
-    try_map(start, (end - start) / Page::Large.bytes(), Page::Large, true);
+/// Whether a device can be at these addresses: the processor has them, and they are not the kernel's or the first MiB.
+pub fn is_for_devices(range: &Range) -> bool {
+    range.start >= FLOOR && is_addressable(range)
+}
+
+/// Whether the processor has these addresses, and they are not the kernel's. Everywhere else a page can be mapped, or is.
+fn is_addressable(range: &Range) -> bool {
+    range.end <= end_of_addresses() && (range.end <= image().start || image().end <= range.start)
+}
+
+/// Where physical addresses end: a page beyond that is a fault when it is used. Pages are at their physical address, of which
+/// half of the processor's virtual ones have room for 47 bits.
+fn end_of_addresses() -> u64 {
+    const SIZES: u32 = 0x8000_0008;
+    // Asked once: under a hypervisor each question is slow.
+    static END: AtomicU64 = AtomicU64::new(0);
+    if END.load(Ordering::Relaxed) == 0 {
+        let says = nub::cpuid(0x8000_0000, 0)[0] >= SIZES;
+        // What the first processors with 64 bits had.
+        let n_bit = if says { nub::cpuid(SIZES, 0)[0] & 0xff } else { 36 };
+        END.store(1 << n_bit.min(47), Ordering::Relaxed);
+    }
+    END.load(Ordering::Relaxed)
 }
 
 fn try_map(address: u64, n_page: u64, page: Page, is_uncached: bool) -> bool {
@@ -161,7 +185,7 @@ pub struct Peek;
 
 impl Physical for Peek {
     fn read(&self, address: u64, n: usize) -> Option<&[u8]> {
-        let end = address.checked_add(n as u64).filter(|end| *end < 1 << 46)?;
+        let Range { end, .. } = Range::sized(address, n as u64).filter(is_addressable)?;
         if end <= Page::Small.bytes() {
             return nub::page_0().get(address as usize..end as usize);
         }

@@ -1,7 +1,7 @@
 //! The nub, as the runtime sees it: its services, and the page that each core shares with it.
 
 use core::arch::{asm, global_asm};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::AtomicU64;
 
 // One piece, so that the files share names.
 global_asm!(
@@ -90,6 +90,8 @@ enum Service {
     Wait,
     StartCore,
     SetEoi,
+    Core,
+    Stop,
 }
 
 fn call(service: Service, arguments: [u64; 4]) -> (u64, u64) {
@@ -196,6 +198,17 @@ pub fn wait() {
     call(Service::Wait, [0; 4]);
 }
 
+/// The number of this core.
+pub fn core() -> usize {
+    call(Service::Core, [0; 4]).0 as usize
+}
+
+/// Stops this core for good: no interrupt wakes it.
+pub fn stop() -> ! {
+    call(Service::Stop, [0; 4]);
+    unreachable!("a core that was stopped goes on");
+}
+
 /// Prepares the start of core `core`; answers the number of the page to wake it on.
 pub fn start_core(core: usize, stack_top: u64, fault_stack_top: u64) -> u8 {
     call(Service::StartCore, [core as u64, stack_top, fault_stack_top, 0]).0 as u8
@@ -216,9 +229,4 @@ pub fn entry_tsc() -> u64 {
 pub fn page_0() -> &'static [u8; 4096] {
     // SAFETY: written once, before the runtime began.
     unsafe { &nub_page_0 }
-}
-
-/// Stops the others for good: to be followed by a non-maskable interrupt to each.
-pub fn mark_all_to_stop() {
-    core_pages().iter().for_each(|page| page.stop.store(1, Ordering::SeqCst));
 }

@@ -48,12 +48,7 @@ extern "C" fn runtime_main(magic: u32, address: u32) -> ! {
     );
     line!("axiom: up after {} us", clock::now_us());
     let tables = acpi_tables(&info);
-    let is_bochs = info.command_line.value("exit") == Some(b"bochs");
-    let power_off = tables.as_ref().and_then(|tables| tables.power_off);
-    if let Some(PowerOff::Memory { address, .. }) = power_off {
-        memory::map_device(address, 1);
-    }
-    set_up_exit(is_bochs, power_off);
+    set_up_exit(ends_by_bochs(&info), power_off(tables.as_ref()));
     crate::wish::check_names(&info.command_line);
     apic::set_up();
     let listed = tables.as_ref().map_or(&[][..], Tables::cores);
@@ -64,7 +59,7 @@ extern "C" fn runtime_main(magic: u32, address: u32) -> ! {
     }
     let kernels = choose_kernels(&info);
     line!("axiom: kernels {}", kernels.name);
-    let serves = info.command_line.value("serve") == Some(b"1");
+    let serves = crate::wish::flag(&info.command_line, "serve");
     let Devices { disks, console } = devices::find(&info, tables.as_ref(), serves);
     // With `at_pass=`, a story is told until then.
     if let Some(test) = info.command_line.value("test")
@@ -98,6 +93,30 @@ fn acpi_tables(info: &BootInfo) -> Option<Tables> {
             None
         }
     }
+}
+
+/// Whether `exit=` names the emulator Bochs, the only one that it is for.
+fn ends_by_bochs(info: &BootInfo) -> bool {
+    match info.command_line.value("exit") {
+        None => false,
+        Some(b"bochs") => true,
+        Some(other) => {
+            line!("axiom: exit={}: expected bochs", other.escape_ascii());
+            exit(Status::CommandLine)
+        }
+    }
+}
+
+/// The firmware's way to switch off, if it can be gone; a register in memory is mapped.
+fn power_off(tables: Option<&Tables>) -> Option<PowerOff> {
+    let power_off = tables?.power_off?;
+    if let PowerOff::Memory { address, .. } = power_off
+        && !memory::map_device(address, 1)
+    {
+        line!("axiom: firmware has the register to switch off at {address:#x}, where none can be; update the firmware");
+        return None;
+    }
+    Some(power_off)
 }
 
 /// How many cores `cores=` asks for; all without it.

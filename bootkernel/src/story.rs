@@ -36,7 +36,7 @@ pub fn tell(source: Source, options: &CommandLine, kernels: &'static Kernels, n_
         fail(Status::CommandLine, "prompt=: an empty prompt has no token to begin with");
     }
     let n_trained = context_length(metadata);
-    let n_ctx = n_trained.min(prompt.len() + wish.n_token);
+    let n_ctx = n_trained.min(prompt.len().saturating_add(wish.n_token));
     if prompt.len() >= n_ctx {
         fail(
             Status::CommandLine,
@@ -71,7 +71,8 @@ pub fn tell(source: Source, options: &CommandLine, kernels: &'static Kernels, n_
             history.extend_from_slice(&prompt);
             history
         },
-        text: Vec::with_capacity(16 * wish.n_token + 64),
+        // No more tokens come than there is context for, whatever was asked for.
+        text: Vec::with_capacity(16 * (n_ctx - prompt.len()) + 64),
         n_printed: 0,
         ignores_end: wish.ignores_end,
         detail: wish.telemetry,

@@ -36,6 +36,7 @@ pub fn run(name: &[u8], kernels: &'static Kernels, n_core: usize, disks: Vec<Fou
 fn mistake(name: &[u8], n_core: usize) {
     match name {
         b"fault-beside" => fault_on_another_core(n_core),
+        b"fault-together" => fault_on_all_cores(n_core),
         b"null" => read(0),
         b"wild" => read(0x4000_dead_b000),
         b"not-canonical" => read(0x8000_0000_0000),
@@ -190,6 +191,18 @@ fn fault_on_another_core(n_core: usize) {
         while is_over.load(Ordering::Relaxed) == 0 {
             core::hint::spin_loop();
         }
+    });
+}
+
+/// Faults on all cores at once end the machine with one report.
+fn fault_on_all_cores(n_core: usize) {
+    let n_there = AtomicUsize::new(0);
+    Machine::new(n_core).run(&|_| {
+        n_there.fetch_add(1, Ordering::SeqCst);
+        while n_there.load(Ordering::SeqCst) < n_core {
+            core::hint::spin_loop();
+        }
+        read(0);
     });
 }
 

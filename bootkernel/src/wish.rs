@@ -90,7 +90,7 @@ pub fn number<T: FromStr>(options: &CommandLine, name: &str) -> Option<T> {
 }
 
 /// The option of that name as one of two words.
-fn flag(options: &CommandLine, name: &str) -> bool {
+pub fn flag(options: &CommandLine, name: &str) -> bool {
     match options.value(name) {
         None | Some(b"0") => false,
         Some(b"1") => true,
@@ -106,13 +106,17 @@ impl Wish<'_> {
         Wish {
             prompt: str::from_utf8(prompt)
                 .unwrap_or_else(|_| fail(Status::CommandLine, "prompt=: expected a text in UTF-8")),
-            n_token: number(options, "tokens").unwrap_or(200),
+            n_token: match number(options, "tokens") {
+                None => 200,
+                Some(0) => fail(Status::CommandLine, "tokens=0: expected a number from 1 on"),
+                Some(n) => n,
+            },
             kv: match word("kv") {
                 None | Some("f16") => KVFormat::F16,
                 Some("f32") => KVFormat::F32,
                 Some(other) => fail(Status::CommandLine, format_args!("kv={other}: expected f16 or f32")),
             },
-            budget: number::<usize>(options, "memory_kib").map(|kib| kib << 10),
+            budget: number::<usize>(options, "memory_kib").map(|kib| kib.saturating_mul(1024)),
             is_paranoid: flag(options, "paranoid"),
             ignores_end: flag(options, "ignore_eos"),
             measures_disk: flag(options, "measure_disk"),

@@ -200,9 +200,12 @@ impl Tables {
     /// DSDT, as far as it can be read without running it.
     fn read_program(&mut self, dsdt: &[u8]) {
         self.device_window = program::device_window(dsdt);
-        for device in program::virtio(dsdt).take(N_VIRTIO) {
-            self.virtio[self.n_virtio] = device;
-            self.n_virtio += 1;
+        for device in program::virtio(dsdt) {
+            // A root may list this table twice.
+            if self.n_virtio < N_VIRTIO && !self.virtio().contains(&device) {
+                self.virtio[self.n_virtio] = device;
+                self.n_virtio += 1;
+            }
         }
         if let Some(address) = program::configuration_window(dsdt).filter(|_| self.n_window == 0) {
             self.windows[0] = ConfigurationWindow { address, segment: 0, first_bus: 0, last_bus: 255 };

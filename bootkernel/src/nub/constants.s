@@ -27,7 +27,7 @@
 .set CODE32, 0x28
 
 .set N_CORE, 64
-.set N_SERVICE, 11
+.set N_SERVICE, 13
 .set IMAGE, 0x1000000                           # as in linker.ld
 .set N_IMAGE_TABLE, 4                           # 2 MiB each
 .set N_TABLE, 128                               # for what the runtime has mapped

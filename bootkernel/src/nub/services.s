@@ -6,6 +6,7 @@
 services:
     .quad service_in, service_out, service_write, service_cpuid, service_read_msr, service_write_msr
     .quad service_map, service_interrupts, service_wait, service_start_core, service_set_eoi
+    .quad service_core, stop
 
 .section .nub.text, "ax"
 .code64
@@ -127,4 +128,11 @@ service_wait:
 # How the timer's interrupt is ended: by writing 0 to the address rdi, or to a register of the processor if rdi is 0.
 service_set_eoi:
     mov [rip + nub_eoi], rdi
+    iretq
+
+# The number of the core that asks. The service after it, `stop`, is where faults have theirs.
+service_core:
+    mov rax, rsp
+    and rax, -CORE_BYTES
+    mov rax, [rax + CORE_NUMBER]
     iretq

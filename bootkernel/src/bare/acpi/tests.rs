@@ -111,6 +111,28 @@ fn without_a_table_of_windows_the_program_says_where() {
 }
 
 #[test]
+fn a_table_that_is_listed_twice_lists_its_devices_once_and_too_many_are_left_out() {
+    // Each table of 20 devices; the last two have room for 12 more.
+    let devices =
+        |n: u8| (0..20).flat_map(move |i| [&b"LNRO0005\x86\t\0\x01\0"[..], &[i, n, 0xfe, 0, 2, 0, 0]].concat());
+    let mut memory = Bytes { address: BASE, bytes: std::vec![0; 0x4000] };
+    memory.write(BASE, &pointer(true));
+    let fixed = [1, 1, 2, 3].map(|n| BASE + 0x1000 * n);
+    memory.write(ROOT, &sealed(b"XSDT", &fixed.map(u64::to_le_bytes).concat()));
+    for (n, table) in [(1u8, fixed[0]), (2, fixed[2]), (3, fixed[3])] {
+        let mut content = std::vec![0; 8];
+        content[4..8].copy_from_slice(&(table as u32 + 0x200).to_le_bytes());
+        memory.write(table, &sealed(b"FACP", &content));
+        memory.write(table + 0x200, &sealed(b"DSDT", &devices(n).collect::<Vec<u8>>()));
+    }
+    let tables = Tables::read(Rsdp::At(BASE), &memory).unwrap();
+    let starts: Vec<u64> = tables.virtio().iter().map(|device| device.start).collect();
+    let expected = |n: u64, i: u64| 0xfe00_0000 | n << 16 | i << 8;
+    let all: Vec<u64> = (0..20).map(|i| expected(1, i)).chain((0..12).map(|i| expected(2, i))).collect();
+    assert_eq!(starts, all);
+}
+
+#[test]
 fn a_damaged_root_is_an_error_and_any_other_damage_is_survived() {
     let error = Tables::read(Rsdp::At(BASE + 1), &machine(true, false)).unwrap_err();
     assert_eq!(format!("{error}"), "ACPI table RSDP at 0xe0001: has another signature or sum; update the firmware");

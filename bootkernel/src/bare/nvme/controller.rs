@@ -4,7 +4,7 @@ use super::command::{
     BYTES_LIST_COVERS, BYTES_PAGE, Identify, create_completion_queue, create_submission_queue, describe_pages,
     identify, read,
 };
-use super::queue::{BYTES_QUEUES, N_ENTRY, Queues};
+use super::queue::{BYTES_QUEUES, FIRST_BELL, N_ENTRY, Queues};
 use crate::device::disk::{Driver, Ended, N_REQUEST};
 use crate::device::{Clock, DeviceError, Registers, Shared, wait};
 
@@ -33,6 +33,21 @@ const _: () = assert!(N_READ < N_ENTRY as usize && N_READ <= N_REQUEST);
 /// Bytes of memory that a controller needs: two pairs of queues, a page for answers, and a list for each read.
 pub const BYTES_MEMORY: usize = 2 * BYTES_QUEUES + BYTES_PAGE + N_READ * BYTES_PAGE;
 
+/// Bytes of the registers that every controller has at the same place.
+pub const BYTES_FIRST_REGISTERS: u64 = FIRST_BELL as u64;
+
+/// Bytes of all registers that are used: behind those of [`BYTES_FIRST_REGISTERS`], which are read here, come the doorbells of
+/// two pairs of queues, as far apart as the controller says.
+pub fn bytes_registers(first: &impl Registers) -> u64 {
+    const N_BELL: usize = 4;
+    (FIRST_BELL + N_BELL * stride(first.read_u64(register::CAPABILITIES))) as u64
+}
+
+/// Bytes from one doorbell to the next.
+fn stride(capabilities: u64) -> usize {
+    4 << (capabilities >> 32 & 0xf)
+}
+
 /// The disk.
 pub struct Nvme<R> {
     registers: R,
@@ -59,7 +74,7 @@ impl<R: Registers> Nvme<R> {
     /// If it does not come up, or is not as it should be.
     pub fn new(registers: R, mut memory: Shared, clock: Clock) -> Result<Nvme<R>, DeviceError> {
         let capabilities = registers.read_u64(register::CAPABILITIES);
-        let stride = 4 << (capabilities >> 32 & 0xf);
+        let stride = stride(capabilities);
         let smallest_page_shift = 12 + (capabilities >> 48 & 0xf);
         if smallest_page_shift != 12 {
             return Err(DeviceError::Unsupported { what: "pages of 4096 bytes (shift 12)", got: smallest_page_shift });

@@ -4,7 +4,7 @@ mod command;
 mod controller;
 mod queue;
 
-pub use self::controller::{BYTES_MEMORY, Nvme};
+pub use self::controller::{BYTES_FIRST_REGISTERS, BYTES_MEMORY, Nvme, bytes_registers};
 
 /// Class of an NVMe controller on PCI: mass storage, non-volatile, NVM Express.
 pub const CLASS: u32 = 0x01_08_02;

@@ -11,6 +11,9 @@ const BYTES_COMPLETION: usize = 16;
 /// Entries of each: their commands fill a page.
 pub const N_ENTRY: u16 = 64;
 
+/// Where the doorbells begin.
+pub const FIRST_BELL: usize = 0x1000;
+
 /// Bytes of both queues.
 pub const BYTES_QUEUES: usize = 2 * Shared::PAGE;
 
@@ -44,7 +47,6 @@ impl Queues {
     /// Empty queues in [`BYTES_QUEUES`] bytes; `number` is 0 for those that manage the controller, `stride` the bytes from one
     /// doorbell to the next.
     pub fn new(memory: Shared, n_entry: u16, number: usize, stride: usize) -> Queues {
-        const FIRST_BELL: usize = 0x1000;
         let mut queues = Queues {
             memory,
             n_entry,

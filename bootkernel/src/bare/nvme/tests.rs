@@ -25,10 +25,14 @@ enum Vice {
 }
 
 const N_SECTOR: u64 = 4096;
-const STRIDE: u64 = 8;
+/// Doorbells are 4 bytes apart, shifted by this; most controllers say 0.
+const STRIDE_SHIFT: u32 = 1;
 
 struct State {
     vice: Vice,
+    stride_shift: u32,
+    /// The last byte that was read or written.
+    furthest: usize,
     configuration: u32,
     queue_sizes: u32,
     addresses: [u64; 2],
@@ -47,6 +51,8 @@ impl Fake {
     fn new(vice: Vice) -> Fake {
         Fake(Rc::new(RefCell::new(State {
             vice,
+            stride_shift: STRIDE_SHIFT,
+            furthest: 0,
             configuration: 0,
             queue_sizes: 0,
             addresses: [0; 2],
@@ -158,7 +164,7 @@ impl Registers for Fake {
         let state = self.0.borrow();
         match offset {
             0x00 => 6 | 3 << 24, // queues of 7, ready within 1.5 s
-            0x04 => 1 | if state.vice == Vice::BigPages { 2 << 16 } else { 0 },
+            0x04 => state.stride_shift | if state.vice == Vice::BigPages { 2 << 16 } else { 0 },
             0x1c => match (state.configuration & 1, state.vice) {
                 (1, Vice::NeverReady) => 0,
                 (1, Vice::SaysThatItFailed) => 2,
@@ -170,6 +176,7 @@ impl Registers for Fake {
 
     fn write_u32(&self, offset: usize, value: u32) {
         let mut state = self.0.borrow_mut();
+        state.furthest = state.furthest.max(offset + 3);
         match offset {
             0x0c => assert_eq!(value, u32::MAX, "interrupts masked"),
             0x14 => {
@@ -183,7 +190,7 @@ impl Registers for Fake {
                 *place = *place & !(0xffff_ffff << shift) | u64::from(value) << shift;
             }
             _ => {
-                let bell = (offset as u64).checked_sub(0x1000).expect("a doorbell") / STRIDE;
+                let bell = (offset as u64).checked_sub(0x1000).expect("a doorbell") / (4 << state.stride_shift);
                 if bell.is_multiple_of(2) {
                     drop(state);
                     self.work(bell as usize / 2, value.into());
@@ -264,6 +271,23 @@ fn controllers_that_do_not_come_up() {
     for (vice, expected) in errors {
         let error = bring_up(&Fake::new(vice)).err().expect("it does not come up");
         assert!(std::format!("{error}").starts_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn doorbells_are_inside_of_the_registers_however_far_apart_they_are() {
+    for stride_shift in 0..16 {
+        let fake = Fake::new(Vice::None);
+        fake.0.borrow_mut().stride_shift = stride_shift;
+        let mut disk = Disk::new(bring_up(&fake).unwrap(), clock);
+        // SAFETY: the room is as long as the read.
+        assert!(unsafe { disk.submit(1, 0, room(), 4096) });
+        assert_eq!((0..5000).find_map(|_| disk.poll()), Some((1, Ok(4096))));
+        // The driver tells the controller of a completion when it finds no other.
+        assert_eq!(disk.poll(), None);
+        let last = fake.0.borrow().furthest as u64;
+        assert_eq!(last, 0x1000 + 3 * (4 << stride_shift) + 3, "the last doorbell was written");
+        assert!(last < bytes_registers(&fake), "{last:#x} of {:#x}", bytes_registers(&fake));
     }
 }
 

@@ -4,6 +4,9 @@ use super::{Kind, Transport};
 use crate::boot::Range;
 use crate::device::{DeviceError, Registers};
 
+/// Bytes of a device's registers, with all of its configuration that is read.
+pub const BYTES_MMIO: u64 = 0x200;
+
 const MAGIC: u32 = 0x7472_6976;
 const VERSION: u32 = 2;
 
@@ -11,8 +14,10 @@ const VERSION: u32 = 2;
 /// suffix K, M or G.
 pub fn parse_mmio(value: &[u8]) -> Option<Range> {
     let (n_byte, rest) = str::from_utf8(value).ok()?.split_once('@')?;
-    let (address, _) = rest.split_once(':')?;
-    Range::sized(number(address)?, number(n_byte)?)
+    let (address, interrupt) = rest.split_once(':')?;
+    interrupt.split(':').try_for_each(|text| text.parse::<u32>().map(drop)).ok()?;
+    let range = Range::sized(number(address)?, number(n_byte)?)?;
+    (range.bytes() >= BYTES_MMIO && range.start.is_multiple_of(4)).then_some(range)
 }
 
 fn number(text: &str) -> Option<u64> {

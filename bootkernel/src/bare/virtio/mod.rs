@@ -10,7 +10,7 @@ mod rings;
 
 pub use self::block::{BYTES_MEMORY, Block};
 pub use self::console::{BYTES_CONSOLE_MEMORY, BYTES_SENT_MAX, Console};
-pub use self::mmio::{Mmio, parse_mmio};
+pub use self::mmio::{BYTES_MMIO, Mmio, parse_mmio};
 pub use self::pci::{Pci, kind_of};
 
 use crate::device::DeviceError;

@@ -31,13 +31,19 @@ pub struct Pci<R> {
 }
 
 impl<R: Registers> Pci<R> {
-    /// Finds the parts of the registers. `map(address, n_byte)` makes them accessible.
+    /// Finds the parts of the registers. `map(address, n_byte)` makes them accessible, where they can be.
     ///
     /// # Errors
     ///
-    /// If the device has not the modern interface.
-    pub fn new(space: &impl Space, device: &Device, mut map: impl FnMut(u64, u64) -> R) -> Result<Pci<R>, DeviceError> {
+    /// If the device has not the modern interface; what `map` says.
+    pub fn new(
+        space: &impl Space,
+        device: &Device,
+        mut map: impl FnMut(u64, u64) -> Result<R, DeviceError>,
+    ) -> Result<Pci<R>, DeviceError> {
         const VENDOR_SPECIFIC: u8 = 9;
+        /// More than is read of any part, whatever the device says of its length.
+        const BYTES_LEAST: u64 = 0x100;
         let mut found: [Option<R>; 3] = [None, None, None];
         let mut notify_multiplier = 0;
         for capability in device.capabilities(space).filter(|capability| capability.id == VENDOR_SPECIFIC) {
@@ -48,7 +54,7 @@ impl<R: Registers> Pci<R> {
             // The first of a kind is the one that the device prefers; those behind ports are not for us.
             let (Some(place), Some(base)) = (place, device.memory_bar(space, bar)) else { continue };
             if found[place].is_none() {
-                found[place] = Some(map(base + u64::from(offset), n_byte.into()));
+                found[place] = Some(map(base.saturating_add(offset.into()), u64::from(n_byte).max(BYTES_LEAST))?);
                 if kind == NOTIFY {
                     notify_multiplier = read(16);
                 }

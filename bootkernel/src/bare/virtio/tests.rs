@@ -277,7 +277,11 @@ fn devices_on_a_command_line() {
         ("@:", None),
         ("x@y:z", None),
         ("99999999999G@0:1", None),
-        ("1@0xffffffffffffffff:1", Range::sized(u64::MAX, 1)),
+        ("1G@0xfffffffffffffffc:1", None),
+        ("511@0xfeb00e00:12", None),
+        ("512@0xfeb00e02:12", None),
+        ("512@0xfeb00e00:", None),
+        ("512@0xfeb00e00:12:x", None),
         ("", None),
     ];
     for (text, expected) in cases {
