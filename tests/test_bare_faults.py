@@ -6,7 +6,6 @@ import math
 import random
 import re
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -135,45 +134,6 @@ def test_a_prompt_of_several_passes_is_counted_as_such(image: Path) -> None:
     options = {**OPTIONS, "prompt": "Once upon a time there was a little fox. " * 30, "test": "divide", "at_pass": "2"}
     ending = run(Machine(options, module=image), limit_s=LIMIT_S)
     ended(ending, Status.FAULT, "axiom: last: 0 tokens; pass 2 had done 1 of 4 layers")
-
-
-def test_every_core_stops() -> None:
-    # Nothing ends this machine from outside: QEMU is asked what its processors do when the kernel has said its last.
-    arguments = command(Machine({"test": "fault-beside"}, accelerator="tcg", n_core=3))
-    at = arguments.index("isa-debug-exit,iobase=0xf4,iosize=4")
-    ours, theirs = socket.socketpair()
-    channel = ["-chardev", f"socket,id=monitor,fd={theirs.fileno()}", "-mon", "monitor,mode=readline"]
-    with subprocess.Popen(
-        [*arguments[: at - 1], *arguments[at + 1 :], *channel],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        pass_fds=[theirs.fileno()],
-    ) as process:
-        try:
-            assert process.stdout is not None
-            text = b""
-            while b"the machine can be switched off" not in text:
-                piece = process.stdout.read(1)
-                assert piece, text
-                text += piece
-            ours.settimeout(LIMIT_S)
-            start = time.monotonic()
-            halted: list[bytes] = []
-            # The kernel's last line is a moment before its last instruction.
-            while halted != [b"1"] * 3 and time.monotonic() - start < LIMIT_S:
-                ours.sendall(b"info registers -a\n")
-                said = b""
-                while said.count(b"(qemu)") < 1 or said.count(b"HLT=") < 3:
-                    said += ours.recv(1 << 16)
-                halted = re.findall(rb"HLT=(\d)", said)
-            assert halted == [b"1"] * 3
-        finally:
-            process.kill()
-    ours.close()
-    theirs.close()
-    assert b"fault on core 2" in text
-    assert b"axiom: status 0x7e" in text
 
 
 def damaged(image: Path, folder: Path, n: int, seed: int) -> list[tuple[int, Path]]:

@@ -57,13 +57,14 @@ impl<T: Transport> Block<T> {
             bytes_block,
             bytes_request_max: BYTES_REQUEST_MAX.min(size_max / 4096 * 4096),
         };
-        block.start();
+        block.start()?;
         Ok(block)
     }
 
-    fn start(&mut self) {
-        self.transport.set_queue(0, self.queue.n_entry(), self.queue.addresses());
+    fn start(&mut self) -> Result<(), DeviceError> {
+        self.transport.set_queue(0, self.queue.n_entry(), self.queue.addresses())?;
         self.transport.set_status(status::UP);
+        Ok(())
     }
 }
 
@@ -106,7 +107,6 @@ impl<T: Transport> Driver for Block<T> {
             return Err(DeviceError::Failed { what: "a reset", status: self.transport.status().into() });
         }
         self.queue.clear();
-        self.start();
-        Ok(())
+        self.start()
     }
 }

@@ -90,7 +90,7 @@ impl<T: Transport> Console<T> {
             let after = rest.split_off(bytes_memory(n_buffer, bytes_buffer));
             let memory = core::mem::replace(&mut rest, after);
             let buffers = Buffers::new(memory, n_entry, n_buffer, bytes_buffer, is_filled);
-            transport.set_queue(queue, n_entry, buffers.addresses());
+            transport.set_queue(queue, n_entry, buffers.addresses())?;
             Ok(buffers)
         };
         let [heard, told, received, sent] =

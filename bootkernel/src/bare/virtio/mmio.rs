@@ -85,13 +85,14 @@ impl<R: Registers> Transport for Mmio<R> {
         self.0.read_u32(0x34).min(1 << 15) as u16
     }
 
-    fn set_queue(&mut self, queue: u16, n: u16, parts: [u64; 3]) {
+    fn set_queue(&mut self, queue: u16, n: u16, parts: [u64; 3]) -> Result<(), DeviceError> {
         self.0.write_u32(0x30, queue.into());
         self.0.write_u32(0x38, n.into());
         for (register, address) in [0x80, 0x90, 0xa0].into_iter().zip(parts) {
             self.0.write_u64(register, address);
         }
         self.0.write_u32(0x44, 1);
+        Ok(())
     }
 
     fn notify(&mut self, queue: u16) {

@@ -31,7 +31,11 @@ pub trait Transport {
     /// Most entries of a queue, which is below [`N_QUEUE`].
     fn queue_size_max(&mut self, queue: u16) -> u16;
     /// Sets a queue of `n` entries up, with descriptors, available and used ring at these addresses, and switches it on.
-    fn set_queue(&mut self, queue: u16, n: u16, parts: [u64; 3]);
+    ///
+    /// # Errors
+    ///
+    /// If the device says of the queue what cannot be.
+    fn set_queue(&mut self, queue: u16, n: u16, parts: [u64; 3]) -> Result<(), DeviceError>;
     /// Says that a queue has something new.
     fn notify(&mut self, queue: u16);
     /// Reads four bytes of the device's own configuration.
@@ -70,8 +74,8 @@ impl<T: Transport + ?Sized> Transport for alloc::boxed::Box<T> {
         (**self).queue_size_max(queue)
     }
 
-    fn set_queue(&mut self, queue: u16, n: u16, parts: [u64; 3]) {
-        (**self).set_queue(queue, n, parts);
+    fn set_queue(&mut self, queue: u16, n: u16, parts: [u64; 3]) -> Result<(), DeviceError> {
+        (**self).set_queue(queue, n, parts)
     }
 
     fn notify(&mut self, queue: u16) {

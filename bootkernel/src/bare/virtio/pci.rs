@@ -28,6 +28,8 @@ pub struct Pci<R> {
     notify_offset: [usize; N_QUEUE],
     /// Bytes between the places of two queues.
     notify_multiplier: u32,
+    /// Bytes of `notify`.
+    bytes_notify: usize,
 }
 
 impl<R: Registers> Pci<R> {
@@ -45,7 +47,7 @@ impl<R: Registers> Pci<R> {
         /// More than is read of any part, whatever the device says of its length.
         const BYTES_LEAST: u64 = 0x100;
         let mut found: [Option<R>; 3] = [None, None, None];
-        let mut notify_multiplier = 0;
+        let (mut notify_multiplier, mut bytes_notify) = (0, 0);
         for capability in device.capabilities(space).filter(|capability| capability.id == VENDOR_SPECIFIC) {
             let read = |offset| space.read(device.address, capability.offset + offset);
             let kind = (read(0) >> 24) as u8;
@@ -56,13 +58,13 @@ impl<R: Registers> Pci<R> {
             if found[place].is_none() {
                 found[place] = Some(map(base.saturating_add(offset.into()), u64::from(n_byte).max(BYTES_LEAST))?);
                 if kind == NOTIFY {
-                    notify_multiplier = read(16);
+                    (notify_multiplier, bytes_notify) = (read(16), n_byte as usize);
                 }
             }
         }
         match found {
             [Some(common), Some(notify), Some(device)] => {
-                Ok(Pci { common, notify, device, notify_offset: [0; N_QUEUE], notify_multiplier })
+                Ok(Pci { common, notify, device, notify_offset: [0; N_QUEUE], notify_multiplier, bytes_notify })
             }
             _ => Err(DeviceError::Unsupported {
                 what: "a virtio device with the modern interface",
@@ -96,7 +98,7 @@ impl<R: Registers> Transport for Pci<R> {
         self.common.read_u16(0x18)
     }
 
-    fn set_queue(&mut self, queue: u16, n: u16, parts: [u64; 3]) {
+    fn set_queue(&mut self, queue: u16, n: u16, parts: [u64; 3]) -> Result<(), DeviceError> {
         const NO_VECTOR: u16 = 0xffff;
         self.common.write_u16(0x16, queue);
         self.common.write_u16(0x18, n);
@@ -105,8 +107,12 @@ impl<R: Registers> Transport for Pci<R> {
             self.common.write_u64(register, address);
         }
         let offset = usize::from(self.common.read_u16(0x1e)) * self.notify_multiplier as usize;
+        if offset + size_of::<u16>() > self.bytes_notify {
+            return Err(DeviceError::Nonsense { what: "the place to notify a queue at", got: offset as u64 });
+        }
         self.notify_offset[usize::from(queue)] = offset;
         self.common.write_u16(0x1c, 1);
+        Ok(())
     }
 
     fn notify(&mut self, queue: u16) {
@@ -117,3 +123,6 @@ impl<R: Registers> Transport for Pci<R> {
         self.device.read_u32(offset)
     }
 }
+
+#[cfg(test)]
+mod tests;

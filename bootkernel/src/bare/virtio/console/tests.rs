@@ -160,8 +160,9 @@ impl Transport for Echo {
         if self.vice == Vice::NoQueue { 0 } else { 128 }
     }
 
-    fn set_queue(&mut self, queue: u16, n: u16, parts: [u64; 3]) {
+    fn set_queue(&mut self, queue: u16, n: u16, parts: [u64; 3]) -> Result<(), DeviceError> {
         self.queues[usize::from(queue)] = (n, parts);
+        Ok(())
     }
 
     fn notify(&mut self, _: u16) {
