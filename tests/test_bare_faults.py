@@ -87,7 +87,7 @@ def ended_in_mid_run(attempt: Callable[[], Ending], status: Status, expected: st
         ("breakpoint", Status.FAULT, "breakpoint (vector 3"),
         ("privileged", Status.FAULT, "general protection fault (vector 13"),
         ("fault-beside", Status.FAULT, "fault on core 1, ring 3: page fault"),
-        ("stuck", Status.WATCHDOG, "the core has not come to a boundary for"),
+        ("stuck", Status.WATCHDOG, "the core has given no sign of life for"),
         ("no-such-test", Status.COMMAND_LINE, "test=no-such-test: there is no such test"),
     ],
 )

@@ -4,6 +4,7 @@ use crate::exit::{Status, exit, take_last_word};
 use crate::line;
 use crate::nub::{CorePage, Report};
 use crate::stacks::{is_stack, stack_note};
+use crate::watchdog;
 use core::arch::asm;
 use core::panic::PanicInfo;
 
@@ -64,10 +65,7 @@ extern "C" fn runtime_fault(page: &CorePage) -> ! {
         describe_page_fault(report);
     }
     if report.vector == WATCHDOG {
-        line!(
-            "  the core has not come to a boundary for {} ticks",
-            page.ticks.load(core::sync::atomic::Ordering::Relaxed)
-        );
+        line!("  the core has given no sign of life for {} ticks", watchdog::n_tick_without_sign());
     }
     registers(report);
     backtrace(report.rip, report.rbp);

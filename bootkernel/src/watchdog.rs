@@ -70,6 +70,11 @@ fn sign_of_life() -> u64 {
     now_us
 }
 
+/// Ticks that have come since the last sign of life.
+pub fn n_tick_without_sign() -> u64 {
+    core_pages()[0].ticks.load(Ordering::Relaxed).saturating_sub(SIGN_TICKS.load(Ordering::Relaxed))
+}
+
 /// The longest that the first core has gone without a sign of life since this was last asked; being asked is one.
 pub fn take_longest_us() -> u64 {
     sign_of_life();

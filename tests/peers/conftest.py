@@ -16,6 +16,6 @@ def llama_source() -> Path:
 
     AXIOM_LLAMA_SOURCE names one that lies elsewhere.
     """
-    folder = Path(os.environ.get("AXIOM_LLAMA_SOURCE", LLAMA_SOURCE))
+    folder = Path(os.environ.get("AXIOM_LLAMA_SOURCE") or LLAMA_SOURCE)
     assert (folder / "vendor" / "llama.cpp" / "models").is_dir(), f"{folder} is not there; `make test-peers` fetches it"
     return folder
