@@ -28,6 +28,13 @@ _FALLBACK = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
 _MIXES = {"Q4_K_M": "Q4_K", "Q5_K_M": "Q5_K"}
 
 
+SMALLEST = {"n_layer": 1, "n_embd": 32, "n_ff": 64, "n_head": 2, "n_head_kv": 1, "n_vocab": 300, "fmt": "Q8_0"}
+"""For `write_random_model`, where the weights matter as little as they can."""
+
+OFTEN = {"logit_bias": {token: 100.0 for token in (70, 71, 72)}, "ignore_eos": True}
+"""For generations of such a model: few tokens to choose from, so that runs of them come again and are guessed."""
+
+
 def tensor_format(fmt: str | Mapping[str, str], kind: str, layer: int, n_layer: int, n_cols: int, tied: bool) -> str:
     """The format of one matrix: `fmt` itself, its entry for `kind` (or "default"), or a mix's choice.
 

@@ -14,16 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from axiom.bare.kernel import BareError, Status, kernel_file
-from axiom.bare.qemu import Machine, accelerator, command, find_qemu, run
+from axiom.bare.kernel import Status
+from axiom.bare.qemu import Machine, accelerator, command, run
 from axiom.image_writer import pack
+from tests.backends import why_not_bare
 from tests.bare_stories import MODEL, PROMPT, native, told
 
-try:
-    find_qemu()
-    kernel_file()
-except BareError as error:
-    pytest.skip(str(error), allow_module_level=True)
+if reason := why_not_bare():
+    pytest.skip(reason, allow_module_level=True)
 
 ACCELERATORS = ["tcg"] if accelerator() == "tcg" else ["tcg", "kvm"]
 LIMIT_S = 60.0

@@ -15,17 +15,15 @@ import pytest
 
 from axiom.bare import disk_image, gpt, grub
 from axiom.bare.gpt import Partition
-from axiom.bare.kernel import BareError, Status, kernel_file
-from axiom.bare.qemu import BootDevice, Disk, Machine, find_qemu, run
+from axiom.bare.kernel import BareError, Status
+from axiom.bare.qemu import BootDevice, Disk, Machine, run
 from axiom.image_writer import pack
+from tests.backends import why_not_bare
 from tests.bare_stories import MODEL, PROMPT, native, story, told
 from tests.processes import gone
 
-try:
-    find_qemu()
-    kernel_file()
-except BareError as error:
-    pytest.skip(str(error), allow_module_level=True)
+if reason := why_not_bare():
+    pytest.skip(reason, allow_module_level=True)
 
 LIMIT_S = 120.0
 SHELL = "from axiom.cli import main; main()"

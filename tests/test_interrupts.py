@@ -12,19 +12,9 @@ import pytest
 import axiom
 from axiom.runtime import Runtime
 from tests.backends import BACKENDS, ENGINES
+from tests.models import OFTEN, SMALLEST
 
-MODEL = {
-    "n_layer": 1,
-    "n_embd": 32,
-    "n_ff": 64,
-    "n_head": 2,
-    "n_head_kv": 1,
-    "n_vocab": 300,
-    "n_ctx": 160,
-    "fmt": "Q8_0",
-}
-# Few tokens to choose from, so that runs of them come again and are guessed.
-OFTEN = {"logit_bias": {token: 100.0 for token in (70, 71, 72)}, "ignore_eos": True, "seed": 1}
+MODEL = SMALLEST | {"n_ctx": 160}
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -51,7 +41,7 @@ class Interrupt:
 
 def fresh(runtime: Runtime, tokens: tuple[int, ...], n: int = 5) -> tuple[int, ...]:
     """What a runtime without any memory generates after `tokens`."""
-    return runtime.generate(list(tokens), max_tokens=n, **OFTEN).tokens  # type: ignore[arg-type]
+    return runtime.generate(list(tokens), max_tokens=n, seed=1, **OFTEN).tokens  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -65,7 +55,7 @@ def test_an_append_leaves_the_session_as_it_was(runtime: Runtime, monkeypatch: p
                 session.append([4] * 20)
         assert session.tokens == (3,) * 10
         assert session.telemetry["n_computed"] == session._n_pos() == 10
-        assert session.generate(max_tokens=5, **OFTEN).tokens == fresh(runtime, (3,) * 10)  # type: ignore[arg-type]
+        assert session.generate(max_tokens=5, seed=1, **OFTEN).tokens == fresh(runtime, (3,) * 10)  # type: ignore[arg-type]
 
 
 def test_saving_leaves_the_session_as_it_was(runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -75,7 +65,7 @@ def test_saving_leaves_the_session_as_it_was(runtime: Runtime, monkeypatch: pyte
             Interrupt(runtime, patched, "forward", 1)
             with pytest.raises(KeyboardInterrupt):
                 session.save(tmp_path / "session")
-        assert session.generate(max_tokens=5, **OFTEN).tokens == fresh(runtime, (3,) * 10)  # type: ignore[arg-type]
+        assert session.generate(max_tokens=5, seed=1, **OFTEN).tokens == fresh(runtime, (3,) * 10)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("n", range(1, 14))
@@ -85,10 +75,10 @@ def test_a_generation_leaves_a_session_that_goes_on(runtime: Runtime, monkeypatc
         with monkeypatch.context() as patched:
             Interrupt(runtime, patched, "forward", n)
             with pytest.raises(KeyboardInterrupt):
-                session.generate([70, 71, 72] * 5, max_tokens=100, **OFTEN)  # type: ignore[arg-type]
+                session.generate([70, 71, 72] * 5, max_tokens=100, seed=1, **OFTEN)  # type: ignore[arg-type]
         before = session.tokens
         assert session.telemetry["n_computed"] <= len(before)
-        assert session.generate(max_tokens=5, **OFTEN).tokens == fresh(runtime, before)  # type: ignore[arg-type]
+        assert session.generate(max_tokens=5, seed=1, **OFTEN).tokens == fresh(runtime, before)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])

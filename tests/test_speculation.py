@@ -15,19 +15,9 @@ import axiom
 from axiom.runtime import Runtime
 from axiom.speculation import NgramDrafter
 from tests.backends import BACKENDS
+from tests.models import OFTEN, SMALLEST
 
-MODEL = {
-    "n_layer": 1,
-    "n_embd": 32,
-    "n_ff": 64,
-    "n_head": 2,
-    "n_head_kv": 1,
-    "n_vocab": 300,
-    "n_ctx": 160,
-    "fmt": "Q8_0",
-}
-# Few tokens to choose from, so that runs of them come again.
-OFTEN = {"logit_bias": {token: 100.0 for token in (70, 71, 72)}, "ignore_eos": True}
+MODEL = SMALLEST | {"n_ctx": 160}
 
 
 @pytest.fixture(scope="module", params=BACKENDS)

@@ -13,17 +13,9 @@ import axiom
 from axiom.runtime import Runtime
 from axiom.stream import Stream
 from tests.backends import ENGINES
+from tests.models import SMALLEST
 
-MODEL = {
-    "n_layer": 1,
-    "n_embd": 32,
-    "n_ff": 64,
-    "n_head": 2,
-    "n_head_kv": 1,
-    "n_vocab": 300,
-    "n_ctx": 96,
-    "fmt": "Q8_0",
-}
+MODEL = SMALLEST | {"n_ctx": 96}
 
 
 @pytest.fixture(params=ENGINES)
