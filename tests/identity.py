@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from axiom.gguf_file import GGUFFile
-from axiom.model_config import ModelConfig
+from axiom.model_file.gguf_file import GGUFFile
+from axiom.model_file.model_config import ModelConfig
 from axiom.opening import open_engine
 
 _native: Any = pytest.importorskip("axiom._native", reason="the extension is not built; `make test` builds it")

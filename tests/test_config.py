@@ -14,9 +14,9 @@ import pytest
 
 from axiom.capacity import plan_capacity
 from axiom.errors import ContextLengthError, MemoryBudgetError, ModelFormatError, UnsupportedModelError
-from axiom.gguf_file import GGUFFile
 from axiom.hardware import CpuBudget, MemoryBudget, cpu_budget, memory_budget
-from axiom.model_config import ModelConfig
+from axiom.model_file.gguf_file import GGUFFile
+from axiom.model_file.model_config import ModelConfig
 from axiom.opening import open_engine
 from tests.models import write_random_model
 
@@ -322,9 +322,9 @@ def test_opening_an_engine_checks_its_arguments(write: Callable[..., Path]) -> N
 
 
 def test_vectors_in_16_bits_are_widened(tmp_path: Path) -> None:
-    from axiom.gguf_types import TensorFormat
-    from axiom.model_config import TensorSpec
-    from axiom.tensor_source import tensor_source
+    from axiom.model_file.gguf_types import TensorFormat
+    from axiom.model_file.model_config import TensorSpec
+    from axiom.model_file.tensor_source import tensor_source
 
     values = np.array([1.5, -2.25, 0.0, 3.0], dtype="<f4")
 

@@ -42,7 +42,7 @@ def test_the_table_of_errors_is_complete() -> None:
 
 
 def test_the_table_of_options_is_complete() -> None:
-    from axiom.request import GenerateOptions
+    from axiom.generation.request import GenerateOptions
 
     table = (ROOT / "docs/python.md").read_text(encoding="utf-8").partition("## Stream")[0]
     for name in GenerateOptions.__annotations__:

@@ -17,7 +17,7 @@ import pytest
 import axiom
 from axiom import _native as native
 from axiom.files import checked_target, whole_file, write_whole
-from axiom.open_file import OpenFile
+from axiom.model_file.open_file import OpenFile
 from axiom.reference.format import format_named
 from axiom.telemetry import TelemetryFile
 

@@ -19,10 +19,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from axiom import gguf_cursor
 from axiom.errors import ModelFormatError
-from axiom.gguf_file import GGUFFile, StringArray
-from axiom.gguf_types import TensorFormat
+from axiom.model_file import gguf_cursor
+from axiom.model_file.gguf_file import GGUFFile, StringArray
+from axiom.model_file.gguf_types import TensorFormat
 
 
 def string(text: bytes) -> bytes:

@@ -18,8 +18,8 @@ import pytest
 
 from axiom import _native, errors
 from axiom.engine import Engine
-from axiom.gguf_file import GGUFFile
-from axiom.model_config import ModelConfig
+from axiom.model_file.gguf_file import GGUFFile
+from axiom.model_file.model_config import ModelConfig
 from axiom.opening import open_engine
 
 SMALL = {"n_embd": 64, "n_head": 4, "n_head_kv": 2, "n_ff": 96, "n_vocab": 300, "fmt": "Q8_0"}
@@ -262,8 +262,8 @@ def test_memory_that_the_system_refuses(random_model: Callable[..., Path]) -> No
 import resource, sys
 from axiom import errors
 from axiom.opening import open_engine
-from axiom.gguf_file import GGUFFile
-from axiom.model_config import ModelConfig
+from axiom.model_file.gguf_file import GGUFFile
+from axiom.model_file.model_config import ModelConfig
 gguf = GGUFFile(sys.argv[1])
 options = {"n_seq_max": 1, "threads": 1}
 open_engine(gguf, ModelConfig.from_gguf(gguf), n_ctx=64, **options)[0].close()
@@ -284,8 +284,8 @@ def test_what_there_is_no_memory_to_return_is_refused(random_model: Callable[...
 import resource, sys
 from axiom import errors
 from axiom.opening import open_engine
-from axiom.gguf_file import GGUFFile
-from axiom.model_config import ModelConfig
+from axiom.model_file.gguf_file import GGUFFile
+from axiom.model_file.model_config import ModelConfig
 gguf = GGUFFile(sys.argv[1])
 engine, _ = open_engine(gguf, ModelConfig.from_gguf(gguf), n_ctx=2048, n_seq_max=2, threads=1, kv="f32")
 seq, other = engine.seq_new(), engine.seq_new()
@@ -413,8 +413,8 @@ def test_after_a_fork_the_engine_still_computes(random_model: Callable[..., Path
 import os, sys
 import numpy as np
 from axiom.opening import open_engine
-from axiom.gguf_file import GGUFFile
-from axiom.model_config import ModelConfig
+from axiom.model_file.gguf_file import GGUFFile
+from axiom.model_file.model_config import ModelConfig
 gguf = GGUFFile(sys.argv[1])
 engine, _ = open_engine(gguf, ModelConfig.from_gguf(gguf), n_ctx=64, n_seq_max=1, threads=3)
 seq = engine.seq_new()

@@ -23,8 +23,8 @@ from axiom.capacity import ROWS_STREAMED, plan_streamed
 from axiom.cli import inspect, pack, verify_image
 from axiom.engine import FIELDS
 from axiom.errors import AxiomError, MemoryBudgetError, ModelFormatError, PassStopped
-from axiom.image_file import HEADER_BYTES, ROOT_OFFSET, ImageFile, image_digest
-from axiom.model_config import ModelConfig
+from axiom.model_file.image_file import HEADER_BYTES, ROOT_OFFSET, ImageFile, image_digest
+from axiom.model_file.model_config import ModelConfig
 from axiom.opening import open_engine
 from axiom.reference.image import blake3
 from tests.backends import BACKENDS
@@ -401,7 +401,7 @@ def test_packing_leaves_nothing_behind_when_it_fails(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("axiom.image_writer.os.fsync", full)
+    monkeypatch.setattr("axiom.model_file.image_writer.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         axiom.pack(gguf, target, backend="reference")
     assert [path.name for path in tmp_path.iterdir()] == ["made.axiom"]

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axiom.model_config import ModelConfig
+from axiom.model_file.model_config import ModelConfig
 from axiom.reference.memory import ActivationPool, KVCachePool, WeightPool
 from axiom.reference.schedule import LayerLock
 

@@ -128,7 +128,7 @@ def test_readme_commands_exist() -> None:
 
 def test_readme_lists_what_is_supported() -> None:
     from axiom import _native
-    from axiom.architectures import ARCHITECTURES
+    from axiom.model_file.architectures import ARCHITECTURES
 
     for name in [*ARCHITECTURES, *_native.info()["formats"]]:
         assert re.search(rf"\b{name}\b", README), f"README.md does not name {name}"

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import axiom
-import axiom.receipt
-from axiom.receipt import Receipt
+import axiom.generation.receipt
+from axiom.generation.receipt import Receipt
 from axiom.runtime import Runtime
 from axiom.verification import verify
 from tests.backends import BACKENDS

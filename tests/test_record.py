@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from axiom.completion import Timings, Usage
+from axiom.generation.completion import Timings, Usage
+from axiom.generation.sampling import Sampling
 from axiom.record import Record
-from axiom.sampling import Sampling
 
 
 class Point(Record):

@@ -13,8 +13,8 @@ import pytest
 
 from axiom.engine import FIELDS
 from axiom.errors import ContextLengthError, MemoryBudgetError, ModelFormatError, NumericError
-from axiom.gguf_file import GGUFFile
-from axiom.model_config import ModelConfig
+from axiom.model_file.gguf_file import GGUFFile
+from axiom.model_file.model_config import ModelConfig
 from axiom.opening import open_engine
 from axiom.reference import Engine
 

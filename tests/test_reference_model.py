@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from axiom.model_config import ModelConfig
+from axiom.model_file.model_config import ModelConfig
 from axiom.reference.arithmetic import float64
 from axiom.reference.arithmetic.elementary import exp, sum16
 from axiom.reference.model.attention import attention

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import axiom
-from axiom.generation import CHUNK_TOKENS
+from axiom.generation.loop import CHUNK_TOKENS
 from axiom.hardware import MemoryBudget
 from axiom.runtime import Runtime
 from tests.backends import ENGINES
@@ -156,7 +156,7 @@ def test_the_context_end_is_said(runtime: Runtime) -> None:
 
 def test_progress_of_a_prompt(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = runtime.generate(list(range(3, 93)), max_tokens=2, seed=1).tokens
-    monkeypatch.setattr("axiom.generation.CHUNK_TOKENS", 16)
+    monkeypatch.setattr("axiom.generation.loop.CHUNK_TOKENS", 16)
     calls: list[tuple[int, int]] = []
     got = runtime.generate(list(range(3, 93)), max_tokens=2, seed=1, on_progress=lambda n, of: calls.append((n, of)))
     assert calls == [(16, 90), (32, 90), (48, 90), (64, 90), (80, 90), (90, 90)]
@@ -523,7 +523,7 @@ def test_a_model_without_vocabulary_takes_tokens(random_model: Callable[..., Pat
 
 
 def test_what_is_not_finite_is_an_error(random_model: Callable[..., Path], tmp_path: Path) -> None:
-    from axiom.model_config import ModelConfig
+    from axiom.model_file.model_config import ModelConfig
 
     path = tmp_path / "damaged.gguf"
     path.write_bytes(random_model(**MODEL).read_bytes())

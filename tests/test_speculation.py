@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import axiom
+from axiom.generation.speculation import NgramDrafter
 from axiom.runtime import Runtime
-from axiom.speculation import NgramDrafter
 from tests.backends import BACKENDS
 from tests.models import OFTEN, SMALLEST
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import axiom
-from axiom.model_file import default_model_path
+from axiom.model_file.model_file import default_model_path
 
 pytest.importorskip("axiom._native", reason="the extension is not built; `make test` builds it")
 
@@ -23,7 +23,7 @@ LATER = (
     "hashlib",
     "importlib.metadata",
     "json",
-    "axiom.receipt",
+    "axiom.generation.receipt",
     "axiom.reference",
 )
 

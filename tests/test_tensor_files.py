@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from axiom.gguf_file import GGUFFile
-from axiom.model_config import ModelConfig
-from axiom.open_file import FileBytes, OpenFile
+from axiom.model_file.gguf_file import GGUFFile
+from axiom.model_file.model_config import ModelConfig
+from axiom.model_file.open_file import FileBytes, OpenFile
 
 from .machines import needs_extension
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import axiom
+from axiom.generation.stream import Stream
 from axiom.runtime import Runtime
-from axiom.stream import Stream
 from tests.backends import ENGINES
 from tests.models import SMALLEST
 
@@ -89,7 +89,7 @@ def test_a_thread_that_has_ended_is_not_waited_for(runtime: Runtime) -> None:
 def test_streams_that_were_left_are_not_waited_for_without_end(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("axiom.shared_engine._PATIENCE_S", 0.3)
+    monkeypatch.setattr("axiom.generation.shared_engine._PATIENCE_S", 0.3)
     with InThread(lambda: [begun(runtime), begun(runtime)], stays=True) as other:
         assert other.is_done()
         with pytest.raises(axiom.MemoryBudgetError, match="none of the streams that hold them has been asked for more"):

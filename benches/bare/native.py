@@ -6,8 +6,8 @@ import time
 
 import numpy as np
 
-from axiom.model_config import ModelConfig
-from axiom.model_file import open_model
+from axiom.model_file.model_config import ModelConfig
+from axiom.model_file.model_file import open_model
 from axiom.opening import open_engine
 from axiom.tokenizer import Tokenizer
 from benches.bare.guest import PROMPT

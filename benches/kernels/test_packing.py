@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from axiom.gguf_types import TensorFormat
+from axiom.model_file.gguf_types import TensorFormat
 from benches.kernels.test_products import FORMATS, N_COL, native
 
 N_BYTES = 128 << 20

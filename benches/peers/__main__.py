@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from axiom.gguf_file import GGUFFile
+from axiom.model_file.gguf_file import GGUFFile
 from benches.peers import machine, report
 from benches.peers.engines import ENGINES
 from benches.peers.measure import Case, compare

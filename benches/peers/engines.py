@@ -18,8 +18,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from axiom.body import Backend
-from axiom.gguf_file import GGUFFile
-from axiom.model_config import KVFormat, ModelConfig
+from axiom.model_file.gguf_file import GGUFFile
+from axiom.model_file.model_config import KVFormat, ModelConfig
 from axiom.opening import open_engine
 from benches.peers.ik_llama import IkLlama
 from benches.peers.openvino_genai import OpenVinoGenAI

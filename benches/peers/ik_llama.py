@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from axiom.model_config import KVFormat
+from axiom.model_file.model_config import KVFormat
 
 VARIABLE = "AXIOM_IK_LLAMA"
 BRIDGE = Path(__file__).with_name("ik_llama.c")

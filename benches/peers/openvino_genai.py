@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from axiom.model_config import KVFormat
+from axiom.model_file.model_config import KVFormat
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from axiom.gguf_file import GGUFFile
+from axiom.model_file.gguf_file import GGUFFile
 
 FOLDER = Path(__file__).parent
 N_PROMPT = 8

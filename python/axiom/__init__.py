@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import axiom.leaving  # noqa: F401 - registers what is to run last
 
 if TYPE_CHECKING:
-    from axiom.completion import Completion, Score, Timings, TokenLogprob, Usage
     from axiom.errors import (
         AxiomError,
         ContextLengthError,
@@ -25,15 +24,16 @@ if TYPE_CHECKING:
         TemplateError,
         UnsupportedModelError,
     )
-    from axiom.gguf_file import GGUFFile
-    from axiom.image_file import ImageFile
-    from axiom.image_writer import pack
-    from axiom.model_config import ModelConfig
-    from axiom.receipt import Receipt
+    from axiom.generation.completion import Completion, Score, Timings, TokenLogprob, Usage
+    from axiom.generation.receipt import Receipt
+    from axiom.generation.sampling import Sampling
+    from axiom.generation.stream import Stream
+    from axiom.model_file.gguf_file import GGUFFile
+    from axiom.model_file.image_file import ImageFile
+    from axiom.model_file.image_writer import pack
+    from axiom.model_file.model_config import ModelConfig
     from axiom.runtime import Runtime
-    from axiom.sampling import Sampling
     from axiom.session import Session
-    from axiom.stream import Stream
     from axiom.tokenizer import Tokenizer
     from axiom.verification import Verification, verify
 
@@ -41,28 +41,28 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AxiomError": "errors",
-    "Completion": "completion",
+    "Completion": "generation.completion",
     "ContextLengthError": "errors",
-    "GGUFFile": "gguf_file",
-    "ImageFile": "image_file",
+    "GGUFFile": "model_file.gguf_file",
+    "ImageFile": "model_file.image_file",
     "MemoryBudgetError": "errors",
-    "ModelConfig": "model_config",
+    "ModelConfig": "model_file.model_config",
     "ModelFormatError": "errors",
     "NumericError": "errors",
-    "Receipt": "receipt",
+    "Receipt": "generation.receipt",
     "Runtime": "runtime",
-    "Sampling": "sampling",
-    "Score": "completion",
+    "Sampling": "generation.sampling",
+    "Score": "generation.completion",
     "Session": "session",
-    "Stream": "stream",
+    "Stream": "generation.stream",
     "TemplateError": "errors",
-    "Timings": "completion",
-    "TokenLogprob": "completion",
+    "Timings": "generation.completion",
+    "TokenLogprob": "generation.completion",
     "Tokenizer": "tokenizer",
     "UnsupportedModelError": "errors",
-    "Usage": "completion",
+    "Usage": "generation.completion",
     "Verification": "verification",
-    "pack": "image_writer",
+    "pack": "model_file.image_writer",
     "verify": "verification",
 }
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 import axiom.engine
-from axiom.tensor_source import TensorSource
+from axiom.model_file.tensor_source import TensorSource
 
 __all__ = [
     "Engine",

@@ -6,7 +6,7 @@ from typing import Literal
 
 from axiom.errors import ContextLengthError, MemoryBudgetError
 from axiom.hardware import resident_bytes
-from axiom.model_config import KVFormat, ModelConfig
+from axiom.model_file.model_config import KVFormat, ModelConfig
 from axiom.record import Record
 
 __all__ = [

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from axiom.errors import TemplateError
-from axiom.gguf_cursor import MetadataValue
+from axiom.model_file.gguf_cursor import MetadataValue
 
 __all__ = ["ChatTemplate", "Message", "checked_messages", "named_templates"]
 

@@ -10,15 +10,16 @@ from axiom.arguments import flag, function, integer
 from axiom.body import CONTRACT, Backend, load_body
 from axiom.engine import LogitRow
 from axiom.errors import ContextLengthError, ModelFormatError, UnsupportedModelError
-from axiom.generation import CHUNK_TOKENS, Generation, run_generations
+from axiom.generation.generation import Generation
+from axiom.generation.loop import CHUNK_TOKENS, run_generations
+from axiom.generation.request import GenerateOptions, Request, checked_request, checked_tokens, is_list
+from axiom.generation.sampling import Sampling
+from axiom.generation.shared_engine import HeldSequence, SharedEngine
+from axiom.generation.speculation import NgramDrafter
 from axiom.hardware import parse_memory
-from axiom.model_config import KVFormat, ModelConfig
-from axiom.model_file import ModelFile, default_model_path, open_model
+from axiom.model_file.model_config import KVFormat, ModelConfig
+from axiom.model_file.model_file import ModelFile, default_model_path, open_model
 from axiom.opening import open_engine
-from axiom.request import GenerateOptions, Request, checked_request, checked_tokens, is_list
-from axiom.sampling import Sampling
-from axiom.shared_engine import HeldSequence, SharedEngine
-from axiom.speculation import NgramDrafter
 from axiom.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -65,9 +66,9 @@ class LoadedModel:
         once; None decides by memory. `memory` is a ceiling on the resident set of the process, such as "2GiB"; an image
         that is larger is streamed from its disk.
         `speculate` guesses several tokens ahead, from what stood in the text before, and computes them in one pass: the
-        same text in fewer passes (`axiom.speculation`); None does so where weights are streamed. `paranoid` checks a
-        streamed layer's digest each time that it is read, not the first time alone. `on_load(n_done, n_bytes)` is
-        called as weights load.
+        same text in fewer passes (`axiom.generation.speculation`); None does so where weights are streamed.
+        `paranoid` checks a streamed layer's digest each time that it is read, not the first time alone.
+        `on_load(n_done, n_bytes)` is called as weights load.
 
         Raises `ModelFormatError`, `UnsupportedModelError`, `ContextLengthError` or `MemoryBudgetError` where the model
         cannot be run as asked, `OSError` where it cannot be read, and `axiom.bare.kernel.BareError` where a bare
@@ -188,7 +189,7 @@ class LoadedModel:
         request = request.with_seed()
         recorder = None
         if request.receipt:
-            from axiom.receipt import Receipt, ReceiptRecorder
+            from axiom.generation.receipt import Receipt, ReceiptRecorder
 
             start = Receipt(
                 contract=self.contract,

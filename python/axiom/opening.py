@@ -19,12 +19,12 @@ from axiom.body import Backend, load_body
 from axiom.capacity import WORK_BYTES, Capacity, plan_capacity, plan_image
 from axiom.engine import Engine
 from axiom.errors import MemoryBudgetError
-from axiom.gguf_file import GGUFFile
 from axiom.hardware import memory_budget
-from axiom.image_file import ImageFile
-from axiom.model_config import KVFormat, ModelConfig
-from axiom.model_file import ModelFile
-from axiom.tensor_source import tensor_array, tensor_source
+from axiom.model_file.gguf_file import GGUFFile
+from axiom.model_file.image_file import ImageFile
+from axiom.model_file.model_config import KVFormat, ModelConfig
+from axiom.model_file.model_file import ModelFile
+from axiom.model_file.tensor_source import tensor_array, tensor_source
 
 __all__ = ["open_engine"]
 

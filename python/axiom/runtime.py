@@ -10,15 +10,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from axiom.chat import ChatTemplate, Message, chosen_template
-from axiom.completion import Completion, Score
 from axiom.errors import MemoryBudgetError
-from axiom.generation import Generation
+from axiom.generation.completion import Completion, Score
+from axiom.generation.generation import Generation
+from axiom.generation.request import GenerateOptions, Request, checked_tokens, is_list
+from axiom.generation.sampling import Sampling
+from axiom.generation.stream import Stream
 from axiom.hardware import memory_budget
 from axiom.loaded_model import BYTES, LoadedModel, Prompt
-from axiom.request import GenerateOptions, Request, checked_tokens, is_list
-from axiom.sampling import Sampling
 from axiom.session import Session
-from axiom.stream import Stream
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,15 +10,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from axiom.arguments import integer
-from axiom.completion import Completion
 from axiom.engine import LogitRow
 from axiom.errors import ContextLengthError
-from axiom.generation import CHUNK_TOKENS, Generation
+from axiom.generation.completion import Completion
+from axiom.generation.generation import Generation
+from axiom.generation.loop import CHUNK_TOKENS
+from axiom.generation.request import GenerateOptions, checked_tokens
+from axiom.generation.shared_engine import HeldSequence
+from axiom.generation.stream import Stream
 from axiom.loaded_model import LoadedModel
-from axiom.request import GenerateOptions, checked_tokens
 from axiom.session_file import read_session_file, write_session_file
-from axiom.shared_engine import HeldSequence
-from axiom.stream import Stream
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

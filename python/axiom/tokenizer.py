@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from axiom.body import Backend, TextDecoder, host_backend
 from axiom.errors import AxiomError
-from axiom.model_file import ModelFile, open_model
+from axiom.model_file.model_file import ModelFile, open_model
 
 if TYPE_CHECKING:
     from axiom.reference.text import Tokenizer as TokenizerBody

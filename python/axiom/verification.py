@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from axiom.generation.receipt import Receipt, begin_chain
 from axiom.loaded_model import LoadedModel
-from axiom.receipt import Receipt, begin_chain
 
 __all__ = ["Verification", "verify"]
 

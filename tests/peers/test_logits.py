@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from axiom.gguf_file import GGUFFile
-from axiom.model_config import ModelConfig
+from axiom.model_file.gguf_file import GGUFFile
+from axiom.model_file.model_config import ModelConfig
 from axiom.opening import open_engine
 from tests.blocks import FORMATS
 from tests.models import ARCHITECTURES

@@ -17,7 +17,7 @@ from tokenizers.pre_tokenizers import ByteLevel, Digits, PreTokenizer, Punctuati
 
 import axiom
 from axiom._native import testing
-from axiom.gguf_file import GGUFFile
+from axiom.model_file.gguf_file import GGUFFile
 from axiom.reference.text import pretokenize as reference
 from axiom.reference.text.byte_level import written
 from axiom.reference.text.unicode import LETTER, MARK, NUMBER, PUNCTUATION, SPACE, SYMBOL, char_class

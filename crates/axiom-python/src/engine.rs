@@ -118,7 +118,7 @@ fn sequence(seq: &Integer) -> PyResult<usize> {
 impl Engine {
     /// Load a model: `config` is `ModelConfig.as_dict()`, `tensors` a list of (name, format, rows, cols, bytes).
     ///
-    /// The bytes are a uint8 array, or an `axiom.open_file.FileBytes`, and are not kept. `progress(n_done, n_total)` counts bytes of
+    /// The bytes are a uint8 array, or a `FileBytes` of Python, and are not kept. `progress(n_done, n_total)` counts bytes of
     /// weights; Ctrl-C ends the load.
     #[new]
     #[pyo3(signature = (config, tensors, *, n_ctx, n_seq_max, threads=None, kernels=None, kv="f16", progress=None))]

@@ -134,7 +134,7 @@ pub struct TensorReader<'py> {
 
 /// A file of the caller.
 struct SharedFile<'py> {
-    /// The `axiom.open_file.OpenFile`, which closes the file when it is let go of.
+    /// The Python `OpenFile`, which closes the file when it is let go of.
     object: Bound<'py, PyAny>,
     /// The same file, open for us.
     file: Arc<File>,
@@ -142,7 +142,7 @@ struct SharedFile<'py> {
 }
 
 impl<'py> TensorReader<'py> {
-    /// A tensor: (name, format, rows, cols, bytes), the bytes a uint8 array or `axiom.open_file.FileBytes`.
+    /// A tensor: (name, format, rows, cols, bytes), the bytes a uint8 array or a `FileBytes` of Python.
     pub fn read(&mut self, tensor: &Bound<'py, PyAny>) -> PyResult<TensorBuffer<'py>> {
         let (name, format, n_row, n_col, bytes): (String, String, usize, usize, Bound<'py, PyAny>) =
             tensor.extract()?;
@@ -166,7 +166,7 @@ impl<'py> TensorReader<'py> {
         Ok(TensorBuffer { name, format, n_row, n_col, bytes })
     }
 
-    /// The file of an `axiom.open_file.OpenFile`, which stays the caller's.
+    /// The file of a Python `OpenFile`, which stays the caller's.
     fn file(&mut self, object: Bound<'py, PyAny>) -> PyResult<&SharedFile<'py>> {
         let at = match self.files.iter().position(|known| known.object.is(&object)) {
             Some(at) => at,

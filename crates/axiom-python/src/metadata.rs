@@ -129,7 +129,7 @@ fn reader(format: &str, n_byte: usize) -> Option<fn(&[u8]) -> Item> {
     })
 }
 
-/// An array of byte strings: an `axiom.gguf_cursor.StringArray`, or copies of the items of a list.
+/// An array of byte strings: a `StringArray` of Python, or copies of the items of a list.
 pub struct StringsBuffer<'py> {
     raw: Raw<'py>,
     starts: Vec<i64>,

@@ -17,9 +17,9 @@ import numpy.typing as npt
 from axiom.bare.protocol import Kind, Reader
 from axiom.bare.qemu import Disk, Machine, accelerator
 from axiom.bare.serving import ServingMachine
-from axiom.batch import check_out, checked_counts, checked_tokens_of
 from axiom.engine import FIELDS, LogitRows, StopFlag
 from axiom.errors import PassStopped
+from axiom.pass_arguments import check_out, checked_counts, checked_tokens_of
 
 __all__ = ["Engine"]
 

@@ -63,7 +63,7 @@ def command(image: str | None, **options: Any) -> None:
     from axiom.bare import disk_image, qemu
     from axiom.bare.kernel import Status
     from axiom.files import checked_path
-    from axiom.model_file import default_model_path
+    from axiom.model_file.model_file import default_model_path
 
     path = default_model_path() if image is None else checked_path(image, "model")
     words = kernel_options(options)

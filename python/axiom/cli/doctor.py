@@ -96,7 +96,7 @@ def _extension(problems: list[str]) -> dict[str, Any]:
 
 
 def _default_model(problems: list[str]) -> str | None:
-    from axiom.model_file import default_model_path
+    from axiom.model_file.model_file import default_model_path
 
     try:
         return str(default_model_path())
@@ -126,7 +126,7 @@ def _huge_pages() -> str | None:
 def _direct_io(model: str | None) -> dict[str, Any] | None:
     """Whether the file of the model can be read past the page cache, as it is where weights are streamed."""
     from axiom.hardware import can_read_directly
-    from axiom.open_file import OpenFile
+    from axiom.model_file.open_file import OpenFile
 
     try:
         return None if model is None else {"file": model, "there": can_read_directly(OpenFile(model).path)}

@@ -38,7 +38,7 @@ def build(model: str | None, output: str, load: Any, menu_s: int, cores: int | N
     baud. docs/hardware.md says what hardware it needs and how it is written to a stick.
     """
     from axiom.bare.disk_image import build
-    from axiom.model_file import default_model_path
+    from axiom.model_file.model_file import default_model_path
 
     words = {"telemetry": "tokens", **kernel_options(options)}
     if cores is not None:

@@ -46,7 +46,7 @@ def command(
     stay in memory, what would be read from the disk for each token, and how fast that can be.
     """
     from axiom.chat import chosen_template
-    from axiom.model_file import default_model_path, open_model
+    from axiom.model_file.model_file import default_model_path, open_model
 
     if memory is None and n_ctx is not None:
         raise click.UsageError("--n-ctx belongs to a plan: give --memory too")
@@ -75,7 +75,7 @@ def command(
 
 
 def _plan(gguf: Any, facts: dict[str, Any], **wishes: Any) -> dict[str, Any]:
-    from axiom.model_config import ModelConfig
+    from axiom.model_file.model_config import ModelConfig
 
     if not facts["runs"]:
         raise click.UsageError(f"--memory: there is no plan for a model that does not run: {facts['why_not']}")
@@ -85,9 +85,9 @@ def _plan(gguf: Any, facts: dict[str, Any], **wishes: Any) -> dict[str, Any]:
 def _facts(gguf: Any) -> dict[str, Any]:
     from axiom.chat import named_templates
     from axiom.errors import AxiomError
-    from axiom.gguf_file import GGUFFile
     from axiom.hardware import memory_budget
-    from axiom.model_config import ModelConfig
+    from axiom.model_file.gguf_file import GGUFFile
+    from axiom.model_file.model_config import ModelConfig
 
     sizes: dict[str, dict[str, int]] = {}
     for info in gguf.tensors.values():

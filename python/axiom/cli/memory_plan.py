@@ -19,8 +19,8 @@ def plan_facts(model: Any, config: Any, *, memory: str, n_ctx: int | None, kv: A
     from axiom._native import disk_bandwidth, read_bandwidth
     from axiom.capacity import plan_capacity, plan_streamed
     from axiom.errors import MemoryBudgetError
-    from axiom.gguf_file import GGUFFile
     from axiom.hardware import memory_budget, parse_memory, resident_bytes
+    from axiom.model_file.gguf_file import GGUFFile
 
     ceiling = parse_memory(memory)
     usable = memory_budget(ceiling).usable_bytes or 0

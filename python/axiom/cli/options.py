@@ -11,7 +11,7 @@ import click
 from axiom.cli.terminal import ProgressLine, checked_text, system_text
 
 if TYPE_CHECKING:
-    from axiom.request import GenerateOptions
+    from axiom.generation.request import GenerateOptions
     from axiom.runtime import Runtime
 
 __all__ = [

@@ -141,7 +141,7 @@ def kernel_options(options: dict[str, Any]) -> dict[str, str]:
 def _check(options: dict[str, Any]) -> None:
     """Refuse here what the machine would refuse, which is on a stick by then."""
     from axiom.body import host_backend, load_body
-    from axiom.sampling import Sampling
+    from axiom.generation.sampling import Sampling
 
     names = ("temperature", "top_k", "top_p", "min_p", "repeat_penalty", "repeat_last_n")
     given = {name: options[name] for name in names if options[name] is not None}

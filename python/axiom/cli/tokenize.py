@@ -37,7 +37,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Show the tokens of TEXT ("-" is standard input). It reads the header alone, of vocabulary-only files too."""
-    from axiom.model_file import default_model_path, open_model
+    from axiom.model_file.model_file import default_model_path, open_model
     from axiom.tokenizer import Tokenizer
 
     given = read_text(text, "text")

@@ -22,7 +22,7 @@ def command(ctx: click.Context, /, receipt: str, as_json: bool, **options: Any) 
 
     Exit code 0 if every token and the bits of every logit are equal, 1 if not. The cache format is the receipt's.
     """
-    from axiom.receipt import Receipt
+    from axiom.generation.receipt import Receipt
     from axiom.verification import verify
 
     claimed = Receipt.load(receipt)

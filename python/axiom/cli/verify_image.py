@@ -17,7 +17,7 @@ __all__ = ["command"]
 @json_option
 def command(image: str, as_json: bool) -> None:
     """Read all of IMAGE.axiom and compare it with the digests in its head. Exit code 1 where something differs."""
-    from axiom.image_file import ImageFile
+    from axiom.model_file.image_file import ImageFile
 
     opened, name = ImageFile(image), system_text(image)
     with ProgressLine("reading") as progress:

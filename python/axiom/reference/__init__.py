@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .engine import Engine
-from .receipt import ReceiptChain
-from .sample import Sampler
-from .text import Tokenizer
+from axiom.reference.engine import Engine
+from axiom.reference.receipt import ReceiptChain
+from axiom.reference.sample import Sampler
+from axiom.reference.text import Tokenizer
 
 __all__ = ["Engine", "ReceiptChain", "Sampler", "Tokenizer"]

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..batch import check_out, checked_counts, checked_tokens_of
-from ..engine import LogitRows
-from ..errors import NumericError
-from ..model_config import ModelConfig
-from .memory import KVCachePool
-from .model.forward import forward
-from .model.rope import RopeTable
-from .model.weights import Tensor, load_weights
-from .stop_flag import StopFlag
-from .telemetry import LayerClock, LayerTimes, Telemetry
+from axiom.engine import LogitRows
+from axiom.errors import NumericError
+from axiom.model_file.model_config import ModelConfig
+from axiom.pass_arguments import check_out, checked_counts, checked_tokens_of
+from axiom.reference.memory import KVCachePool
+from axiom.reference.model.forward import forward
+from axiom.reference.model.rope import RopeTable
+from axiom.reference.model.weights import Tensor, load_weights
+from axiom.reference.stop_flag import StopFlag
+from axiom.reference.telemetry import LayerClock, LayerTimes, Telemetry
 
 
 class Engine:

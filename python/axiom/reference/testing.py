@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arithmetic import activation, elementary, half
-from .format import format_named
-from .model import attention as attention_of_tiles
-from .model.feed_forward import silu_mul
-from .model.norm import rms_norm
-from .model.rope import rope
+from axiom.reference.arithmetic import activation, elementary, half
+from axiom.reference.format import format_named
+from axiom.reference.model import attention as attention_of_tiles
+from axiom.reference.model.feed_forward import silu_mul
+from axiom.reference.model.norm import rms_norm
+from axiom.reference.model.rope import rope
 
 __all__ = [
     "attention",

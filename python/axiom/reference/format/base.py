@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..arithmetic.activation import quantize
-from .pack import pack, unpack
-from .scales import DecodedRows
+from axiom.reference.arithmetic.activation import quantize
+from axiom.reference.format.pack import pack, unpack
+from axiom.reference.format.scales import DecodedRows
 
 
 class WeightFormat:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arithmetic.half import bf16_to_f32
-from .floats import FloatFormat
+from axiom.reference.arithmetic.half import bf16_to_f32
+from axiom.reference.format.floats import FloatFormat
 
 
 class BF16(FloatFormat):

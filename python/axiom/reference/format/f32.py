@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .floats import FloatFormat
+from axiom.reference.format.floats import FloatFormat
 
 
 class F32(FloatFormat):

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arithmetic.activation import BLOCK
-from .base import WeightFormat
-from .codes import ROWS
-from .pack import to_panels
-from .scales import FloatRows
+from axiom.reference.arithmetic.activation import BLOCK
+from axiom.reference.format.base import WeightFormat
+from axiom.reference.format.codes import ROWS
+from axiom.reference.format.pack import to_panels
+from axiom.reference.format.scales import FloatRows
 
 
 class FloatFormat(WeightFormat):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arithmetic.half import f16_to_f32
+from axiom.reference.arithmetic.half import f16_to_f32
 
 
 def read_nibbles_by_64(qs: np.ndarray) -> np.ndarray:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .codes import ROWS
+from axiom.reference.format.codes import ROWS
 
 if TYPE_CHECKING:
-    from .base import CodeFormat
+    from axiom.reference.format.base import CodeFormat
 
 COLUMNS_PER_BLOCK = 32
 BLOCKS_PER_CHUNK = 8

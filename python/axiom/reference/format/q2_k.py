@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import CodeFormat
-from .codes import Crumbs
-from .k_blocks import by_row, read_crumbs, spread_over_blocks, write_crumbs
-from .scales import HalvesMinRows
+from axiom.reference.format.base import CodeFormat
+from axiom.reference.format.codes import Crumbs
+from axiom.reference.format.k_blocks import by_row, read_crumbs, spread_over_blocks, write_crumbs
+from axiom.reference.format.scales import HalvesMinRows
 
 
 class Q2_K(CodeFormat):

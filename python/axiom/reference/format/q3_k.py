@@ -14,10 +14,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import CodeFormat
-from .codes import Bits, Crumbs
-from .k_blocks import by_row, read_bit_planes, read_crumbs, spread_over_blocks, write_bit_planes, write_crumbs
-from .scales import HalvesRows
+from axiom.reference.format.base import CodeFormat
+from axiom.reference.format.codes import Bits, Crumbs
+from axiom.reference.format.k_blocks import (
+    by_row,
+    read_bit_planes,
+    read_crumbs,
+    spread_over_blocks,
+    write_bit_planes,
+    write_crumbs,
+)
+from axiom.reference.format.scales import HalvesRows
 
 
 class Q3_K(CodeFormat):

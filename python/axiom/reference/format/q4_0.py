@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arithmetic.half import f16_to_f32
-from .base import CodeFormat
-from .codes import Nibbles
-from .nibbles import read_nibbles, write_nibbles
-from .scales import ScaleRows
+from axiom.reference.arithmetic.half import f16_to_f32
+from axiom.reference.format.base import CodeFormat
+from axiom.reference.format.codes import Nibbles
+from axiom.reference.format.nibbles import read_nibbles, write_nibbles
+from axiom.reference.format.scales import ScaleRows
 
 
 class Q4_0(CodeFormat):

@@ -12,10 +12,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import CodeFormat
-from .codes import Nibbles
-from .k_blocks import by_row, read_nibbles_by_64, scale_and_minimum_of_12, spread_over_blocks, write_nibbles_by_64
-from .scales import ScaleMinRows
+from axiom.reference.format.base import CodeFormat
+from axiom.reference.format.codes import Nibbles
+from axiom.reference.format.k_blocks import (
+    by_row,
+    read_nibbles_by_64,
+    scale_and_minimum_of_12,
+    spread_over_blocks,
+    write_nibbles_by_64,
+)
+from axiom.reference.format.scales import ScaleMinRows
 
 
 class Q4_K(CodeFormat):

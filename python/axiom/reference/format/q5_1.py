@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arithmetic.half import f16_to_f32
-from .base import CodeFormat
-from .codes import Bits, Nibbles
-from .nibbles import read_fifth_bits, read_nibbles, write_fifth_bits, write_nibbles
-from .scales import ScaleMinRows
+from axiom.reference.arithmetic.half import f16_to_f32
+from axiom.reference.format.base import CodeFormat
+from axiom.reference.format.codes import Bits, Nibbles
+from axiom.reference.format.nibbles import read_fifth_bits, read_nibbles, write_fifth_bits, write_nibbles
+from axiom.reference.format.scales import ScaleMinRows
 
 
 class Q5_1(CodeFormat):

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arithmetic.half import f16_to_f32
-from .base import CodeFormat
-from .codes import Bytes
-from .scales import ScaleRows
+from axiom.reference.arithmetic.half import f16_to_f32
+from axiom.reference.format.base import CodeFormat
+from axiom.reference.format.codes import Bytes
+from axiom.reference.format.scales import ScaleRows
 
 
 class Q8_0(CodeFormat):

@@ -15,8 +15,8 @@ from typing import Protocol
 
 import numpy as np
 
-from ..arithmetic.activation import Activations, pad_to_blocks
-from ..arithmetic.dot import block_dot, sequential_dot
+from axiom.reference.arithmetic.activation import Activations, pad_to_blocks
+from axiom.reference.arithmetic.dot import block_dot, sequential_dot
 
 
 class DecodedRows(Protocol):

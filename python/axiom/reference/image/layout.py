@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...errors import ModelFormatError
-from ...gguf_types import TensorFormat
-from ...model_config import ModelConfig, TensorSpec
+from axiom.errors import ModelFormatError
+from axiom.model_file.gguf_types import TensorFormat
+from axiom.model_file.model_config import ModelConfig, TensorSpec
 
 EXTENT_ALIGN = 4096
 _TENSOR_ALIGN = 64

@@ -17,9 +17,9 @@ from struct import Struct
 
 import numpy as np
 
-from ...errors import ContextLengthError, MemoryBudgetError
-from ...model_config import ModelConfig
-from ..arithmetic.half import f16_to_f32, f32_to_f16
+from axiom.errors import ContextLengthError, MemoryBudgetError
+from axiom.model_file.model_config import ModelConfig
+from axiom.reference.arithmetic.half import f16_to_f32, f32_to_f16
 
 POSITIONS_PER_SLAB = 128
 # docs/formats.md: magic, version, bytes per number, n_layer, n_head_kv, head_dim, n_pos; then numbers; then a CRC-32.

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..arithmetic.elementary import exp, sum16
+from axiom.reference.arithmetic.elementary import exp, sum16
 
 POSITIONS_PER_TILE = 128
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arithmetic.activation import Activations
-from ..arithmetic.elementary import silu
-from .weights import LayerWeights
+from axiom.reference.arithmetic.activation import Activations
+from axiom.reference.arithmetic.elementary import silu
+from axiom.reference.model.weights import LayerWeights
 
 
 def gate_and_up(weights: LayerWeights, x: Activations) -> tuple[np.ndarray, np.ndarray]:

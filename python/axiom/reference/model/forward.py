@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...errors import PassStopped
-from ...model_config import ModelConfig
-from ..arithmetic.activation import quantize
-from ..memory import KVCachePool
-from ..stop_flag import StopFlag
-from ..telemetry import LayerClock
-from .layer import Batch, Span, layer
-from .norm import rms_norm
-from .rope import RopeTable
-from .weights import Weights
+from axiom.errors import PassStopped
+from axiom.model_file.model_config import ModelConfig
+from axiom.reference.arithmetic.activation import quantize
+from axiom.reference.memory import KVCachePool
+from axiom.reference.model.layer import Batch, Span, layer
+from axiom.reference.model.norm import rms_norm
+from axiom.reference.model.rope import RopeTable
+from axiom.reference.model.weights import Weights
+from axiom.reference.stop_flag import StopFlag
+from axiom.reference.telemetry import LayerClock
 
 
 def forward(

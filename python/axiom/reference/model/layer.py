@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...model_config import ModelConfig
-from ..arithmetic.activation import quantize
-from ..memory import KVCachePool
-from ..telemetry import LayerClock
-from .attention import attention
-from .feed_forward import gate_and_up, silu_mul
-from .norm import rms_norm
-from .rope import rope
-from .weights import LayerWeights
+from axiom.model_file.model_config import ModelConfig
+from axiom.reference.arithmetic.activation import quantize
+from axiom.reference.memory import KVCachePool
+from axiom.reference.model.attention import attention
+from axiom.reference.model.feed_forward import gate_and_up, silu_mul
+from axiom.reference.model.norm import rms_norm
+from axiom.reference.model.rope import rope
+from axiom.reference.model.weights import LayerWeights
+from axiom.reference.telemetry import LayerClock
 
 
 class Span(NamedTuple):

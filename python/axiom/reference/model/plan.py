@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...errors import MemoryBudgetError
+from axiom.errors import MemoryBudgetError
 
 _LANDING = 2
 # Rows of the embedding that are read at a time, each somewhere in whole pages.

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...model_config import ModelConfig
-from ..arithmetic.float64 import cos, exp, ln, sin
+from axiom.model_file.model_config import ModelConfig
+from axiom.reference.arithmetic.float64 import cos, exp, ln, sin
 
 _TWO_PI = 6.283185307179586  # the f64 nearest to it
 

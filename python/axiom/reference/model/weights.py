@@ -11,11 +11,11 @@ from functools import cached_property
 
 import numpy as np
 
-from ...errors import ModelFormatError
-from ...model_config import ModelConfig
-from ..arithmetic.activation import Activations
-from ..format import format_named
-from ..format.scales import DecodedRows
+from axiom.errors import ModelFormatError
+from axiom.model_file.model_config import ModelConfig
+from axiom.reference.arithmetic.activation import Activations
+from axiom.reference.format import format_named
+from axiom.reference.format.scales import DecodedRows
 
 Tensor = tuple[str, str, int, int, np.ndarray]  # name, format, rows, cols, bytes
 

@@ -1,5 +1,5 @@
 """Who does what when."""
 
-from .layer_lock import LayerLock
+from axiom.reference.schedule.layer_lock import LayerLock
 
 __all__ = ["LayerLock"]

@@ -1,6 +1,6 @@
 """While one layer computes, the layers after it load."""
 
-from .requests import Request, Requests
-from .streamer import BlockDevice, Completion, StreamedExtent, Streamer
+from axiom.reference.stream.requests import Request, Requests
+from axiom.reference.stream.streamer import BlockDevice, Completion, StreamedExtent, Streamer
 
 __all__ = ["BlockDevice", "Completion", "Request", "Requests", "StreamedExtent", "Streamer"]

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..memory.weight_pool import WeightPool
-from .requests import Request, Requests
+from axiom.reference.memory.weight_pool import WeightPool
+from axiom.reference.stream.requests import Request, Requests
 
 # A device that answers nothing for so long will not answer any more; one wait counts for so much at most.
 _SILENCE_US, _WAIT_MAX_US = 30_000_000, 1_000_000

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import TypeAlias
 
-from axiom.gguf_file import GGUFFile
-from axiom.image_file import MAGIC, ImageFile
-from axiom.open_file import OpenFile
+from axiom.model_file.gguf_file import GGUFFile
+from axiom.model_file.image_file import MAGIC, ImageFile
+from axiom.model_file.open_file import OpenFile
 
 __all__ = ["ModelFile", "default_model_path", "open_model"]
 
@@ -23,7 +23,7 @@ def open_model(path: str | os.PathLike[str]) -> ModelFile:
 
 def default_model_path() -> Path:
     """Return the path of the model that comes with the package."""
-    folder = Path(__file__).parent / "models"
+    folder = Path(__file__).parents[1] / "models"
     found = sorted(folder.glob("*.gguf"))
     if not found:
         raise FileNotFoundError(f"no model in {folder}: this installation lacks the default model; give a .gguf file")

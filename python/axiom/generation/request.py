@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from axiom.arguments import flag, function, integer, number
+from axiom.generation.sampling import Sampling
 from axiom.record import Record
-from axiom.sampling import Sampling
 
 __all__ = ["GenerateOptions", "Request", "checked_request", "checked_tokens", "is_list"]
 

@@ -1,40 +1,29 @@
-"""From a prompt to a completion: one generation, and the loop that carries many of them through the engine together.
-
-The loop is a continuous batch. Each pass takes one token from every generation that is decoding and a chunk of prompt
-from those that are not yet; generations join when a sequence is free and leave when they end. What a generation
-computes does not depend on its company, so a batch gives the same tokens as one prompt after the other.
+"""One prompt on its way to a completion: which tokens are to be computed, which was chosen, what text is certain.
 
 A generation with a drafter lets the engine compute a few guessed tokens after the one that is due
-(`axiom.speculation`). Tokens are chosen one by one all the same; at the first that was not guessed, the rest is
-forgotten.
+(`axiom.generation.speculation`). Tokens are chosen one by one all the same; at the first that was not guessed, the
+rest is forgotten.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from axiom.body import Sampler, TextDecoder
-from axiom.completion import Completion, FinishReason, Timings, TokenLogprob, Usage
 from axiom.engine import LogitRow, Logits, StopFlag
-from axiom.errors import PassStopped
-from axiom.request import Request
-from axiom.shared_engine import HeldSequence, SharedEngine
-from axiom.speculation import NgramDrafter
-from axiom.stopping import StopMatcher
+from axiom.generation.completion import Completion, FinishReason, Timings, TokenLogprob, Usage
+from axiom.generation.request import Request
+from axiom.generation.shared_engine import HeldSequence
+from axiom.generation.speculation import NgramDrafter
+from axiom.generation.stopping import StopMatcher
 
 if TYPE_CHECKING:
-    from axiom.receipt import ReceiptRecorder
+    from axiom.generation.receipt import ReceiptRecorder
 
-__all__ = ["CHUNK_TOKENS", "Generation", "run_generations"]
-
-# Prompt tokens in one pass. Long enough for the batched kernels, short enough that other generations and Ctrl-C do
-# not wait long.
-CHUNK_TOKENS = 512
-
-OnProgress = Callable[[int, int], None]
+__all__ = ["Generation"]
 
 
 class Generation:
@@ -244,137 +233,3 @@ class Generation:
             logprobs=tuple(self._logprobs) if self.request.n_top_logprobs is not None else None,
             receipt=self._recorder.receipt() if self._recorder is not None else None,
         )
-
-
-def run_generations(
-    engine: SharedEngine,
-    generations: Sequence[Generation],
-    stop_flag: Callable[[float | None], StopFlag],
-    on_progress: OnProgress | None = None,
-) -> Generator[tuple[Generation, str]]:
-    """Carry `generations` to their ends, and yield each piece of text with the generation that it belongs to.
-
-    `stop_flag(timeout)` makes the flags of the engine's body. However it ends, by an error, by Ctrl-C or because nobody
-    asks for the next piece, the sequences are freed.
-    """
-    waiting = deque(generations)
-    active: list[Generation] = []
-    n_prompt = sum(len(generation.pending) for generation in generations)
-    n_prefilled = 0
-    try:
-        while waiting or active:
-            for generation in [g for g in waiting if g.cancelled]:
-                waiting.remove(generation)
-                yield generation, generation.end()
-            if (late := _admit(engine, waiting, active)) is not None:
-                waiting.remove(late)
-                yield late, late.end()
-                continue
-            while ready := [g for g in active if g.finish_reason is None and (g.is_over or g.logits is not None)]:
-                for generation in ready:
-                    piece = generation.end() if generation.is_over else generation.choose()
-                    if generation.is_ahead and generation.logits is None:
-                        _rewind(engine, generation)
-                    yield generation, piece
-            _retire(engine, active)
-            batch = _plan(active)
-            if not batch:
-                if active:
-                    raise RuntimeError(
-                        "a generation has nothing to compute and does not end; this is a defect of axiom"
-                    )
-                continue
-            # Logits come after the last pending token of those that get there, and after every guess.
-            n_logit = [(n == len(generation.pending)) + len(draft) for generation, n, draft in batch]
-            try:
-                rows = engine.forward(
-                    [_sequence(generation) for generation, _, _ in batch],
-                    [generation.pending[:n] + draft for generation, n, draft in batch],
-                    n_logit,
-                    _stop_flag(stop_flag, [generation for generation, _, _ in batch]),
-                )
-            except PassStopped:
-                # One of them is over, and ends above; for the others nothing has happened.
-                continue
-            first = 0
-            for (generation, n, draft), n_row in zip(batch, n_logit, strict=True):
-                generation.pending = generation.pending[n:]
-                n_prefilled += n if generation.in_prompt else 0
-                if n_row:
-                    generation.take_logits(rows[first : first + n_row], draft)
-                    first += n_row
-            if on_progress is not None and any(g.in_prompt for g, _, _ in batch):
-                on_progress(n_prefilled, n_prompt)
-    finally:
-        for generation in generations:
-            _release(engine, generation)
-
-
-def _sequence(generation: Generation) -> int:
-    assert generation.seq is not None
-    return generation.seq.number
-
-
-def _admit(engine: SharedEngine, waiting: deque[Generation], active: list[Generation]) -> Generation | None:
-    """Let waiting generations join while sequences are free, and wait for one only if there is nothing else to do.
-
-    Returns the generation that was over before there was one for it.
-    """
-    while waiting:
-        generation = waiting[0]
-        if generation.owns_seq:
-            if not active:
-                generation.start_timeout()
-            generation.seq = engine.open_sequence(wait=not active, is_over=lambda: waiting[0].is_over)
-            if generation.seq is None:
-                return None if active else generation
-        active.append(waiting.popleft())
-        generation.start_clock()
-    return None
-
-
-def _plan(active: Sequence[Generation]) -> list[tuple[Generation, int, list[int]]]:
-    """Decide what goes into the next pass: how many pending tokens of whom, and which guesses after them.
-
-    Generations that decode come first, then prompts in order.
-    """
-    batch = [(generation, 1, generation.draft()) for generation in active if len(generation.pending) == 1]
-    room = max(1, CHUNK_TOKENS - sum(1 + len(draft) for _, _, draft in batch))
-    for generation in active:
-        if len(generation.pending) > 1 and room > 0:
-            n = min(room, len(generation.pending))
-            batch.append((generation, n, []))
-            room -= n
-    return batch
-
-
-def _stop_flag(make: Callable[[float | None], StopFlag], batch: Sequence[Generation]) -> StopFlag:
-    """Make the flag of a pass: set when the first of its generations is over."""
-    times = [seconds for generation in batch if (seconds := generation.seconds_left) is not None]
-    flag = make(min(times, default=None))
-    for generation in batch:
-        generation.stop_flag = flag
-    # What was cancelled before it had the flag has not set it.
-    if any(generation.cancelled for generation in batch):
-        flag.set()
-    return flag
-
-
-def _retire(engine: SharedEngine, active: list[Generation]) -> None:
-    for generation in [g for g in active if g.finish_reason is not None]:
-        active.remove(generation)
-        _release(engine, generation)
-
-
-def _rewind(engine: SharedEngine, generation: Generation) -> None:
-    """Take back the guesses that the engine has computed."""
-    seq, n_pos = _sequence(generation), generation.forget_ahead()
-    engine.call(lambda engine: engine.seq_rewind(seq, n_pos))
-
-
-def _release(engine: SharedEngine, generation: Generation) -> None:
-    if generation.is_ahead and not generation.owns_seq and not engine.closed:
-        _rewind(engine, generation)
-    if generation.owns_seq and generation.seq is not None:
-        generation.seq.close()
-        generation.seq = None

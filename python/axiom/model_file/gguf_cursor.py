@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, TypeAlias, overload
 
 from axiom.errors import ModelFormatError
-from axiom.gguf_types import ValueType
-from axiom.open_file import OpenFile
+from axiom.model_file.gguf_types import ValueType
+from axiom.model_file.open_file import OpenFile
 
 __all__ = ["DAMAGED", "U32", "U64", "Cursor", "MetadataValue", "StringArray", "format_error"]
 

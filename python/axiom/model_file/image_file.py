@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from axiom.gguf_cursor import Cursor, MetadataValue, format_error
-from axiom.gguf_header import TensorInfo, read_metadata
-from axiom.gguf_types import TensorFormat
-from axiom.open_file import OpenFile
+from axiom.model_file.gguf_cursor import Cursor, MetadataValue, format_error
+from axiom.model_file.gguf_header import TensorInfo, read_metadata
+from axiom.model_file.gguf_types import TensorFormat
+from axiom.model_file.open_file import OpenFile
 
 if TYPE_CHECKING:
     import numpy as np

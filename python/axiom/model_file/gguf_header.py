@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from axiom.gguf_cursor import DAMAGED, U32, U64, Cursor, MetadataValue, format_error
-from axiom.gguf_types import TensorFormat
-from axiom.open_file import OpenFile
+from axiom.model_file.gguf_cursor import DAMAGED, U32, U64, Cursor, MetadataValue, format_error
+from axiom.model_file.gguf_types import TensorFormat
+from axiom.model_file.open_file import OpenFile
 from axiom.record import Record
 
 __all__ = ["Part", "TensorInfo", "read_metadata", "read_part"]

@@ -12,7 +12,8 @@ import math
 import re
 from typing import Any, Literal
 
-from axiom.architectures import (
+from axiom.errors import ModelFormatError, UnsupportedModelError
+from axiom.model_file.architectures import (
     ARCHITECTURES,
     HARMLESS_KEYS,
     LAYER_MATRICES,
@@ -22,11 +23,10 @@ from axiom.architectures import (
     SUPPORTED_VECTOR_FORMATS,
     RopePairing,
 )
-from axiom.errors import ModelFormatError, UnsupportedModelError
-from axiom.gguf_file import StringArray, TensorInfo
-from axiom.gguf_types import TensorFormat
-from axiom.metadata import Metadata
-from axiom.model_file import ModelFile
+from axiom.model_file.gguf_file import StringArray, TensorInfo
+from axiom.model_file.gguf_types import TensorFormat
+from axiom.model_file.metadata import Metadata
+from axiom.model_file.model_file import ModelFile
 from axiom.record import Record
 
 __all__ = ["KVFormat", "ModelConfig", "RopeScaling", "TensorSpec"]

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator, Mapping
 
 from axiom.errors import ModelFormatError, UnsupportedModelError
-from axiom.gguf_cursor import MetadataValue
+from axiom.model_file.gguf_cursor import MetadataValue
 
 __all__ = ["Metadata"]
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from axiom.files import checked_path, sha256
-from axiom.gguf_cursor import MetadataValue, StringArray, format_error
-from axiom.gguf_header import Part, TensorInfo, read_part
-from axiom.open_file import FileBytes
+from axiom.model_file.gguf_cursor import MetadataValue, StringArray, format_error
+from axiom.model_file.gguf_header import Part, TensorInfo, read_part
+from axiom.model_file.open_file import FileBytes
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from axiom.gguf_types import TensorFormat
+from axiom.model_file.gguf_types import TensorFormat
 from axiom.record import Record
 
 __all__ = [
@@ -43,8 +43,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     "qwen3": Architecture(rope_pairing="neox", qk_norm=True),
 }
 
-# The matrices of a layer with their shapes [rows, cols], in names that `axiom.model_config` resolves. Each may have a
-# bias of `rows` numbers. Between them stand the norms: attn_norm first, ffn_norm before ffn_gate.
+# The matrices of a layer with their shapes [rows, cols], in names that `model_config` resolves. Each may have a bias of
+# `rows` numbers. Between them stand the norms: attn_norm first, ffn_norm before ffn_gate.
 LAYER_MATRICES: tuple[tuple[str, str, str], ...] = (
     ("attn_q", "n_q", "n_embd"),
     ("attn_k", "n_kv", "n_embd"),

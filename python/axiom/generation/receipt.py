@@ -18,7 +18,7 @@ from typing import Any
 from axiom.body import Body, ReceiptChain
 from axiom.engine import LogitRow
 from axiom.files import checked_path, write_whole
-from axiom.sampling import Sampling
+from axiom.generation.sampling import Sampling
 
 __all__ = ["FORMAT", "Receipt", "ReceiptRecorder", "begin_chain"]
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from axiom.body import Backend, host_backend, load_body
 from axiom.files import checked_target, whole_file
-from axiom.gguf_file import GGUFFile
-from axiom.image_file import (
+from axiom.model_file.gguf_file import GGUFFile
+from axiom.model_file.image_file import (
     CONFIG,
     CONFIG_OFFSET,
     EXTENT_ENTRY,
@@ -25,10 +25,10 @@ from axiom.image_file import (
     VERSION,
     image_digest,
 )
-from axiom.model_config import ModelConfig, TensorSpec
-from axiom.model_file import open_model
+from axiom.model_file.model_config import ModelConfig, TensorSpec
+from axiom.model_file.model_file import open_model
+from axiom.model_file.tensor_source import tensor_array, tensor_source
 from axiom.reference.image import EXTENT_ALIGN, Layout, model_layout
-from axiom.tensor_source import tensor_array, tensor_source
 
 __all__ = ["pack"]
 
@@ -167,7 +167,7 @@ class _Sections:
 
 
 def _stored_format(spec: TensorSpec) -> int:
-    from axiom.gguf_types import TensorFormat
+    from axiom.model_file.gguf_types import TensorFormat
 
     return (TensorFormat.F32 if spec.is_vector else spec.format).value
 

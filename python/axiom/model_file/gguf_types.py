@@ -1,7 +1,7 @@
 """The numbers of the GGUF format: value types of its metadata and formats of its tensors.
 
 Every tensor format that the public format table assigns is listed, supported here or not, so that a header can be
-measured and shown even when the engine cannot run the model. `axiom.model_config` says which ones the engine runs.
+measured and shown even when the engine cannot run the model. `architectures` says which ones the engine runs.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from axiom.record import Record
 
 if TYPE_CHECKING:
-    from axiom.receipt import Receipt
+    from axiom.generation.receipt import Receipt
 
 __all__ = ["Completion", "FinishReason", "Score", "Timings", "TokenLogprob", "Usage"]
 

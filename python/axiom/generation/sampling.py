@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from axiom.arguments import integer, number
-from axiom.gguf_cursor import MetadataValue
+from axiom.model_file.gguf_cursor import MetadataValue
 from axiom.record import Record
 
 __all__ = ["Sampling"]

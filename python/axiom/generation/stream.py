@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 
-from axiom.completion import Completion
-from axiom.generation import Generation
+from axiom.generation.completion import Completion
+from axiom.generation.generation import Generation
 
 __all__ = ["Stream"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from axiom.gguf_file import GGUFFile
-from axiom.gguf_types import TensorFormat
-from axiom.model_config import TensorSpec
-from axiom.model_file import ModelFile
-from axiom.open_file import FileBytes
+from axiom.model_file.gguf_file import GGUFFile
+from axiom.model_file.gguf_types import TensorFormat
+from axiom.model_file.model_config import TensorSpec
+from axiom.model_file.model_file import ModelFile
+from axiom.model_file.open_file import FileBytes
 
 if TYPE_CHECKING:
     import numpy as np
