@@ -16,7 +16,7 @@ import pytest
 
 from axiom.bare.kernel import Status
 from axiom.bare.qemu import Machine, accelerator, command, run
-from axiom.model_file.image_writer import pack
+from axiom.image_writer import pack
 from tests.backends import why_not_bare
 from tests.bare_stories import MODEL, PROMPT, native, told
 

@@ -20,7 +20,7 @@ import axiom
 from axiom.bare import qemu
 from axiom.bare.kernel import Status
 from axiom.bare.qemu import Attachment, Disk, Ending, Machine, accelerator, command, run
-from axiom.model_file.image_writer import pack
+from axiom.image_writer import pack
 from tests.backends import why_not_bare
 from tests.bare_stories import MODEL, PROMPT, native, story
 from tests.nbd_server import Answer, NBDServer

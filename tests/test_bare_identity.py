@@ -22,7 +22,7 @@ from axiom.bare.engine import Engine
 from axiom.bare.kernel import BareError
 from axiom.bare.qemu import Machine, accelerator
 from axiom.bare.serving import ServingMachine
-from axiom.model_file.image_writer import pack
+from axiom.image_writer import pack
 from axiom.reference import testing as reference
 from tests import blocks as sources
 from tests.backends import why_not_bare

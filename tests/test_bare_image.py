@@ -17,7 +17,7 @@ from axiom.bare import disk_image, gpt, grub
 from axiom.bare.gpt import Partition
 from axiom.bare.kernel import BareError, Status
 from axiom.bare.qemu import BootDevice, Disk, Machine, run
-from axiom.model_file.image_writer import pack
+from axiom.image_writer import pack
 from tests.backends import why_not_bare
 from tests.bare_stories import MODEL, PROMPT, native, story, told
 from tests.processes import gone

@@ -23,7 +23,7 @@ from axiom.bare.engine import Engine
 from axiom.bare.kernel import BareError
 from axiom.bare.protocol import Frame, Kind, frames
 from axiom.bare.serving import ServingMachine
-from axiom.model_file.image_writer import pack
+from axiom.image_writer import pack
 from tests.backends import why_not_bare
 from tests.models import write_random_model
 from tests.processes import gone, is_alive

@@ -8,7 +8,7 @@ import pytest
 
 from axiom.bare.kernel import Status
 from axiom.bare.qemu import Disk, Machine, accelerator, run
-from axiom.model_file.image_writer import pack
+from axiom.image_writer import pack
 from tests.backends import why_not_bare
 from tests.bare_stories import MODEL, PROMPT, native, skip_if_lacking, story
 

@@ -401,7 +401,7 @@ def test_packing_leaves_nothing_behind_when_it_fails(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("axiom.model_file.image_writer.os.fsync", full)
+    monkeypatch.setattr("axiom.image_writer.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         axiom.pack(gguf, target, backend="reference")
     assert [path.name for path in tmp_path.iterdir()] == ["made.axiom"]

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from axiom.bare.qemu import Machine, accelerator, command
-from axiom.model_file.image_writer import pack
+from axiom.image_writer import pack
 from axiom.model_file.model_file import default_model_path
 from benches.bare.guest import OPTIONS, spread
 

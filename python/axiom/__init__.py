@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from axiom.generation.receipt import Receipt
     from axiom.generation.sampling import Sampling
     from axiom.generation.stream import Stream
+    from axiom.image_writer import pack
     from axiom.model_file.gguf_file import GGUFFile
     from axiom.model_file.image_file import ImageFile
-    from axiom.model_file.image_writer import pack
     from axiom.model_file.model_config import ModelConfig
     from axiom.runtime import Runtime
     from axiom.session import Session
@@ -62,7 +62,7 @@ _HOMES = {
     "UnsupportedModelError": "errors",
     "Usage": "generation.completion",
     "Verification": "verification",
-    "pack": "model_file.image_writer",
+    "pack": "image_writer",
     "verify": "verification",
 }
 

@@ -25,8 +25,8 @@ from axiom.bare import gpt, grub
 from axiom.bare.gpt import BYTES_SECTOR, Partition
 from axiom.bare.kernel import BareError, kernel_file
 from axiom.files import NamedFile, checked_target
+from axiom.image_writer import pack
 from axiom.model_file.image_file import MAGIC
-from axiom.model_file.image_writer import pack
 from axiom.model_file.model_file import open_model
 from axiom.model_file.open_file import OpenFile
 

@@ -14,8 +14,8 @@ from axiom.body import host_backend
 from axiom.capacity import Capacity, plan_image
 from axiom.errors import MemoryBudgetError
 from axiom.hardware import cpu_budget, memory_budget
+from axiom.image_writer import pack
 from axiom.model_file.image_file import ImageFile
-from axiom.model_file.image_writer import pack
 from axiom.model_file.model_config import KVFormat, ModelConfig
 from axiom.model_file.model_file import ModelFile
 

@@ -21,7 +21,7 @@ def command(model: str, image: str, threads: int | None, backend: str) -> None:
     An image has the size of its GGUF. It starts faster, and runs in less memory than it has: `axiom run -m IMAGE.axiom
     --memory 2GiB`. The results are the same bits.
     """
-    from axiom.model_file.image_writer import pack
+    from axiom.image_writer import pack
 
     with ProgressLine("packing") as progress:
         path = pack(model, image, backend=backend, threads=threads, on_progress=progress)  # type: ignore[arg-type]

@@ -11,5 +11,4 @@ metadata       values of a header by their keys, with their types
 architectures  which keys and tensors a family of models has
 model_config   from a header to checked numbers and a checked list of tensors
 tensor_source  tensors as engines take them
-image_writer   from a GGUF to an image
 """
