@@ -8,16 +8,9 @@ import subprocess
 import sys
 from typing import Any
 
-MODEL = {
-    "n_layer": 1,
-    "n_embd": 64,
-    "n_ff": 96,
-    "n_head": 4,
-    "n_head_kv": 2,
-    "n_vocab": 300,
-    "n_ctx": 2048,
-    "fmt": "Q8_0",
-}
+from tests.models import SMALL
+
+MODEL = SMALL | {"n_layer": 1, "n_ctx": 2048}
 CHATML = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}{% endfor %}"
 RUN = [sys.executable, "-c", "import sys; sys.argv[0] = 'axiom'; from axiom.cli import main; main()"]
 REFERENCE = ["--backend", "reference"]

@@ -31,6 +31,9 @@ _MIXES = {"Q4_K_M": "Q4_K", "Q5_K_M": "Q5_K"}
 SMALLEST = {"n_layer": 1, "n_embd": 32, "n_ff": 64, "n_head": 2, "n_head_kv": 1, "n_vocab": 300, "fmt": "Q8_0"}
 """For `write_random_model`, where the weights matter as little as they can."""
 
+SMALL = {"n_layer": 2, "n_embd": 64, "n_ff": 96, "n_head": 4, "n_head_kv": 2, "n_vocab": 300, "fmt": "Q8_0"}
+"""For `write_random_model`, where everything there is more than one of matters: layers, heads, groups of heads."""
+
 OFTEN = {"logit_bias": {token: 100.0 for token in (70, 71, 72)}, "ignore_eos": True}
 """For generations of such a model: few tokens to choose from, so that runs of them come again and are guessed."""
 

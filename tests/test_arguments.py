@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import axiom
+from tests.models import SMALL
 
-MODEL = {"n_layer": 1, "n_embd": 64, "n_ff": 96, "n_head": 4, "n_vocab": 300, "n_ctx": 64, "fmt": "Q8_0"}
+MODEL = SMALL | {"n_layer": 1, "n_ctx": 64}
 
 
 @pytest.fixture(scope="module")

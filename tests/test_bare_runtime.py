@@ -25,13 +25,13 @@ from axiom.bare.protocol import Frame, Kind, frames
 from axiom.bare.serving import ServingMachine
 from axiom.image_writer import pack
 from tests.backends import why_not_bare
-from tests.models import write_random_model
+from tests.models import SMALL, write_random_model
 from tests.processes import gone, is_alive
 
 if reason := why_not_bare():
     pytest.skip(reason, allow_module_level=True)
 
-MODEL = {"n_layer": 4, "n_embd": 64, "n_ff": 96, "n_head": 4, "n_head_kv": 2, "n_vocab": 300, "fmt": "Q8_0"}
+MODEL = SMALL | {"n_layer": 4}
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,10 @@ from axiom.files import checked_target, whole_file, write_whole
 from axiom.model_file.open_file import OpenFile
 from axiom.reference.format import format_named
 from axiom.telemetry import TelemetryFile
+from tests.commands import RUN
+from tests.models import SMALL
 
-MODEL = {"n_layer": 1, "n_embd": 64, "n_ff": 96, "n_head": 4, "n_vocab": 300, "n_ctx": 64, "fmt": "Q8_0"}
-SHELL = "import sys; sys.argv[0] = 'axiom'; from axiom.cli import main; main()"
+MODEL = SMALL | {"n_layer": 1, "n_ctx": 64}
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def model(random_model: Callable[..., Path], tmp_path: Path) -> Path:
 
 
 def axiom_command(*args: str, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", SHELL, *args], capture_output=True, text=True, **options)  # type: ignore[call-overload, no-any-return]
+    return subprocess.run([*RUN, *args], capture_output=True, text=True, **options)  # type: ignore[call-overload, no-any-return]
 
 
 def test_nothing_is_written_over_the_model(model: Path, tmp_path: Path) -> None:

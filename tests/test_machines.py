@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from axiom.model_file.model_config import ModelConfig
 from axiom.reference.memory import ActivationPool, KVCachePool, WeightPool
 from axiom.reference.schedule import LayerLock
-
-from .machines import PROGRAMS, Answers, Step, native, needs_extension, said, slot_states
+from tests.machines import PROGRAMS, Answers, Step, native, needs_extension, said, slot_states
 
 pytestmark = needs_extension
 

@@ -15,8 +15,7 @@ from axiom.errors import MemoryBudgetError
 from axiom.reference.memory import WeightPool
 from axiom.reference.model.plan import MemoryPlan
 from axiom.reference.stream import Completion, StreamedExtent, Streamer
-
-from .machines import PROGRAMS, Answers, Step, native, needs_extension, said, slot_states
+from tests.machines import PROGRAMS, Answers, Step, native, needs_extension, said, slot_states
 
 pytestmark = needs_extension
 

@@ -17,17 +17,9 @@ from axiom.generation.receipt import Receipt
 from axiom.runtime import Runtime
 from axiom.verification import verify
 from tests.backends import BACKENDS
+from tests.models import SMALL
 
-MODEL = {
-    "n_layer": 2,
-    "n_embd": 64,
-    "n_ff": 96,
-    "n_head": 4,
-    "n_head_kv": 2,
-    "n_vocab": 300,
-    "n_ctx": 96,
-    "fmt": "Q4_0",
-}
+MODEL = SMALL | {"n_ctx": 96, "fmt": "Q4_0"}
 
 
 @pytest.fixture(scope="module", params=BACKENDS)

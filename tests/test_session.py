@@ -14,17 +14,9 @@ from hypothesis import strategies as st
 import axiom
 from axiom.runtime import Runtime
 from tests.backends import ENGINES
+from tests.models import SMALL
 
-MODEL = {
-    "n_layer": 2,
-    "n_embd": 64,
-    "n_ff": 96,
-    "n_head": 4,
-    "n_head_kv": 2,
-    "n_vocab": 300,
-    "n_ctx": 96,
-    "fmt": "Q8_0",
-}
+MODEL = SMALL | {"n_ctx": 96}
 
 
 @pytest.fixture(scope="module", params=ENGINES)

@@ -15,17 +15,9 @@ import axiom
 from axiom.errors import PassStopped
 from axiom.runtime import Runtime
 from tests.backends import BACKENDS, ENGINES
+from tests.models import SMALL
 
-MODEL = {
-    "n_layer": 6,
-    "n_embd": 64,
-    "n_ff": 96,
-    "n_head": 4,
-    "n_head_kv": 2,
-    "n_vocab": 300,
-    "n_ctx": 600,
-    "fmt": "Q8_0",
-}
+MODEL = SMALL | {"n_layer": 6, "n_ctx": 600}
 
 
 @pytest.fixture(params=ENGINES)

@@ -15,12 +15,12 @@ import pytest
 from axiom.model_file.gguf_file import GGUFFile
 from axiom.model_file.model_config import ModelConfig
 from axiom.model_file.open_file import FileBytes, OpenFile
-
-from .machines import needs_extension
+from tests.machines import needs_extension
+from tests.models import SMALL
 
 pytestmark = needs_extension
 
-MODEL = {"n_layer": 2, "n_embd": 64, "n_head": 4, "n_head_kv": 2, "n_ff": 96, "n_vocab": 300, "fmt": "Q8_0"}
+MODEL = SMALL
 SIZES = {"n_ctx": 64, "n_seq_max": 1, "threads": 2}
 
 
