@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from axiom.cli import _COMMANDS
+from axiom.cli.group import COMMANDS
 from axiom.cli.story_options import KERNEL_OPTIONS
 from tests.commands import CHATML, MODEL, REFERENCE, axiom, printed
 
@@ -25,7 +25,7 @@ def model(random_model: Callable[..., Path]) -> str:
 # Help and errors
 
 
-@pytest.mark.parametrize("name", _COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name: str) -> None:
     text = printed(name, "--help")
     assert text.startswith(f"Usage: axiom {name}")
@@ -33,7 +33,7 @@ def test_every_command_has_help(name: str) -> None:
 
 def test_help_lists_all_commands_and_version_is_shown() -> None:
     text = printed("--help")
-    for name in _COMMANDS:
+    for name in COMMANDS:
         assert f"\n  {name} " in text
 
 
@@ -44,6 +44,8 @@ def test_help_lists_all_commands_and_version_is_shown() -> None:
         ["run", "--frobnicate"],
         ["run", "--temperature", "x", "Hi"],
         ["bench", "--depths", "x"],
+        ["bench", "--prefill", "0", "--decode", "0"],
+        ["tokenize", "--decode", "one"],
         ["verify"],
         ["run", "--max-tokens", "0", "Hi"],
         ["run", "--threads", "0", "Hi"],
@@ -227,7 +229,7 @@ def test_bench(model: str) -> None:
     assert [row["test"] for row in rows] == ["prefill", "prefill", "decode", "decode"]
     # More than a runtime has room for unless it is asked to.
     table = printed(*args, "--batch", "17").splitlines()
-    assert sum(line.startswith("| decode | ") and " | 17 | " in line for line in table) == 2
+    assert sum(line.startswith("| decode ") and " |    17 | " in line for line in table) == 2
     done = axiom(*args, "--batch", "1000000000")
     assert (done.returncode, done.stderr.startswith("axiom: error: --batch 1000000000: weights of ")) == (1, True)
 

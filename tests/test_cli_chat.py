@@ -38,17 +38,21 @@ def test_chat_holds_a_conversation(model: str, tmp_path: Path) -> None:
     path, number = tmp_path / "chat.json", tmp_path / "number.json"
     number.write_text("5")
     lines = [
-        "Hi", "/show", "More", f"/save {path}", "/undo", "/show", "/reset", "/system Be brief", "/system", "/frob",
-        f"/load {path}", "/load nothing.json", f"/load {number}", "/save", "/help", "", "/quit", "never read",
+        "/show", "/undo", "Hi", "/show", "More", f"/save {path}", "/undo", "/show", "/reset",
+        "/system Be brief", "/system", "/frob", f"/load {path}", "/load nothing.json", f"/load {number}", "/save",
+        "/help", "", "/quit", "never read",
     ]  # fmt: skip
     done = axiom("chat", "-m", model, *REFERENCE, "-n", "4", "-s", "1", stdin="\n".join(lines) + "\n")
     assert done.returncode == 0
     messages = json.loads(path.read_text())
     assert [m["role"] for m in messages] == ["user", "assistant"] * 2
+    assert done.stdout.startswith("(nothing yet)\n")
     assert "<|user|>Hi</s><|assistant|>" in done.stdout
     assert "Be brief\n" in done.stdout
     assert "/reset          forget the conversation" in done.stdout
     for message in (
+        "there is nothing to take back\n",
+        "taken back: More\n",
         "no command /frob",
         "error: nothing.json: No such file",
         "number.json: expected messages as /save writes them",

@@ -50,8 +50,8 @@ def test_the_table_of_options_is_complete() -> None:
 
 
 def test_every_command_is_documented() -> None:
-    from axiom.cli import _COMMANDS
+    from axiom.cli.group import COMMANDS
 
     page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
-    for name in _COMMANDS:
+    for name in COMMANDS:
         assert f"axiom {name}" in page

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from axiom.cli.options import COUNT, open_runtime, runtime_options
-from axiom.cli.terminal import ProgressLine, echo_json, format_bytes
+from axiom.cli.terminal import ProgressLine, echo_json, format_bytes, printable
 
 __all__ = ["command"]
 
@@ -81,9 +81,11 @@ def command(
     """Measure tokens per second of prefill and decode: minimum, median and maximum over the repetitions.
 
     Each repetition goes through all tests in turn, so that a slow spell of the machine falls on all alike. Beside them
-    stands how fast this machine reads memory: a decode step reads every weight once, so that reading speed over model
-    size bounds it.
+    stands how fast this machine reads memory, and how fast decoding reads weights, each once in a step: the former
+    bounds the latter, except for a model that fits into the processor's caches.
     """
+    if not n_prefill and not n_decode:
+        raise click.UsageError("there is nothing to measure: give --prefill or --decode above 0")
     with _open(options, n_batch) as runtime:
         threads = runtime.engine.info()["threads"]
         tests = [("prefill", depth, n_prefill) for depth in depths if n_prefill]
@@ -197,22 +199,30 @@ def _report(
 
 def _markdown(report: dict[str, Any]) -> str:
     bandwidth = report["read_bandwidth_bytes_per_s"]
-    lines = [
-        f"{report['model']}, {format_bytes(report['weight_bytes'])} of weights, "
-        f"{report['info']['kernels']} kernels, {report['threads']} threads",
-        "reading memory: " + ("not measured" if bandwidth is None else f"{bandwidth / 1e9:.1f} GB/s"),
-        "",
-        "| test | depth | tokens | batch | min t/s | median t/s | max t/s | weights GB/s | of reading |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    rows = [["test", "depth", "tokens", "batch", "min", "median", "max", "GB/s", "share"]]
     for row in report["results"]:
         rate = "" if row["weight_bytes_per_s"] is None else f"{row['weight_bytes_per_s'] / 1e9:.1f}"
         share = "" if row["of_bandwidth"] is None else f"{100 * row['of_bandwidth']:.0f} %"
-        lines.append(
-            f"| {row['test']} | {row['depth']} | {row['n_tokens']} | {row['n_batch']} | {row['min']:.2f} | "
-            f"{row['median']:.2f} | {row['max']:.2f} | {rate} | {share} |"
+        counts = [str(row[name]) for name in ("depth", "n_tokens", "n_batch")]
+        speeds = [f"{row[name]:.{2 if row['max'] < 1000 else 0}f}" for name in ("min", "median", "max")]
+        rows.append([row["test"], *counts, *speeds, rate, share])
+    # In columns for people too, and no wider than a terminal of 80.
+    widths = [max(3, *(len(row[i]) for row in rows)) for i in range(len(rows[0]))]
+    rows.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
+    table = [
+        " | ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
         )
-    return "\n".join(lines) + "\n"
+        for row in rows
+    ]
+    about = [
+        f"{report['model']}, {format_bytes(report['weight_bytes'])} of weights, "
+        f"{report['info']['kernels']} kernels, {report['threads']} threads",
+        "reading memory: " + ("not measured" if bandwidth is None else f"{bandwidth / 1e9:.1f} GB/s"),
+        "below: tokens per second; weights read in GB/s, and their share of that speed",
+        "",
+    ]
+    return "\n".join([*(printable(line) for line in about), *(f"| {line} |" for line in table)]) + "\n"
 
 
 def _csv(report: dict[str, Any]) -> str:

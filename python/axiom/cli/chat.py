@@ -12,13 +12,13 @@ import click
 
 from axiom.cli.options import TEXT, generate_options, open_runtime, runtime_options, sampling_options
 from axiom.cli.run import echo_stats
-from axiom.cli.terminal import ProgressLine, checked_text, error_line
+from axiom.cli.terminal import ProgressLine, checked_text, error_line, printable
 
 __all__ = ["command"]
 
 _HELP = """\
-/reset          forget the conversation
-/system TEXT    set the system message (and forget the conversation); without TEXT, show it
+/reset          forget the conversation, and keep the system message
+/system TEXT    set the system message, forget the rest; without TEXT, show it
 /undo           take back the last question and answer
 /show           show the prompt as the model sees it
 /save FILE      save the conversation as JSON messages
@@ -49,7 +49,7 @@ def command(
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401 - importing it gives input() history and editing
         if sys.stdin.isatty():
-            click.echo(f"{runtime.gguf.path.name}. /help lists commands, Ctrl-D leaves.", err=True)
+            click.echo(f"{printable(runtime.gguf.path.name)}. /help lists commands, Ctrl-D leaves.", err=True)
         while True:
             try:
                 line = input("> " if sys.stdin.isatty() else "")
@@ -105,7 +105,7 @@ class _Chat:
             "reset": lambda: self.set_system(self._system()),
             "system": lambda: self.set_system(rest) if rest else click.echo(self._system() or "(none)"),
             "undo": self._undo,
-            "show": lambda: click.echo(self._render()),
+            "show": lambda: click.echo(self._render() if self.messages else "(nothing yet)"),
             "save": lambda: self._save(rest),
             "load": lambda: self._load(rest),
             "help": lambda: click.echo(_HELP),
@@ -184,8 +184,11 @@ class _Chat:
 
     def _undo(self) -> None:
         while self.messages and self.messages[-1]["role"] != "system":
-            if self.messages.pop()["role"] == "user":
+            message = self.messages.pop()
+            if message["role"] == "user":
+                click.echo(f"taken back: {message['content']}", err=True)
                 return
+        click.echo("there is nothing to take back", err=True)
 
     def _save(self, path: str) -> None:
         import json

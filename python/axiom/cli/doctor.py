@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from axiom.cli.options import json_option
-from axiom.cli.terminal import echo_json, error_line, format_bytes, format_table
+from axiom.cli.terminal import echo_json, error_line, format_bytes, format_facts
 
 __all__ = ["command"]
 
@@ -28,16 +28,13 @@ def command(ctx: click.Context, /, as_json: bool) -> None:
     if as_json:
         echo_json(facts)
     else:
-        rows = [[name, line] for name, lines in _lines(facts) for line in lines]
         # A name stands once, before its first line.
-        shown = [[name if i == 0 or rows[i - 1][0] != name else "", line] for i, (name, line) in enumerate(rows)]
-        click.echo(format_table([], shown, numbers_from=2))
+        rows = [(name if i == 0 else "", line) for name, lines in _lines(facts) for i, line in enumerate(lines)]
+        click.echo(format_facts(rows))
     ctx.exit(1 if facts["problems"] else 0)
 
 
 def _facts() -> dict[str, Any]:
-    from importlib.metadata import version
-
     import axiom
     from axiom.hardware import cpu_budget, memory_budget
 
@@ -46,7 +43,7 @@ def _facts() -> dict[str, Any]:
         "versions": {
             "axiom": axiom.__version__,
             "python": platform.python_version(),
-            **{name: version(name) for name in ("numpy", "jinja2", "click")},
+            **{name: _version(name) for name in ("numpy", "jinja2", "click")},
         },
         "machine": {"system": platform.platform(), "processor": _processor_name()},
         "cpu": {
@@ -65,6 +62,8 @@ def _facts() -> dict[str, Any]:
         "environment": {name: os.environ.get(name) for name in ("AXIOM_KERNELS", "AXIOM_MODEL")},
         "problems": [],
     }
+    missing = [name for name, version in facts["versions"].items() if version is None]
+    facts["problems"] += [f"{name} is not installed; install it with: pip install {name}" for name in missing]
     facts["extension"] = _extension(facts["problems"])
     facts["default_model"] = _default_model(facts["problems"])
     named = facts["environment"]["AXIOM_MODEL"]
@@ -72,6 +71,15 @@ def _facts() -> dict[str, Any]:
     if named and "why" in (facts["direct_io"] or {}):
         facts["problems"].append(f"AXIOM_MODEL: {facts['direct_io']['why']}")
     return facts
+
+
+def _version(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _extension(problems: list[str]) -> dict[str, Any]:
@@ -145,7 +153,7 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, list[str]]]:
     usable = memory["usable_bytes"]
     amount = "unknown" if usable is None else f"{format_bytes(usable)} usable"
     return [
-        ("versions", [", ".join(f"{name} {version}" for name, version in facts["versions"].items())]),
+        ("versions", [", ".join(f"{name} {version or 'missing'}" for name, version in facts["versions"].items())]),
         ("python", [sys.executable]),
         ("system", [facts["machine"]["system"]]),
         ("processor", [facts["machine"]["processor"]]),

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from axiom.cli.story_options import kernel_options, story_options
-from axiom.cli.terminal import ProgressLine, format_bytes, system_text
+from axiom.cli.terminal import ProgressLine, format_bytes, printable, system_text
 
 __all__ = ["command"]
 
@@ -46,5 +46,5 @@ def build(model: str | None, output: str, load: Any, menu_s: int, cores: int | N
     source = default_model_path() if model is None else model
     with ProgressLine("packing") as progress:
         path = build(source, output, words, load=load, menu_s=menu_s, on_progress=progress)
-    name = system_text(path)
+    name = printable(system_text(path))
     click.echo(f"wrote {name}, {format_bytes(path.stat().st_size)}; to try it: axiom boot {name}", err=True)

@@ -8,7 +8,7 @@ import click
 
 from axiom.cli.memory_plan import plan_facts, print_plan
 from axiom.cli.options import COUNT, SIZE, json_option
-from axiom.cli.terminal import echo_json, format_bytes, format_count, format_table, system_text
+from axiom.cli.terminal import echo_json, format_bytes, format_count, format_facts, format_table, system_text
 
 __all__ = ["command"]
 
@@ -174,7 +174,7 @@ def _print(facts: dict[str, Any]) -> None:
         rows += _config_rows(facts)
     else:
         rows.append(["runs here", f"no: {facts['why_not']}"])
-    click.echo(format_table([], rows, numbers_from=2))
+    click.echo(format_facts(rows))
     if facts["formats"]:
         by_size = sorted(facts["formats"].items(), key=lambda item: -item[1]["n_bytes"])
         sizes = [

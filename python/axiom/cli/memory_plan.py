@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from axiom.cli.terminal import format_bytes, format_table
+from axiom.cli.terminal import format_bytes, format_facts
 
 __all__ = ["plan_facts", "print_plan"]
 
@@ -78,7 +78,7 @@ def print_plan(facts: dict[str, Any]) -> None:
     rows.append(["memory speed", f"{facts['read_bytes_per_second'] / 1e9:.1f} GB/s, measured"])
     speed = facts["tokens_per_second"]
     rows.append(["to expect", f"up to {speed:.{0 if speed >= 100 else 2}f} tokens a second for one sequence"])
-    click.echo("\n" + format_table([], rows, numbers_from=2))
+    click.echo("\n" + format_facts(rows))
     if facts.get("needs_packing"):
         click.echo("it runs like this from an image: make one with `axiom pack`")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from axiom.cli.options import COUNT, backend_option
-from axiom.cli.terminal import ProgressLine, format_bytes, system_text
+from axiom.cli.terminal import ProgressLine, format_bytes, printable, system_text
 
 __all__ = ["command"]
 
@@ -25,4 +25,4 @@ def command(model: str, image: str, threads: int | None, backend: str) -> None:
 
     with ProgressLine("packing") as progress:
         path = pack(model, image, backend=backend, threads=threads, on_progress=progress)  # type: ignore[arg-type]
-    click.echo(f"wrote {system_text(path)}, {format_bytes(path.stat().st_size)}", err=True)
+    click.echo(f"wrote {printable(system_text(path))}, {format_bytes(path.stat().st_size)}", err=True)

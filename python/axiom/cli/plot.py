@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from axiom.cli.terminal import system_text
+from axiom.cli.terminal import printable, system_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,7 +61,7 @@ def command(telemetry: str, output: str | None, passes: str) -> None:
     picture = io.BytesIO()
     _draw(records, first, last, Path(telemetry).name).savefig(picture, format=target.suffix[1:] or "png", dpi=110)
     write_whole(target, [picture.getvalue()], telemetry)
-    click.echo(f"wrote {system_text(target)}", err=True)
+    click.echo(f"wrote {printable(system_text(target))}", err=True)
 
 
 def _range(text: str) -> tuple[int, int]:

@@ -7,9 +7,10 @@ import io
 import json
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -22,8 +23,10 @@ __all__ = [
     "error_line",
     "format_bytes",
     "format_count",
+    "format_facts",
     "format_table",
     "prepare_streams",
+    "printable",
     "system_text",
 ]
 
@@ -65,7 +68,7 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, number
     x   10
     yy   9
     """
-    lines = [header, *rows] if header else list(rows)
+    lines = [[printable(cell) for cell in line] for line in ([header, *rows] if header else rows)]
     if not lines:
         return ""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
@@ -76,6 +79,45 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, number
         ).rstrip()
         for line in lines
     )
+
+
+def format_facts(rows: Sequence[Sequence[str]]) -> str:
+    """Lay out names and what is said of each. On a terminal, what does not fit goes on under its beginning.
+
+    >>> print(format_facts([("a", "first"), ("bb", "second")]))
+    a   first
+    bb  second
+    """
+    indent = max(len(name) for name, _ in rows) + 2
+    columns = _columns(sys.stdout)
+    lines = []
+    for name, text in rows:
+        said = [printable(text)]
+        if columns is not None:
+            # Paths are left whole, so that they can be copied.
+            room = max(columns - indent, 20)
+            said = textwrap.wrap(said[0], room, break_long_words=False, break_on_hyphens=False) or said
+        lines += [f"{left:{indent}}{part}" for left, part in zip([name, *[""] * (len(said) - 1)], said, strict=True)]
+    return "\n".join(lines)
+
+
+def printable(text: str) -> str:
+    r"""Return a text from outside, such as the name of a file, as one line that does nothing to a terminal.
+
+    Bytes that are no text stay; standard output and error show them as question marks.
+
+    >>> print(printable("a\x1b[31m\nb"))
+    a\x1b[31m\nb
+    """
+    return "".join(c if c.isprintable() or "\ud800" <= c <= "\udfff" else repr(c)[1:-1] for c in text)
+
+
+def _columns(stream: TextIO) -> int | None:
+    """Return the width of the terminal that `stream` goes to, and None where there is none or it does not say."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
 
 
 def error_line(error: Exception) -> str:
@@ -93,7 +135,7 @@ def error_line(error: Exception) -> str:
     else:
         line = " ".join(str(error).split())
     # What is not ASCII in it are names of files.
-    return system_text(line)
+    return printable(system_text(line))
 
 
 def prepare_streams() -> None:
@@ -113,7 +155,9 @@ def prepare_streams() -> None:
             errors = "surrogateescape" if name == "stdin" else "replace"
             stream.reconfigure(encoding="utf-8" if is_unset or not stream.isatty() else None, errors=errors)
             if name == "stdout":
+                # The latter too, which is asked for the width of the terminal.
                 sys.stdout = _StandardOutput(stream)
+                setattr(sys, "__stdout__", sys.stdout)  # noqa: B010  # types say that nobody does
 
 
 class _StandardOutput(io.TextIOWrapper):
@@ -176,6 +220,7 @@ class ProgressLine:
         self._started = time.monotonic()
         self._shown = 0.0
         self._live = sys.stderr.isatty()
+        self._width = 0
 
     def __call__(self, n_done: int, n_total: int) -> None:
         """Show how far it has come."""
@@ -184,14 +229,21 @@ class ProgressLine:
             return
         self._shown = now
         percent = 100 * n_done // max(1, n_total)
-        bar = "#" * (percent // 5)
-        click.echo(f"\r{self._label} [{bar:<20}] {percent:3} %", nl=False, err=True)
+        line = f"{self._label} [{'#' * (percent // 5):<20}] {percent:3} %"
+        # A line that is as wide as the terminal would begin another one.
+        room = (_columns(sys.stderr) or 80) - 1
+        if len(line) > room:
+            line = f"{self._label} {percent:3} %"[-room:]
+        # With room for the ^C of a terminal.
+        self._width = min(len(line) + 2, room)
+        click.echo(f"\r{line}", nl=False, err=True)
 
     def clear(self) -> None:
         """Take the line away."""
         if self._shown:
             self._shown = 0.0
-            click.echo("\r\033[K", nl=False, err=True)
+            # With spaces: not every terminal knows an order for it.
+            click.echo(f"\r{'':{self._width}}\r", nl=False, err=True)
 
     def __enter__(self) -> ProgressLine:
         """Use it as a context manager: leaving the block takes the line away."""

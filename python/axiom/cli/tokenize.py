@@ -36,7 +36,10 @@ def command(
     count: bool,
     as_json: bool,
 ) -> None:
-    """Show the tokens of TEXT ("-" is standard input). It reads the header alone, of vocabulary-only files too."""
+    """Show the tokens of TEXT ("-" is standard input), as the vocabulary spells them.
+
+    It reads the header alone, of vocabulary-only files too.
+    """
     from axiom.model_file.model_file import default_model_path, open_model
     from axiom.tokenizer import Tokenizer
 
@@ -45,8 +48,10 @@ def command(
     if decode:
         try:
             tokens = [int(word) for word in given.replace(",", " ").replace("[", " ").replace("]", " ").split()]
-        except ValueError as error:
-            raise click.UsageError(f"--decode needs numbers: {error}") from None
+        except ValueError:
+            raise click.UsageError(
+                f"--decode: expected the numbers of tokens, such as 1 2 3, got {given[:80]!r}"
+            ) from None
         decoded = tokenizer.decode(tokens)
         if as_json:
             echo_json({"tokens": tokens, "text": decoded})

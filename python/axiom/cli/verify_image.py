@@ -7,7 +7,7 @@ import sys
 import click
 
 from axiom.cli.options import json_option
-from axiom.cli.terminal import ProgressLine, echo_json, system_text
+from axiom.cli.terminal import ProgressLine, echo_json, printable, system_text
 
 __all__ = ["command"]
 
@@ -26,11 +26,12 @@ def command(image: str, as_json: bool) -> None:
     if as_json:
         facts = {"file": name, "extents": len(opened.extents), "damaged": damaged, "padding_is_zero": padding}
         echo_json({**facts, "source_sha256": opened.digest(), "whole": not damaged and padding})
-    elif damaged:
-        click.echo(f"{name}: damaged in extents {', '.join(map(str, damaged))} of {len(opened.extents)}; pack it again")
-    elif not padding:
-        click.echo(f"{name}: bytes between extents are not zero; pack it again")
     else:
-        click.echo(f"{name}: whole, {len(opened.extents)} extents, packed from the GGUF {opened.digest()}")
+        found = f"whole, {len(opened.extents)} extents, packed from the GGUF {opened.digest()}"
+        if damaged:
+            found = f"damaged in extents {', '.join(map(str, damaged))} of {len(opened.extents)}; pack it again"
+        elif not padding:
+            found = "bytes between extents are not zero; pack it again"
+        click.echo(f"{printable(name)}: {found}")
     if damaged or not padding:
         sys.exit(1)
