@@ -12,17 +12,16 @@ use bare::metadata::Metadata;
 /// What is missing or wrong in the metadata.
 pub fn tokenizer(metadata: Metadata<'_>) -> Result<Tokenizer, Error> {
     let missing = |key| Error::Metadata { key, index: None, expected: "a value".into(), got: "none".into() };
-    let tokens = metadata.strings(KEY_TOKENS).ok_or(missing(KEY_TOKENS))?;
-    let merges = metadata.strings(KEY_MERGES);
+    let strings = |key| metadata.strings(key).map(|(raw, n)| Strings::read(key, raw, n)).transpose();
     let (types, scores) = (metadata.integers(KEY_TYPES), metadata.reals(KEY_SCORES));
     Tokenizer::new(&VocabSource {
         model: metadata.text("tokenizer.ggml.model").ok_or(missing("tokenizer.ggml.model"))?,
         pre: metadata.text("tokenizer.ggml.pre"),
         name: metadata.text("general.name"),
-        tokens: Strings::new(KEY_TOKENS, tokens.raw, &tokens.starts, &tokens.lengths)?,
+        tokens: strings(KEY_TOKENS)?.ok_or(missing(KEY_TOKENS))?,
         types: types.as_deref(),
         scores: scores.as_deref(),
-        merges: merges.as_ref().map(|m| Strings::new(KEY_MERGES, m.raw, &m.starts, &m.lengths)).transpose()?,
+        merges: strings(KEY_MERGES)?,
         ids: ROLES.map(|key| metadata.integer(key)),
         add_bos: metadata.flag("tokenizer.ggml.add_bos_token"),
         add_eos: metadata.flag("tokenizer.ggml.add_eos_token"),

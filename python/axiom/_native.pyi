@@ -28,6 +28,7 @@ __all__ = [
     "leave",
     "pack_matrix",
     "read_bandwidth",
+    "skip_strings",
     "testing",
 ]
 
@@ -229,6 +230,12 @@ def read_bandwidth(threads: int | None = None, seconds: float = 0.5) -> float:
 
 def disk_bandwidth(path: str | os.PathLike[str], seconds: float = 1.0) -> tuple[float, bool]:
     """Measure how many bytes per second of a file are read as weights are streamed, and whether past the page cache."""
+
+def skip_strings(data: bytes, start: int, n: int, n_bytes: int) -> tuple[int, int]:
+    """Pass over strings, each a u64 length and its bytes; return how many were passed and where the next begins.
+
+    It stops at a string whose length is not in `data`, or that leads out of a file of `n_bytes`.
+    """
 
 def leave() -> None:
     """End the program: threads that are inside of the extension, and those that come, stay there."""

@@ -38,17 +38,6 @@ struct Value<'a> {
     rest: &'a [u8],
 }
 
-/// An array of strings as one buffer, with the start and the length of each.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StringTable<'a> {
-    /// What the starts count in.
-    pub raw: &'a [u8],
-    /// Where each begins.
-    pub starts: Vec<i64>,
-    /// How long each is.
-    pub lengths: Vec<i64>,
-}
-
 /// Bytes of a number.
 fn width(kind: u32) -> Option<usize> {
     Some(match kind {
@@ -158,23 +147,10 @@ impl<'a> Metadata<'a> {
         Some(elements.as_chunks::<4>().0.iter().map(|&four| f32::from_le_bytes(four)).collect())
     }
 
-    /// An array of strings.
-    pub fn strings(&self, key: &str) -> Option<StringTable<'a>> {
+    /// An array of strings: the bytes from the first on, and how many there are, as `axiom_core::text::Strings` reads them.
+    pub fn strings(&self, key: &str) -> Option<(&'a [u8], usize)> {
         let (kind, n, raw) = self.array(key)?;
-        if kind != kind::STRING {
-            return None;
-        }
-        // Each has at least its length: a count that is not true reserves no more than the file has.
-        let n_most = n.min(raw.len() / 8);
-        let (mut starts, mut lengths) = (Vec::with_capacity(n_most), Vec::with_capacity(n_most));
-        let mut rest = raw;
-        for _ in 0..n {
-            let (text, next) = string(rest)?;
-            starts.push((raw.len() - rest.len() + 8) as i64);
-            lengths.push(text.len() as i64);
-            rest = next;
-        }
-        Some(StringTable { raw, starts, lengths })
+        (kind == kind::STRING).then_some((raw, n))
     }
 }
 
@@ -196,6 +172,7 @@ fn integer(kind: u32, from: &[u8]) -> Option<i64> {
 mod tests {
     use super::*;
     use crate::testing::Random;
+    use axiom_core::text::Strings;
 
     fn text(out: &mut Vec<u8>, text: &[u8]) {
         out.extend((text.len() as u64).to_le_bytes());
@@ -238,9 +215,9 @@ mod tests {
         assert_eq!(metadata.integers("ids"), Some(alloc::vec![-1, 5]));
         assert_eq!(metadata.reals("scores"), Some(alloc::vec![0.5, -2.0]));
         assert_eq!(metadata.flag("flag"), Some(true));
-        let tokens = metadata.strings("tokens").unwrap();
-        let get = |i: usize| &tokens.raw[tokens.starts[i] as usize..][..tokens.lengths[i] as usize];
-        assert_eq!([get(0), get(1), get(2)], [&b"a"[..], b"", b"bcd"]);
+        let (raw, n) = metadata.strings("tokens").unwrap();
+        let tokens = Strings::read("tokens", raw, n).unwrap();
+        assert!(tokens.iter().eq([&b"a"[..], b"", b"bcd"]));
         assert_eq!(metadata.text("count"), None, "of another type");
         assert_eq!(metadata.strings("ids"), None, "of another type");
         assert_eq!(metadata.integer("nothing"), None);
@@ -253,7 +230,8 @@ mod tests {
             let metadata = Metadata::new(section);
             for key in ["name", "count", "nested", "ids", "scores", "tokens", "flag", "nothing"] {
                 let _ = (metadata.text(key), metadata.integer(key), metadata.number(key), metadata.flag(key));
-                let _ = (metadata.integers(key), metadata.reals(key), metadata.strings(key));
+                let _ = (metadata.integers(key), metadata.reals(key));
+                let _ = metadata.strings(key).map(|(raw, n)| Strings::read("k", raw, n));
             }
         };
         (0..whole.len()).for_each(|n| look(&whole[..n]));

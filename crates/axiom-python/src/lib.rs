@@ -39,6 +39,8 @@ mod _native {
     #[pymodule_export]
     use crate::logits::{LogitRow, Logits};
     #[pymodule_export]
+    use crate::metadata::skip_strings;
+    #[pymodule_export]
     use crate::receipt::ReceiptChain;
     #[pymodule_export]
     use crate::sampler::Sampler;

@@ -3,6 +3,7 @@
 use crate::error::to_py;
 use axiom_core::error::Error;
 use axiom_core::text::Strings;
+use axiom_core::text::source::end_of_string;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyMemoryView, PyString};
 
@@ -129,14 +130,13 @@ fn reader(format: &str, n_byte: usize) -> Option<fn(&[u8]) -> Item> {
     })
 }
 
-/// An array of byte strings: a `StringArray` of Python, or copies of the items of a list.
+/// An array of byte strings, as a model file holds it: that of a `StringArray` of Python, or one made of a list.
 pub struct StringsBuffer<'py> {
     raw: Raw<'py>,
-    starts: Vec<i64>,
-    lengths: Vec<i64>,
+    n: usize,
 }
 
-/// The bytes that strings lie in.
+/// The bytes of the array.
 enum Raw<'py> {
     OfFile(Bound<'py, PyBytes>),
     Collected(Vec<u8>),
@@ -148,36 +148,26 @@ impl<'py> StringsBuffer<'py> {
         let Some(value) = metadata.get_item(key)? else {
             return Ok(None);
         };
-        let (mut starts, mut lengths) = (Vec::new(), Vec::new());
         if let Ok(raw) = value.getattr("raw") {
-            let raw: Bound<'py, PyBytes> = raw.extract()?;
-            // Each after its length, a u64; the file's reader has checked them, and `Strings::new` does once more.
-            let (bytes, mut at) = (raw.as_bytes(), 0);
-            while let Some(length) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-                starts.push(at as i64 + 8);
-                lengths.push(i64::from_le_bytes(*length));
-                at = at.saturating_add(8).saturating_add(i64::from_le_bytes(*length) as usize);
-            }
-            return Ok(Some(StringsBuffer { raw: Raw::OfFile(raw), starts, lengths }));
+            return Ok(Some(StringsBuffer { raw: Raw::OfFile(raw.extract()?), n: value.len()? }));
         }
         let expected = "an array of strings";
         if value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>() {
             return Err(wrong_type(key, None, expected, &value));
         }
-        let mut all = Vec::new();
-        for (index, item) in value.try_iter().map_err(|_| wrong_type(key, None, expected, &value))?.enumerate() {
+        let (mut all, mut n) = (Vec::new(), 0);
+        for item in value.try_iter().map_err(|_| wrong_type(key, None, expected, &value))? {
             let item = item?;
-            starts.push(all.len() as i64);
-            if let Ok(bytes) = item.cast::<PyBytes>() {
-                all.extend_from_slice(bytes.as_bytes());
-            } else if let Some(text) = item.cast::<PyString>().ok().and_then(|text| text.to_str().ok()) {
-                all.extend_from_slice(text.as_bytes());
-            } else {
-                return Err(wrong_type(key, Some(index), "a string", &item));
-            }
-            lengths.push(all.len() as i64 - starts[index]);
+            let bytes = match item.cast::<PyBytes>() {
+                Ok(bytes) => Some(bytes.as_bytes()),
+                Err(_) => item.cast::<PyString>().ok().and_then(|text| text.to_str().ok()).map(str::as_bytes),
+            };
+            let bytes = bytes.ok_or_else(|| wrong_type(key, Some(n), "a string", &item))?;
+            all.extend((bytes.len() as u64).to_le_bytes());
+            all.extend(bytes);
+            n += 1;
         }
-        Ok(Some(StringsBuffer { raw: Raw::Collected(all), starts, lengths }))
+        Ok(Some(StringsBuffer { raw: Raw::Collected(all), n }))
     }
 
     /// The strings, checked to lie where they should.
@@ -186,6 +176,22 @@ impl<'py> StringsBuffer<'py> {
             Raw::OfFile(raw) => raw.as_bytes(),
             Raw::Collected(raw) => raw,
         };
-        Strings::new(key, raw, &self.starts, &self.lengths)
+        Strings::read(key, raw, self.n)
     }
+}
+
+/// Pass over the strings of an array, of which the first begins at `start` and `n` are left: each a u64 length and that many
+/// bytes. Returns how many were passed and where the next begins.
+///
+/// It stops at a string whose length is not in `data`, or that leads out of a file of `n_bytes`.
+#[pyfunction]
+pub fn skip_strings(data: &[u8], start: usize, n: u64, n_bytes: u64) -> (u64, usize) {
+    let mut at = start;
+    for n_passed in 0..n {
+        match end_of_string(data, at).filter(|end| *end <= n_bytes).and_then(|end| end.try_into().ok()) {
+            Some(end) => at = end,
+            None => return (n_passed, at),
+        }
+    }
+    (n, at)
 }

@@ -28,7 +28,7 @@ impl Bpe {
     /// Check the merges: each names two tokens, and the two together are a token.
     ///
     /// A merge into a control or unknown token is left out, so that no text spells one.
-    pub fn new(vocab: &Vocab, merges: Option<Strings<'_>>, ignore_merges: bool) -> Result<Bpe, Error> {
+    pub fn new(vocab: &Vocab, merges: Option<&Strings<'_>>, ignore_merges: bool) -> Result<Bpe, Error> {
         let wrong =
             |index, expected, got| Error::Metadata { key: KEY_MERGES, index, expected: Cow::Borrowed(expected), got };
         let merges = merges.ok_or_else(|| wrong(None, "a list of merges", String::from("none")))?;

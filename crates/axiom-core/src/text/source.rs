@@ -1,7 +1,7 @@
 //! What a model file says about its tokenizer, unchecked: `Vocab::new` and the algorithms accept it or say what is wrong.
 
 use crate::error::Error;
-use alloc::{format, string::String};
+use alloc::{format, string::String, vec::Vec};
 
 /// Key of the token texts.
 pub const KEY_TOKENS: &str = "tokenizer.ggml.tokens";
@@ -26,65 +26,62 @@ pub const ROLES: [&str; 10] = [
     "tokenizer.ggml.fim_sep_token_id",
 ];
 
-/// An array of byte strings inside one buffer, as a model file holds them.
-#[derive(Clone, Copy, Debug)]
+/// Where the string that begins at `at` ends, in an array as a model file holds it: for each string its length, a u64, and that
+/// many bytes. `None` if the length is not in `raw`; the end may lie outside.
+pub fn end_of_string(raw: &[u8], at: usize) -> Option<u64> {
+    let length = raw.get(at..)?.first_chunk()?;
+    Some((at as u64 + 8).saturating_add(u64::from_le_bytes(*length)))
+}
+
+/// Such an array.
+#[derive(Clone, Debug)]
 pub struct Strings<'a> {
     raw: &'a [u8],
-    starts: &'a [i64],
-    lengths: &'a [i64],
+    /// For each string, where its bytes begin and end.
+    places: Vec<(usize, usize)>,
 }
 
 impl<'a> Strings<'a> {
-    /// Check that every string lies inside `raw`; string `i` is `lengths[i]` bytes from `starts[i]`.
-    pub fn new(key: &'static str, raw: &'a [u8], starts: &'a [i64], lengths: &'a [i64]) -> Result<Self, Error> {
-        if starts.len() != lengths.len() {
-            let expected = format!("as many lengths as starts, {}", starts.len());
-            return Err(Error::Metadata {
+    /// The first `n` strings of `raw`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Metadata`] for the first that does not lie inside.
+    pub fn read(key: &'static str, raw: &'a [u8], n: usize) -> Result<Self, Error> {
+        // Each has at least its length: a count that is not true reserves no more than the file has.
+        let mut places = Vec::with_capacity(n.min(raw.len() / 8));
+        let mut at = 0;
+        for index in 0..n {
+            let end = end_of_string(raw, at).filter(|end| *end <= raw.len() as u64).ok_or_else(|| Error::Metadata {
                 key,
-                index: None,
-                expected: expected.into(),
-                got: format!("{}", lengths.len()),
-            });
+                index: Some(index),
+                expected: format!("a string inside {} bytes", raw.len()).into(),
+                got: format!("one that begins at byte {at} and leads out of them"),
+            })?;
+            places.push((at + 8, end as usize));
+            at = end as usize;
         }
-        for (index, (&start, &length)) in starts.iter().zip(lengths).enumerate() {
-            let inside =
-                start >= 0 && length >= 0 && start.checked_add(length).is_some_and(|end| end <= raw.len() as i64);
-            if !inside {
-                return Err(Error::Metadata {
-                    key,
-                    index: Some(index),
-                    expected: format!("a string inside {} bytes", raw.len()).into(),
-                    got: format!("{length} bytes from {start}"),
-                });
-            }
-        }
-        Ok(Strings { raw, starts, lengths })
+        Ok(Strings { raw, places })
     }
 
     /// Number of strings.
     pub fn len(&self) -> usize {
-        self.starts.len()
+        self.places.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.starts.is_empty()
-    }
-
-    /// String `index`; panics if there is none.
-    pub fn get(&self, index: usize) -> &'a [u8] {
-        let start = self.starts[index] as usize;
-        &self.raw[start..start + self.lengths[index] as usize]
+        self.places.is_empty()
     }
 
     /// All of them, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + '_ {
-        (0..self.len()).map(|index| self.get(index))
+    pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + Clone + '_ {
+        self.places.iter().map(|&(start, end)| &self.raw[start..end])
     }
 }
 
 /// What a model file says about its tokenizer, unchecked. Absent keys are `None`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct VocabSource<'a> {
     /// `tokenizer.ggml.model`
     pub model: &'a str,
@@ -130,4 +127,34 @@ pub(super) fn quoted(bytes: &[u8]) -> String {
     }
     shown.push_str(if bytes.len() > 40 { "\"…" } else { "\"" });
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_found_or_refused() {
+        let mut raw = Vec::new();
+        for text in [&b"one"[..], b"", b"three"] {
+            raw.extend((text.len() as u64).to_le_bytes());
+            raw.extend(text);
+        }
+        let strings = Strings::read("k", &raw, 3).unwrap();
+        assert!(strings.len() == 3 && strings.iter().eq([&b"one"[..], b"", b"three"]));
+        assert_eq!(Strings::read("k", &raw, 2).unwrap().len(), 2, "what follows is none of its business");
+        let refused = |raw: &[u8], n| match Strings::read("k", raw, n) {
+            Err(Error::Metadata { index, .. }) => index,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(refused(&raw, 4), Some(3), "there is no fourth");
+        assert_eq!(refused(&raw, usize::MAX), Some(3));
+        for n_byte in 0..raw.len() {
+            assert!(refused(&raw[..n_byte], 3).is_some());
+        }
+        raw[11..19].fill(0xFF);
+        assert_eq!(refused(&raw, 3), Some(1), "of 2^64 - 1 bytes");
+        assert_eq!(end_of_string(&raw, 11), Some(u64::MAX));
+        assert_eq!(end_of_string(&raw, usize::MAX), None);
+    }
 }

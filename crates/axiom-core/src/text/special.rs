@@ -141,7 +141,7 @@ impl SpecialIds {
 fn named(vocab: &Vocab, source: &VocabSource<'_>, text: &str) -> Option<u32> {
     let id = vocab.find(text.bytes())?;
     let makes_it = |merge: &[u8]| merge.iter().filter(|&&byte| byte != b' ').eq(text.as_bytes());
-    let merges = source.merges.filter(|_| vocab.kind(id) == Kind::Normal);
+    let merges = source.merges.as_ref().filter(|_| vocab.kind(id) == Kind::Normal);
     let is_word = merges.is_some_and(|merges| merges.iter().any(makes_it));
     (!is_word).then_some(id)
 }

@@ -42,7 +42,7 @@ impl Tokenizer {
             Algorithm::Spm => (Method::Spm(Spm::new(&vocab, source.scores, ids.unk)?), true),
             Algorithm::Bpe => {
                 let pre = pretokenize::by_name(source.pre)?;
-                let bpe = Bpe::new(&vocab, source.merges, pre.ignore_merges)?;
+                let bpe = Bpe::new(&vocab, source.merges.as_ref(), pre.ignore_merges)?;
                 (Method::Bpe(bpe, pre), pre.add_bos)
             }
         };
