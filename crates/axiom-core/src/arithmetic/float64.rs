@@ -104,30 +104,33 @@ fn polynomial<const N: usize>(x: f64, terms: &[f64; N]) -> f64 {
 /// 2^`exponent` for an exponent of a normal number, -1022 to 1023.
 #[inline(always)]
 fn power_of_two(exponent: i64) -> f64 {
-    f64::from_bits(((exponent + 1023) as u64) << 52)
+    f64::from_bits((exponent.wrapping_add(1023) as u64) << 52)
 }
 
+/// Beyond this magnitude the exponential is infinite, or zero.
+const EXP_LIMIT: f64 = 746.0;
+
 /// e to the power `x`. Above 746 infinity, below -746 zero, NaN for NaN.
+///
+/// Without a branch, so that a loop over many becomes vector code.
 #[inline]
 pub fn exp(x: f64) -> f64 {
-    if x.is_nan() {
-        return f64::NAN;
-    }
-    if x > 746.0 {
-        return f64::INFINITY;
-    }
-    if x < -746.0 {
-        return 0.0;
-    }
+    let within = if x > EXP_LIMIT { EXP_LIMIT } else { x };
+    let within = if within < -EXP_LIMIT { -EXP_LIMIT } else { within };
     // x = k ln 2 + r with |r| <= ln 2 / 2: the product with the high part is exact, and so is its difference with x.
-    let k = (x * LN2_INVERSE + ROUND_TO_INTEGER) - ROUND_TO_INTEGER;
-    let r = (x - k * LN2_HIGH) - k * LN2_LOW;
+    let shifted = within * LN2_INVERSE + ROUND_TO_INTEGER;
+    let k = shifted - ROUND_TO_INTEGER;
+    let r = (within - k * LN2_HIGH) - k * LN2_LOW;
     let y = 1.0 + (r + (r * r) * polynomial(r, &EXP_TERMS));
-    // k reaches past the exponents of normal numbers: half of it first, which is exact, then the rest, which rounds
-    // at most once (into the subnormals or to infinity).
-    let k = k as i64;
-    let half = k >> 1;
-    (y * power_of_two(half)) * power_of_two(k - half)
+    // k as an integer stands in the low bits. It reaches past the exponents of normal numbers: half of it first, which is
+    // exact, then the rest, which rounds at most once (into the subnormals or to infinity). Half of a number that is not
+    // negative is a shift that every vector unit has.
+    let k = shifted.to_bits().wrapping_sub(ROUND_TO_INTEGER.to_bits()) as i64;
+    let half = (k.wrapping_add(2048) as u64 >> 1) as i64 - 1024;
+    let power = (y * power_of_two(half)) * power_of_two(k.wrapping_sub(half));
+    let power = if x < -EXP_LIMIT { 0.0 } else { power };
+    let power = if x > EXP_LIMIT { f64::INFINITY } else { power };
+    if x.is_nan() { f64::NAN } else { power }
 }
 
 /// The natural logarithm of `x`. Minus infinity for both zeros, NaN below zero and for NaN.

@@ -213,10 +213,18 @@ impl Sampler {
     /// Weighs the candidates: `weights[token] = exp((logit - logit_max) / temperature)`, and their sum by token.
     fn weigh(&mut self, temperature: f64) -> Weighed {
         let logit_max = self.logit_max();
-        for candidate in self.candidates.as_slice() {
-            self.weights[candidate.token as usize] = exp((candidate.key - logit_max) / temperature);
-        }
         self.put_in_ascending_order();
+        let weight = |logit: f64| exp((logit - logit_max) / temperature);
+        if self.candidates.len() == self.n_vocab() {
+            // Where the logits lie side by side, they become vector code.
+            for (to, &logit) in self.weights.iter_mut().zip(&self.logits) {
+                *to = weight(logit);
+            }
+            return Weighed { logit_max, total: Sum16::of_all(&self.weights, |weight| weight) };
+        }
+        for candidate in self.candidates.as_slice() {
+            self.weights[candidate.token as usize] = weight(candidate.key);
+        }
         let mut sum = Sum16::default();
         for &token in &self.ascending {
             sum.add(token, self.weights[token as usize]);
@@ -229,7 +237,9 @@ impl Sampler {
         self.ascending.clear();
         let candidates = self.candidates.as_slice();
         // Few are sorted; many are marked, and found again by going through the vocabulary once.
-        if candidates.len() < self.logits.len() / 32 {
+        if candidates.len() == self.logits.len() {
+            self.ascending.extend(0..candidates.len() as u32);
+        } else if candidates.len() < self.logits.len() / 32 {
             self.ascending.extend(candidates.iter().map(|candidate| candidate.token));
             self.ascending.sort_unstable();
         } else {

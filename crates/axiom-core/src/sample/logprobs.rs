@@ -46,9 +46,6 @@ fn normaliser(logits: &[f32]) -> Result<(f64, f64), SampleError> {
         return Err(SampleError::BadLogit { token, got, valid: "finite" });
     }
     let logit_max = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let mut sum = Sum16::default();
-    for (&logit, token) in logits.iter().zip(0..) {
-        sum.add(token, exp(f64::from(logit) - logit_max));
-    }
-    Ok((logit_max, ln(sum.total())))
+    let total = Sum16::of_all(logits, |logit| exp(f64::from(logit) - logit_max));
+    Ok((logit_max, ln(total)))
 }
