@@ -58,6 +58,31 @@ def test_a_stream_can_be_cancelled(runtime: Runtime) -> None:
     assert runtime.engine.n_open == 0
 
 
+def test_a_stream_that_is_closed_while_another_thread_returns_its_piece(runtime: Runtime) -> None:
+    stream = runtime.stream("Hello", seed=1, ignore_eos=True)
+    pieces, reached, go_on = stream._pieces, threading.Event(), threading.Event()
+
+    def held_back() -> Iterator[Any]:
+        try:
+            for piece in pieces:
+                reached.set()
+                go_on.wait()
+                yield piece
+        finally:
+            pieces.close()
+
+    stream._pieces = held_back()  # type: ignore[assignment]
+    thread = threading.Thread(target=next, args=(stream,))
+    thread.start()
+    reached.wait()
+    stream.close()
+    go_on.set()
+    thread.join()
+    # Nobody asks for another piece, and the stream is still known.
+    assert stream.result.finish_reason == "cancelled"
+    assert runtime.engine.n_open == 0
+
+
 def test_a_stream_cancelled_before_it_began(runtime: Runtime) -> None:
     stream = runtime.stream("Hello")
     stream.cancel()

@@ -31,11 +31,17 @@ class Stream(Iterator[str]):
         self._pieces = pieces
         self._on_end = on_end
         self._iterating = threading.Lock()
+        self._closed = False
 
     def __next__(self) -> str:
         """Compute until there is a next piece of text."""
-        with self._iterating:
-            return self._next()
+        try:
+            with self._iterating:
+                return self._next()
+        finally:
+            # By another thread meanwhile, which left the end to this one.
+            if self._closed:
+                self.close()
 
     def _next(self) -> str:
         try:
@@ -64,6 +70,7 @@ class Stream(Iterator[str]):
 
     def close(self) -> None:
         """End it now: `result` is then what there was. While another thread iterates, that one ends it, soon."""
+        self._closed = True
         self.cancel()
         if self._iterating.acquire(blocking=False):
             try:
