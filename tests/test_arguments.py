@@ -124,3 +124,32 @@ def test_advice_on_a_long_prompt_can_be_followed(random_model: Callable[..., Pat
         for call in (whole.generate, whole.score, whole.session().append):
             with pytest.raises(axiom.ContextLengthError, match="a model with a longer context"):
                 call([1] * 66)
+
+
+def test_what_takes_the_place_of_an_object_is_named(runtime: axiom.Runtime) -> None:
+    receipt = runtime.generate("Hi", max_tokens=1, receipt=True).receipt
+    assert receipt is not None
+    with pytest.raises(
+        TypeError, match=r"receipt: expected an axiom.Receipt, got 'r.json'; Receipt.load\(\) reads one"
+    ):
+        axiom.verify("r.json", runtime)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"model: expected an axiom\.Runtime, got 'model\.gguf'"):
+        axiom.verify(receipt, "model.gguf")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="text: expected a string, got b'Hi'"):
+        runtime.tokenizer.encode(b"Hi")  # type: ignore[arg-type]
+    for wrong in (5, "12"):
+        with pytest.raises(TypeError, match=f"ids: expected a list of tokens, got {wrong!r}"):
+            runtime.tokenizer.decode(wrong)  # type: ignore[arg-type]
+
+
+def test_a_configuration_is_shown_without_its_tensors(runtime: axiom.Runtime) -> None:
+    assert "n_layer=1, " in repr(runtime.config)
+    assert repr(runtime.config).endswith(f", tensors=<{len(runtime.config.tensors)}>)")
+
+
+def test_help_names_every_option_of_a_generation() -> None:
+    from axiom.generation.sampling import Sampling
+
+    named = {*axiom.GenerateOptions.__annotations__} - {*Sampling.field_names} | {"temperature", "top_k", "seed"}
+    text = axiom.Runtime.generate.__doc__ or ""
+    assert [name for name in named if f"`{name}`" not in text] == []

@@ -221,6 +221,17 @@ def test_an_empty_name_is_no_model(tmp_path: Path) -> None:
         ), args
 
 
+def test_a_name_that_no_file_has_and_a_folder_are_no_model(tmp_path: Path) -> None:
+    for opens in (axiom.Runtime, axiom.GGUFFile, axiom.ImageFile, axiom.Tokenizer):
+        with pytest.raises(
+            ValueError, match=r"model: expected the name of a file, got one with a zero byte: 'a\\x00b'"
+        ):
+            opens("a\0b")
+        with pytest.raises(IsADirectoryError, match=r"it is a folder; give the path of a \.gguf file") as caught:
+            opens(tmp_path)
+        assert caught.value.filename == str(tmp_path)
+
+
 def test_what_cannot_be_read_is_named(model: Path, tmp_path: Path) -> None:
     """The disk goes away: what is behind the open file is a folder now, which no call reads."""
     folder = os.open(tmp_path, os.O_RDONLY)

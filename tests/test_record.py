@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
+import pydoc
 from collections.abc import Callable
 
 import pytest
@@ -47,6 +49,12 @@ def test_fields_by_place_and_by_name() -> None:
 def test_wrong_fields(make: Callable[[], Point], message: str) -> None:
     with pytest.raises(TypeError, match=rf"Point\(x, y\): expected {message}"):
         make()
+
+
+def test_the_arguments_are_shown() -> None:
+    assert str(inspect.signature(Point)) == "(x: 'int', y: 'int' = 0)"
+    assert list(inspect.signature(Sampling).parameters) == list(Sampling.field_names)
+    assert "Point(x: 'int', y: 'int' = 0)" in pydoc.plain(pydoc.render_doc(Point))
 
 
 def test_frozen() -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from axiom.generation.completion import Completion, Score, Timings, TokenLogprob, Usage
     from axiom.generation.receipt import Receipt
+    from axiom.generation.request import GenerateOptions
     from axiom.generation.sampling import Sampling
     from axiom.generation.stream import Stream
     from axiom.image_writer import pack
@@ -44,6 +45,7 @@ _HOMES = {
     "Completion": "generation.completion",
     "ContextLengthError": "errors",
     "GGUFFile": "model_file.gguf_file",
+    "GenerateOptions": "generation.request",
     "ImageFile": "model_file.image_file",
     "MemoryBudgetError": "errors",
     "ModelConfig": "model_file.model_config",
@@ -71,6 +73,7 @@ __all__ = [
     "Completion",
     "ContextLengthError",
     "GGUFFile",
+    "GenerateOptions",
     "ImageFile",
     "MemoryBudgetError",
     "ModelConfig",

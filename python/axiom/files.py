@@ -33,6 +33,8 @@ def checked_path(path: str | os.PathLike[str], what: str = "path") -> Path:
         raise TypeError(f"{what}: expected the path of a file, got {path!r}")
     if not os.fspath(path):
         raise ValueError(f"{what}: expected the name of a file, got an empty one")
+    if "\0" in os.fsdecode(path):
+        raise ValueError(f"{what}: expected the name of a file, got one with a zero byte: {path!r}")
     return Path(path)
 
 

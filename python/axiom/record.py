@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
+    from inspect import Signature
+
     from typing_extensions import Self, dataclass_transform
 else:
 
@@ -17,6 +19,24 @@ else:
 
 
 __all__ = ["Record"]
+
+
+class _Signature:
+    """The arguments of a record, as `help` and notebooks show them; made when asked for, as `inspect` is slow."""
+
+    def __get__(self, _: Record | None, of: type[Record]) -> Signature:
+        from inspect import Parameter, Signature
+
+        fields = [
+            Parameter(
+                name,
+                Parameter.POSITIONAL_OR_KEYWORD,
+                default=getattr(of, name, Parameter.empty),
+                annotation=of.__annotations__[name],
+            )
+            for name in getattr(of, "field_names", ())
+        ]
+        return Signature(fields)
 
 
 @dataclass_transform(frozen_default=True)
@@ -33,6 +53,7 @@ class Record:
     """
 
     field_names: ClassVar[tuple[str, ...]]
+    __signature__ = _Signature()
 
     def __init_subclass__(cls) -> None:
         """Take the fields from the annotations."""

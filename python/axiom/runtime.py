@@ -57,7 +57,18 @@ class Runtime(LoadedModel):
         """Continue a text, or a list of texts together.
 
         A prompt is a string or a list of tokens. Of a list, each gets the tokens that it would have got alone, in less
-        time for all. `GenerateOptions` documents the options. Raises `ContextLengthError` if a prompt leaves no room.
+        time for all. Raises `ContextLengthError` if a prompt leaves no room. Options, as `axiom.GenerateOptions`:
+
+        `max_tokens`: most tokens to choose; None goes on until the model ends or the context is full.
+        `temperature`, `top_k` and the others of `axiom.Sampling`, or `sampling`, one of these: what the model
+        recommends is the default.
+        `seed`: same seed, same tokens; None draws one, which the completion tells.
+        `stop`, `stop_tokens`: strings and tokens to stop before; they are not in the text.
+        `ignore_eos`: go on where the model would end.
+        `timeout`: seconds after which to end.
+        `logprobs`: report log-probabilities, with so many alternatives.
+        `receipt`: return a receipt.
+        `on_progress`: called with (prompt tokens done, prompt tokens in all).
         """
         prompts, is_list = _prompts(prompt)
         request = self.checked_request(options)

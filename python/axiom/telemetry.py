@@ -72,7 +72,7 @@ def read_telemetry(path: str | os.PathLike[str]) -> npt.NDArray[np.int64]:
         lines = iter(lambda: file.readline(_LONGEST_LINE).decode("utf-8", "replace"), "")
         header = next(lines, "").rstrip("\r\n")
         if header != columns:
-            got = repr(header)[:200] if header else "an empty file"
+            got = repr(header[:60]) if header else "an empty file"
             raise ValueError(f"{path.name}: expected the columns {columns}, got {got}; use `axiom run --telemetry`")
         rows = [_numbers(path.name, i, line.rstrip("\r\n")) for i, line in enumerate(lines, start=2)]
     return np.array(rows, np.int64).reshape(-1, len(FIELDS))

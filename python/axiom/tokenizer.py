@@ -49,6 +49,8 @@ class Tokenizer:
 
         Raises `ValueError` for a text with lone surrogates.
         """
+        if not isinstance(text, str):
+            raise TypeError(f"text: expected a string, got {text!r:.80}")
         return self._body.encode(text, add_special, parse_special)
 
     def decode(self, ids: Iterable[int], at_start: bool = True, special: bool = False) -> str:
@@ -60,6 +62,8 @@ class Tokenizer:
 
         Raises `ValueError` for an id that is not in the vocabulary.
         """
+        if isinstance(ids, str) or not isinstance(ids, Iterable):
+            raise TypeError(f"ids: expected a list of tokens, got {ids!r:.80}")
         return self._body.decode(ids, at_start, special)
 
     def decoder(self, at_start: bool = True, special: bool = False) -> TextDecoder:

@@ -31,6 +31,12 @@ def verify(receipt: Receipt, model: LoadedModel, on_progress: Callable[[int, int
 
     `model` must hold the receipt's model, with the same cache format; its body, kernels and threads may be any.
     """
+    if not isinstance(receipt, Receipt):
+        raise TypeError(
+            f"receipt: expected an axiom.Receipt, got {receipt!r:.80}; Receipt.load() reads one from a file"
+        )
+    if not isinstance(model, LoadedModel):
+        raise TypeError(f"model: expected an axiom.Runtime, got {model!r:.80}")
     if receipt.contract != model.contract:
         return Verification(False, 0, f"the receipt is of {receipt.contract!r}, this runtime of {model.contract!r}")
     if receipt.model_sha256 != model.model_sha256(on_progress):

@@ -108,8 +108,8 @@ def _read_magic_and_version(cursor: Cursor) -> int:
     cursor.need(8, "magic and version")
     magic = bytes(cursor.data[:4])
     if magic != b"GGUF":
-        remedy = "this is not a GGUF model; give the path of a .gguf file"
-        raise cursor.error("magic", "b'GGUF'", repr(magic), remedy)
+        cursor.need(min(64, cursor.n_bytes), "magic")
+        raise cursor.error("magic", "b'GGUF'", repr(magic), _remedy(bytes(cursor.data[:64])))
     cursor.pos = 4
     version: int = cursor.scalar(U32, "version")
     if version not in (2, 3):
@@ -120,6 +120,30 @@ def _read_magic_and_version(cursor: Cursor) -> int:
         remedy = "convert the model again with a present-day converter" if version == 1 else DAMAGED
         raise cursor.error("version", "2 or 3", str(version), remedy)
     return version
+
+
+_CONVERT = "convert the model with convert_hf_to_gguf.py from llama.cpp"
+
+# How files begin that are given for a GGUF: what they are, and what to do.
+_OTHER_KINDS: tuple[tuple[bytes, str, str], ...] = (
+    (b"AXIOMIMG", "an .axiom image", "open it with axiom.ImageFile, or axiom.Runtime"),
+    (b"version https://git-lfs", "a pointer of Git LFS in place of the model", "fetch the model with `git lfs pull`"),
+    (b"<", "a web page", "download the file itself"),
+    (b"PK\3\4", "a zip archive, as PyTorch saves models", _CONVERT),
+    (b"\x80", "a Python pickle, as PyTorch saves models", _CONVERT),
+    *((magic, "of a format before GGUF", "convert the model again") for magic in (b"lmgg", b"fmgg", b"tjgg")),
+)
+
+
+def _remedy(head: bytes) -> str:
+    """Say what a file is that begins so, and what to do."""
+    for begin, kind, remedy in _OTHER_KINDS:
+        if head.startswith(begin):
+            return f"this is {kind}; {remedy}"
+    # The length of its header in JSON, and the header.
+    if head[8:9] == b"{" and head[6:8] == bytes(2):
+        return f"this is a safetensors file; {_CONVERT}"
+    return "this is not a GGUF model; give the path of a .gguf file"
 
 
 def _read_count(cursor: Cursor, what: str, limit: int, least_bytes: int) -> int:

@@ -91,6 +91,11 @@ class ModelConfig(Record):
     tensors: tuple[TensorSpec, ...]
     """Every tensor that the forward pass reads: embedding, layers from the first to the last, norm, head."""
 
+    def __repr__(self) -> str:
+        """Show the numbers, and how many tensors there are."""
+        numbers = ", ".join(f"{name}={value!r}" for name, value in self.as_dict().items())
+        return f"ModelConfig({numbers}, tensors=<{len(self.tensors)}>)"
+
     @classmethod
     def from_gguf(cls, gguf: ModelFile) -> ModelConfig:
         """Check the header of `gguf` and return its configuration.

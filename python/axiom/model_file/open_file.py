@@ -26,7 +26,8 @@ class OpenFile:
         self.number = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         status = os.fstat(self.number)
         if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+            remedy = "it is a folder; give the path of a .gguf file, or of an image"
+            raise IsADirectoryError(errno.EISDIR, remedy, str(path))
         if not stat.S_ISREG(status.st_mode):
             kind = "pipe" if stat.S_ISFIFO(status.st_mode) else "device"
             remedy = f"it is a {kind}, and a model is read from a file; save it to one"
