@@ -1,12 +1,19 @@
 //! `Engine`: a model in memory, its sequences, and `forward`, which appends to them.
 
+mod parts;
+mod rows;
+
+pub use self::parts::RegionBytes;
+
+use self::parts::Parts;
+use self::rows::PassRows;
 use crate::arithmetic::portable::sqrt_f32;
 use crate::error::Error;
 use crate::kernels::Kernels;
-use crate::memory::{ActivationPool, KVCachePool, KVFormat, ROWS_PER_WAVE, TensorRegion, Work};
+use crate::memory::{ActivationPool, KVCachePool, KVFormat, TensorRegion, Work};
 use crate::model::{
-    Boundary, EXTENT_ALIGN, MemoryPlan, ModelConfig, ModelLayout, Pass, Progress, Rope, Span, TensorSource, Wave,
-    WeightImage, WeightStore, rows_per_item,
+    Boundary, EXTENT_ALIGN, MemoryPlan, ModelConfig, ModelLayout, Pass, Progress, Rope, TensorSource, WeightImage,
+    WeightStore, rows_per_item,
 };
 use crate::platform::Platform;
 use crate::schedule::{LayerLock, Phases, Served};
@@ -57,24 +64,6 @@ pub enum WeightSource<'a> {
     },
 }
 
-/// Bytes of the parts of an engine's region.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RegionBytes {
-    /// Weights in panels.
-    pub weights: usize,
-    /// Key-value slabs.
-    pub kv: usize,
-    /// Activations.
-    pub activations: usize,
-}
-
-impl RegionBytes {
-    /// All of it.
-    pub fn total(&self) -> usize {
-        self.weights + self.kv + self.activations
-    }
-}
-
 /// A model in memory.
 pub struct Engine {
     config: ModelConfig,
@@ -97,35 +86,6 @@ pub struct Engine {
     pass: PassRows,
 }
 
-/// What is carved from an engine's region.
-struct Parts {
-    store: WeightStore,
-    cache: KVCachePool,
-    activations: ActivationPool,
-    work: Work,
-    bytes: RegionBytes,
-}
-
-impl Parts {
-    fn carve(
-        region: &mut TensorRegion,
-        config: &ModelConfig,
-        layout: &ModelLayout,
-        plan: &MemoryPlan,
-        options: &Options,
-        n_worker: usize,
-    ) -> Result<Parts, Error> {
-        let store = WeightStore::carve(region, layout.clone(), plan.clone())?;
-        let weights = region.used();
-        let cache = KVCachePool::carve(region, config, options.n_ctx, options.n_seq_max, options.kv)?;
-        let kv = region.used() - weights;
-        let work = Work::carve(region, config, n_worker, options.rows_per_pass)?;
-        let activations = ActivationPool::carve(region, options.rows_per_pass, work.embd_stride)?;
-        let bytes = RegionBytes { weights, kv, activations: region.used() - weights - kv };
-        Ok(Parts { store, cache, activations, work, bytes })
-    }
-}
-
 fn check_options(config: &ModelConfig, options: &Options) -> Result<(), Error> {
     config.check()?;
     let counts = [("n_ctx", options.n_ctx), ("n_seq_max", options.n_seq_max), ("rows_per_pass", options.rows_per_pass)];
@@ -135,62 +95,6 @@ fn check_options(config: &ModelConfig, options: &Options) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// The rows of the pass in work; room for them is made once.
-struct PassRows {
-    tokens: Vec<u32>,
-    spans: Vec<Span>,
-    pieces: Vec<Span>,
-    waves: Vec<Wave>,
-    logit_rows: Vec<u32>,
-}
-
-impl PassRows {
-    fn new(rows_per_pass: usize) -> PassRows {
-        PassRows {
-            tokens: Vec::with_capacity(rows_per_pass),
-            spans: Vec::with_capacity(rows_per_pass),
-            pieces: Vec::with_capacity(rows_per_pass),
-            waves: Vec::with_capacity(rows_per_pass.div_ceil(ROWS_PER_WAVE)),
-            logit_rows: Vec::with_capacity(rows_per_pass),
-        }
-    }
-
-    /// Appends tokens of one sequence, from position `first_pos` on, cut at waves, and into the pieces that attention takes.
-    fn push(&mut self, seq: usize, first_pos: usize, tokens: &[u32], rows_per_piece: usize) {
-        let mut done = 0;
-        while done < tokens.len() {
-            let first_row = self.tokens.len();
-            if first_row.is_multiple_of(ROWS_PER_WAVE) {
-                self.waves.push(Wave { first_row, n_row: 0, first_piece: self.pieces.len(), n_piece: 0 });
-            }
-            let wave = self.waves.last_mut().expect("pushed with the first row");
-            let n_row = (tokens.len() - done).min(ROWS_PER_WAVE - wave.n_row);
-            let span = Span { seq, first_row, n_row, first_pos: first_pos + done };
-            self.spans.push(span);
-            for start in (0..n_row).step_by(rows_per_piece) {
-                self.pieces.push(Span {
-                    first_row: first_row + start,
-                    n_row: rows_per_piece.min(n_row - start),
-                    first_pos: span.first_pos + start,
-                    ..span
-                });
-            }
-            wave.n_row += n_row;
-            wave.n_piece = self.pieces.len() - wave.first_piece;
-            self.tokens.extend_from_slice(&tokens[done..done + n_row]);
-            done += n_row;
-        }
-    }
-
-    fn clear(&mut self) {
-        self.tokens.clear();
-        self.spans.clear();
-        self.pieces.clear();
-        self.waves.clear();
-        self.logit_rows.clear();
-    }
 }
 
 impl Engine {

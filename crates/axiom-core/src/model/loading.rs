@@ -3,13 +3,13 @@
 //! of pieces, the workers digest the group before.
 
 use super::progress::{Counted, OfFirst};
-use super::store::WeightImage;
 use crate::digest::{BYTES_PIECE, Digest, digest_of_piece, digest_of_pieces, n_piece};
 use crate::error::Error;
 use crate::memory::WeightPool;
-use crate::platform::Platform;
+use crate::platform::{BlockDevice, Platform};
 use crate::schedule::Phases;
 use crate::stream::{StreamedExtent, Streamer};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
@@ -17,6 +17,27 @@ use core::cell::{Cell, RefCell};
 const BYTES_PART: usize = 256 << 10;
 /// Pieces of a group: enough to keep a device at its full rate, little enough for the caches of a processor.
 const N_GROUP: usize = 8;
+
+/// An extent of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredExtent {
+    /// Where it begins in the device.
+    pub offset: u64,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+/// A device that holds the extents of a model.
+pub struct WeightImage {
+    /// What is read.
+    pub device: Box<dyn BlockDevice>,
+    /// One for each extent of the layout.
+    pub extents: Vec<StoredExtent>,
+    /// Whether every load is checked, not the first alone.
+    pub is_paranoid: bool,
+    /// Bytes of a request.
+    pub bytes_request: usize,
+}
 
 /// What an image is read with.
 pub struct Reader<'a> {
@@ -210,9 +231,7 @@ mod tests {
     use super::*;
     use crate::digest::digest;
     use crate::memory::TensorRegion;
-    use crate::model::StoredExtent;
-    use crate::platform::{BlockDevice, Completion};
-    use alloc::boxed::Box;
+    use crate::platform::Completion;
     use alloc::vec;
     use core::ptr::NonNull;
     use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};

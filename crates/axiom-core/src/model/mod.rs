@@ -22,10 +22,11 @@ pub use self::forward::{Pass, Span, Wave};
 pub use self::layout::{
     EXTENT_ALIGN, LayerLayout, LayerWeights, MatrixAt, ModelLayout, OutputLayout, TensorAt, TensorShape,
 };
+pub use self::loading::{StoredExtent, WeightImage};
 pub use self::matrix::Matrix;
 pub use self::packing::{TensorBytes, TensorSource, pack_matrix};
 pub use self::plan::MemoryPlan;
 pub use self::progress::Progress;
 pub use self::rope::Rope;
-pub use self::store::{StoredExtent, WeightImage, WeightStore};
+pub use self::store::WeightStore;
 pub use self::weights::Weights;

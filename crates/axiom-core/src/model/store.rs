@@ -1,42 +1,20 @@
 //! `WeightStore`: the weights of a model, some pinned in memory, the rest coming from a device as layers need them.
 
 use super::layout::{EXTENT_ALIGN, ModelLayout, ROWS_AT_ONCE};
-use super::loading::Reader;
+use super::loading::{Reader, WeightImage};
 use super::matrix::row_of_panel;
 use super::packing::{TensorSource, pack_panels};
 use super::plan::MemoryPlan;
 use super::progress::{Counted, Progress};
 use super::weights::Weights;
-use crate::digest::{Digest, digest};
+use crate::digest::digest;
 use crate::error::Error;
 use crate::memory::{TensorRegion, WeightPool};
-use crate::platform::{BlockDevice, Platform};
+use crate::platform::Platform;
 use crate::stream::{Counts, StreamedExtent, Streamer};
 use crate::telemetry::Load;
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-
-/// An extent of an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StoredExtent {
-    /// Where it begins in the device.
-    pub offset: u64,
-    /// Its digest.
-    pub digest: Digest,
-}
-
-/// A device that holds the extents of a model.
-pub struct WeightImage {
-    /// What is read.
-    pub device: Box<dyn BlockDevice>,
-    /// One for each extent of the layout.
-    pub extents: Vec<StoredExtent>,
-    /// Whether every load is checked, not the first alone.
-    pub is_paranoid: bool,
-    /// Bytes of a request.
-    pub bytes_request: usize,
-}
 
 /// All weights.
 pub struct WeightStore {
