@@ -21,8 +21,8 @@ from axiom.engine import Engine
 from axiom.model_file.gguf_file import GGUFFile
 from axiom.model_file.model_config import ModelConfig
 from axiom.opening import open_engine
+from tests.models import SMALL
 
-SMALL = {"n_embd": 64, "n_head": 4, "n_head_kv": 2, "n_ff": 96, "n_vocab": 300, "fmt": "Q8_0"}
 PROMPT = list(range(5, 45))
 Open = Callable[..., Engine]
 
@@ -361,8 +361,8 @@ def test_a_second_thread_gets_an_error_and_not_a_deadlock(opened: Open) -> None:
 
 
 def test_other_threads_run_during_a_pass(random_model: Callable[..., Path]) -> None:
-    config, tensors = parts(random_model(**SMALL, n_layer=40))
-    engine = _native.Engine(config, tensors, n_ctx=1024, n_seq_max=1, threads=1, kernels="portable")
+    config, tensors = parts(random_model(**SMALL | {"n_layer": 40}))
+    engine = _native.Engine(config, tensors, n_ctx=256, n_seq_max=1, threads=1, kernels="portable")
     seq = engine.seq_new()
     turns: list[float] = []
     done = threading.Event()
@@ -375,7 +375,7 @@ def test_other_threads_run_during_a_pass(random_model: Callable[..., Path]) -> N
     counter = threading.Thread(target=count)
     counter.start()
     begin = time.perf_counter()
-    engine.forward([seq], [[1] * 1000], "none")
+    engine.forward([seq], [[1] * 250], "none")
     end = time.perf_counter()
     done.set()
     counter.join()
@@ -385,7 +385,7 @@ def test_other_threads_run_during_a_pass(random_model: Callable[..., Path]) -> N
 
 
 def test_ctrl_c_ends_a_pass_and_leaves_the_sequence_as_it_was(random_model: Callable[..., Path]) -> None:
-    config, tensors = parts(random_model(**SMALL, n_layer=40))
+    config, tensors = parts(random_model(**SMALL | {"n_layer": 40}))
     engine = _native.Engine(config, tensors, n_ctx=8192, n_seq_max=1, threads=1, kernels="portable")
     seq = engine.seq_new()
     engine.forward([seq], [PROMPT])

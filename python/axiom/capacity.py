@@ -12,6 +12,7 @@ from axiom.record import Record
 __all__ = [
     "ROWS_RESIDENT",
     "ROWS_STREAMED",
+    "SLAB_POSITIONS",
     "WORK_BYTES",
     "Capacity",
     "StreamingPlan",
@@ -24,6 +25,8 @@ WORK_BYTES = 64 << 20
 """Room for activations, logits and tables beside weights and cache."""
 ROWS_RESIDENT, ROWS_STREAMED = 256, 512
 """Tokens of one reading of the weights: many where a reading is dear."""
+SLAB_POSITIONS = 128
+"""By how many positions the cache of a sequence grows."""
 
 # Memory that streaming leaves alone: logits, receipts, what Python itself grows by.
 _RESERVE_BYTES = 48 << 20
@@ -31,9 +34,10 @@ _RESERVE_BYTES = 48 << 20
 _BUDGET_ROUND_MIB = 4
 # Positions below which a context is not made smaller to fit, unless that is wished.
 _LEAST_POSITIONS = 256
-_SLAB_POSITIONS = 128
 # Sequences that a runtime holds at once, where memory allows.
 _DEFAULT_SEQUENCES = 16
+
+Bound = Literal["request", "model", "sliding window", "memory"]
 
 
 class Capacity(Record):
@@ -45,7 +49,7 @@ class Capacity(Record):
     kv_bytes_per_sequence: int
     usable_bytes: int | None
     """Memory there was to plan with, or None if the system does not say."""
-    bounded_by: Literal["request", "model", "sliding window", "memory"]
+    bounded_by: Bound
 
 
 def plan_capacity(
@@ -73,7 +77,7 @@ def plan_capacity(
             f"use n_ctx={config.n_ctx_max} or less"
         )
     per_position = config.kv_bytes_per_position(kv)
-    bounded_by: Literal["request", "model", "sliding window", "memory"] = "request"
+    bounded_by: Bound = "request"
     if n_ctx is None:
         n_ctx = config.n_ctx_max
         bounded_by = "model" if n_ctx == config.n_ctx_train else "sliding window"
@@ -150,7 +154,7 @@ def plan_streamed(
         least = min(config.n_ctx_max, _LEAST_POSITIONS)
         room = budget - besides_weights(least) - least_weights
         # The cache grows by slabs, of which the first may be half empty: a slab less is sure to fit.
-        most = least + max(0, room // (per_position * n_seq) - _SLAB_POSITIONS)
+        most = least + max(0, room // (per_position * n_seq) - SLAB_POSITIONS)
         n_ctx = min(config.n_ctx_max, most, max(least, usable_bytes // 8 // (per_position * n_seq)))
     besides = besides_weights(n_ctx)
     floor = besides + least_weights

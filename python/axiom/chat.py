@@ -9,7 +9,7 @@ from typing import Any
 from axiom.errors import TemplateError
 from axiom.model_file.gguf_cursor import MetadataValue
 
-__all__ = ["ChatTemplate", "Message", "checked_messages", "named_templates"]
+__all__ = ["ChatTemplate", "Message", "checked_messages", "chosen_template", "named_templates"]
 
 Message = Mapping[str, Any]
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from axiom.body import Backend, host_backend, load_body
 from axiom.files import checked_target, whole_file
 from axiom.model_file.gguf_file import GGUFFile
+from axiom.model_file.gguf_types import TensorFormat
 from axiom.model_file.image_file import (
     CONFIG,
     CONFIG_OFFSET,
@@ -27,7 +28,8 @@ from axiom.model_file.image_file import (
 )
 from axiom.model_file.model_config import ModelConfig, TensorSpec
 from axiom.model_file.model_file import open_model
-from axiom.model_file.tensor_source import tensor_array, tensor_source
+from axiom.model_file.tensor_source import checked_length, tensor_array, tensor_source
+from axiom.reference.format import format_named
 from axiom.reference.image import EXTENT_ALIGN, Layout, model_layout
 
 __all__ = ["pack"]
@@ -91,8 +93,6 @@ def _packed_extent(
             if at.spec.is_vector:
                 room[:] = stored
             else:
-                from axiom.reference.format import format_named
-
                 rows_of = stored.reshape(rows, -1)
                 room[:] = np.frombuffer(format_named(form).pack(rows_of, cols), np.uint8)
     return packed
@@ -101,11 +101,8 @@ def _packed_extent(
 def _pack_natively(gguf: GGUFFile, spec: TensorSpec, room: npt.NDArray[np.uint8], threads: int | None) -> None:
     from axiom._native import pack_matrix
 
-    try:
+    with checked_length(gguf):
         pack_matrix(tensor_source(gguf, spec), room, threads)
-    except OSError:
-        gguf.check_length()
-        raise
 
 
 class _Sections:
@@ -136,7 +133,7 @@ class _Sections:
         self.n_file: int = ends[-1]
 
     def head(self, digests: list[bytes]) -> bytes:
-        """The head, with the digests of the extents and of itself."""
+        """Return the head, with the digests of the extents and of itself."""
         head = bytearray(self.n_head)
         (metadata, _), (directory, _), (names, _), (table, _) = self._places
         places = [number for place in self._places for number in place]
@@ -167,8 +164,6 @@ class _Sections:
 
 
 def _stored_format(spec: TensorSpec) -> int:
-    from axiom.model_file.gguf_types import TensorFormat
-
     return (TensorFormat.F32 if spec.is_vector else spec.format).value
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from axiom.arguments import flag, function, integer
 from axiom.body import CONTRACT, Backend, load_body
@@ -18,7 +18,7 @@ from axiom.generation.shared_engine import HeldSequence, SharedEngine
 from axiom.generation.speculation import NgramDrafter
 from axiom.hardware import parse_memory
 from axiom.model_file.model_config import KVFormat, ModelConfig
-from axiom.model_file.model_file import ModelFile, default_model_path, open_model
+from axiom.model_file.model_file import ModelFile, open_model
 from axiom.opening import open_engine
 from axiom.tokenizer import Tokenizer
 
@@ -64,19 +64,18 @@ class LoadedModel:
         virtual machine that lives as long as this object: `threads` are its cores, and `memory` is its memory.
         `kernels` forces a kernel table. `kv` is the format of the cache. `n_seq_max` bounds the sequences that run at
         once; None decides by memory. `memory` is a ceiling on the resident set of the process, such as "2GiB"; an image
-        that is larger is streamed from its disk.
-        `speculate` guesses several tokens ahead, from what stood in the text before, and computes them in one pass: the
-        same text in fewer passes (`axiom.generation.speculation`); None does so where weights are streamed.
-        `paranoid` checks a streamed layer's digest each time that it is read, not the first time alone.
-        `on_load(n_done, n_bytes)` is called as weights load.
+        that is larger is streamed from its disk. `speculate` guesses several tokens ahead, from what stood in the text
+        before, and computes them in one pass: the same text in fewer passes (`axiom.generation.speculation`); None does
+        so where weights are streamed. `paranoid` checks a streamed layer's digest each time that it is read, not the
+        first time alone. `on_load(n_done, n_bytes)` is called as weights load.
 
         Raises `ModelFormatError`, `UnsupportedModelError`, `ContextLengthError` or `MemoryBudgetError` where the model
         cannot be run as asked, `OSError` where it cannot be read, and `axiom.bare.kernel.BareError` where a bare
         machine cannot be started.
         """
-        flags = {"paranoid": paranoid} if speculate is None else {"paranoid": paranoid, "speculate": speculate}
-        for name, value in flags.items():
-            flag(name, value)
+        flag("paranoid", paranoid)
+        if speculate is not None:
+            flag("speculate", speculate)
         n_ctx, threads, n_seq_max = (
             None if value is None else integer(name, value)
             for name, value in (("n_ctx", n_ctx), ("threads", threads), ("n_seq_max", n_seq_max))
@@ -84,9 +83,7 @@ class LoadedModel:
         if kernels is not None and not isinstance(kernels, str):
             raise TypeError(f"kernels: expected the name of a kernel table or None, got {kernels!r}")
         function("on_load", on_load)
-        self.gguf = (
-            model if isinstance(model, ModelFile) else open_model(default_model_path() if model is None else model)
-        )
+        self.gguf = model if isinstance(model, ModelFile) else open_model(model)
         """The header of the model's file."""
         self.config = ModelConfig.from_gguf(self.gguf)
         """The shape of the model."""
@@ -122,6 +119,8 @@ class LoadedModel:
         state = "closed" if self.engine.closed else f"n_ctx={self.n_ctx}"
         return f"Runtime({self.gguf.path.name!r}, backend={self.backend!r}, {state})"
 
+    # What it is
+
     @property
     def tokenizer(self) -> Tokenizer:
         """The model's tokenizer. Raises `UnsupportedModelError` if its file has no vocabulary."""
@@ -135,8 +134,6 @@ class LoadedModel:
     def is_streamed(self) -> bool:
         """Whether some of the weights are read from the disk for every pass, for want of memory."""
         return self.engine.is_streamed
-
-    # What it is
 
     @property
     def telemetry(self) -> dict[str, Any]:
@@ -234,7 +231,7 @@ class LoadedModel:
 
         self.check_room(len(tokens))
         rows_at_once = max(1, min(CHUNK_TOKENS, _LOGIT_ROWS_BYTES // (4 * self.config.n_vocab)))
-        seq = cast(HeldSequence, self.engine.open_sequence())
+        seq = self.engine.open_sequence()
         try:
             done = 0
             while done < len(tokens):

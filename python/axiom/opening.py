@@ -20,11 +20,10 @@ from axiom.capacity import WORK_BYTES, Capacity, plan_capacity, plan_image
 from axiom.engine import Engine
 from axiom.errors import MemoryBudgetError
 from axiom.hardware import memory_budget
-from axiom.model_file.gguf_file import GGUFFile
 from axiom.model_file.image_file import ImageFile
 from axiom.model_file.model_config import KVFormat, ModelConfig
 from axiom.model_file.model_file import ModelFile
-from axiom.model_file.tensor_source import tensor_array, tensor_source
+from axiom.model_file.tensor_source import checked_length, tensor_array, tensor_source
 
 __all__ = ["open_engine"]
 
@@ -87,7 +86,7 @@ def open_engine(
     tensors = [source(model, spec) for spec in config.tensors]
     if isinstance(model, ImageFile):
         model.release_extent()
-    try:
+    with checked_length(model):
         engine = engine_class(
             config.as_dict(),
             tensors,
@@ -98,10 +97,6 @@ def open_engine(
             kv=kv,
             progress=progress,
         )
-    except OSError:
-        if isinstance(model, GGUFFile):
-            model.check_length()
-        raise
     return engine, capacity
 
 

@@ -38,7 +38,6 @@ class Session:
         self._model = model
         if seq is None:
             seq = model.engine.open_sequence(held=True)
-        assert seq is not None
         self._seq: HeldSequence | None = seq
         # How far the engine has computed them is asked of the engine: Ctrl-C may raise just after it got there. The
         # last chosen token of a generation is not among those yet.

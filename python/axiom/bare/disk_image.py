@@ -12,9 +12,7 @@ from; or it leaves it where it is, for the kernel to find and to stream from.
 
 from __future__ import annotations
 
-import io
 import os
-import stat
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,7 +22,7 @@ from uuid import UUID
 from axiom.bare import gpt, grub
 from axiom.bare.gpt import BYTES_SECTOR, Partition
 from axiom.bare.kernel import BareError, kernel_file
-from axiom.files import NamedFile, checked_target
+from axiom.files import checked_target, whole_file
 from axiom.image_writer import pack
 from axiom.model_file.image_file import MAGIC
 from axiom.model_file.model_file import open_model
@@ -102,27 +100,30 @@ def build(
     Raises:
         BareError: If a package is missing, or one of its programs fails.
     """
-    target = checked_target(path, *open_model(model).paths)
+    sources = open_model(model).paths
+    target = checked_target(path, *sources)
     grub.require()
     kernel_file()
     with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=_FOLDER_PREFIX) as name:
         folder = Path(name)
         image = pack_beside(Path(model), folder, on_progress)
         by_firmware = load == "firmware" or (load is None and image.stat().st_size <= LARGEST_LOADED)
-        _write_into(folder, target, options, image, by_firmware=by_firmware, menu_s=menu_s)
+        with whole_file(path, *sources) as file:
+            _write_into(file, folder, options, image, by_firmware=by_firmware, menu_s=menu_s)
     return Path(path)
 
 
 def write(path: Path, options: Mapping[str, str]) -> None:
     """Write a disk image without a model: for tests of the machine."""
     grub.require()
-    with tempfile.TemporaryDirectory(dir=path.absolute().parent, prefix=_FOLDER_PREFIX) as name:
-        _write_into(Path(name), path, options, None, by_firmware=False, menu_s=0)
+    with tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX) as name, whole_file(path) as file:
+        _write_into(file, Path(name), options, None, by_firmware=False, menu_s=0)
 
 
 def _write_into(
-    folder: Path, target: Path, options: Mapping[str, str], image: Path | None, *, by_firmware: bool, menu_s: int
+    file: BinaryIO, folder: Path, options: Mapping[str, str], image: Path | None, *, by_firmware: bool, menu_s: int
 ) -> None:
+    """Write all of a disk image to an empty file; `folder` is for GRUB's own files."""
     bytes_model = image.stat().st_size if image else 0
     n_mib = -(-(_MODEL_START + bytes_model) // _MIB) + 1
     n_sector = n_mib * _SECTORS_PER_MIB
@@ -138,33 +139,28 @@ def _write_into(
     if len(core) > _UEFI_START - _BIOS_START:
         raise BareError(f"GRUB for BIOS has {len(core)} bytes, for which the disk image has no room")
     start, end = gpt.table(partitions, n_sector, code)
-    disk = folder / "disk.img"
-    with io.BufferedWriter(NamedFile(disk, "x", target)) as file:
-        file.truncate(n_sector * BYTES_SECTOR)
-        file.write(start)
-        file.seek(_BIOS_START)
-        file.write(core)
-        if image:
-            file.seek(_MODEL_START)
-            _copy(image, file)
-        file.seek(n_sector * BYTES_SECTOR - len(end))
-        file.write(end)
+    file.truncate(n_sector * BYTES_SECTOR)
+    file.write(start)
+    file.seek(_BIOS_START)
+    file.write(core)
+    if image:
+        file.seek(_MODEL_START)
+        _copy(image, file)
+    file.seek(n_sector * BYTES_SECTOR - len(end))
+    file.write(end)
+    # The programs that fill a partition write to the file by its name.
+    file.flush()
     configuration = folder / "grub.cfg"
     text = grub.configuration(options, module, is_loaded=by_firmware, menu_s=menu_s)
     configuration.write_text(text, encoding="utf-8")
     _fill_system_partition(
-        disk,
+        Path(file.name),
         {
             "/EFI/BOOT/BOOTX64.EFI": grub.uefi_program(folder, _UEFI_PARTITION),
             "/boot/axiom": kernel_file(),
             f"{grub.FOLDER}/grub.cfg": configuration,
         },
     )
-    # As readable as what was there, or as any other file that this user makes; temporary ones are not.
-    disk.chmod(stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask())
-    with disk.open("rb") as file:
-        os.fsync(file.fileno())
-    disk.replace(target)
 
 
 def _partition(kind: UUID, name: str, start: int, n_byte: int) -> Partition:
@@ -190,9 +186,3 @@ def _fill_system_partition(disk: Path, files: Mapping[str, Path]) -> None:
     grub.run(["mmd", *drive, *(f"::{folder}" for folder in folders)], environment)
     for name, source in files.items():
         grub.run(["mcopy", *drive, "-o", str(source), f"::{name}"], environment)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -31,6 +31,7 @@ __all__ = [
     "find_qemu",
     "run",
     "show",
+    "status_of",
 ]
 
 Attachment = Literal["virtio-mmio", "virtio-pci", "nvme"]
@@ -240,7 +241,7 @@ def run(machine: Machine, *, limit_s: float) -> Ending:
     ) as process:
         try:
             text, errors = process.communicate(timeout=limit_s)
-            status = _status(process.returncode)
+            status = status_of(process.returncode)
         except subprocess.TimeoutExpired:
             process.kill()
             text, errors = process.communicate()
@@ -284,7 +285,7 @@ def show(machine: Machine) -> Ending:
             raise
         code = process.wait()
         watch.join()
-    status = _status(code)
+    status = status_of(code)
     if status is None:
         said = " ".join("".join(errors).split()) or "nothing"
         raise BareError(f"QEMU ended with {code}, and not by the kernel's word; it said: {said}")
@@ -299,7 +300,7 @@ def _watch_errors(process: subprocess.Popen[bytes], errors: list[str]) -> None:
             process.kill()
 
 
-def _status(code: int) -> Status | None:
-    """QEMU ends with twice the kernel's status plus 1; an even number is its own."""
+def status_of(code: int) -> Status | None:
+    """Return what the kernel ended with, from what QEMU did: twice that plus 1; an even number is its own."""
     value, is_odd = divmod(code, 2)
     return Status(value) if is_odd and value in Status._value2member_map_ else None

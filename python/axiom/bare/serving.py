@@ -20,7 +20,7 @@ from typing import NamedTuple
 from axiom.bare.child import ending_with_this_process
 from axiom.bare.kernel import BareError, Status
 from axiom.bare.protocol import VERSION, ErrorClass, Inbox, Kind, Message, Reader, Receiver, frames
-from axiom.bare.qemu import Machine, command
+from axiom.bare.qemu import Machine, command, status_of
 from axiom.engine import StopFlag
 from axiom.errors import (
     ContextLengthError,
@@ -312,8 +312,7 @@ class _Process:
         code = None if self._process is None else self._process.returncode
         if code is None or code < 0:
             return None
-        value, is_odd = divmod(code, 2)
-        return Status(value) if is_odd and value in Status._value2member_map_ else None
+        return status_of(code)
 
     def wait(self, timeout_s: float) -> None:
         """Wait until it has ended and everything that it said is here."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from axiom.cli.options import COUNT, open_runtime, runtime_options
 from axiom.cli.terminal import ProgressLine, echo_json, format_bytes, printable
+
+if TYPE_CHECKING:
+    from axiom.runtime import Runtime
 
 __all__ = ["command"]
 
@@ -117,7 +120,7 @@ def command(
         click.echo(_markdown(report) if as_format == "md" else _csv(report), nl=False)
 
 
-def _open(options: dict[str, Any], n_batch: int) -> Any:
+def _open(options: dict[str, Any], n_batch: int) -> Runtime:
     from axiom.errors import MemoryBudgetError
 
     try:
@@ -129,8 +132,10 @@ def _open(options: dict[str, Any], n_batch: int) -> Any:
         raise MemoryBudgetError(f"--batch {n_batch}: {error}") from None
 
 
-def _measure(runtime: Any, name: str, depth: int, n_tokens: int, n_batch: int) -> float:
+def _measure(runtime: Runtime, name: str, depth: int, n_tokens: int, n_batch: int) -> float:
     """Return tokens per second of one test. Which tokens they are makes no difference to the speed."""
+    from axiom.generation.loop import CHUNK_TOKENS
+
     n_vocab = runtime.config.n_vocab
     engine = runtime.engine
     held = [engine.open_sequence() for _ in range(n_batch)]
@@ -138,13 +143,13 @@ def _measure(runtime: Any, name: str, depth: int, n_tokens: int, n_batch: int) -
     try:
         tokens = [(7919 * i + 11) % n_vocab for i in range(depth + n_tokens)]
         for seq in seqs:
-            for start in range(0, depth, 512):
-                engine.forward([seq], [tokens[start : min(depth, start + 512)]], "none")
+            for start in range(0, depth, CHUNK_TOKENS):
+                engine.forward([seq], [tokens[start : min(depth, start + CHUNK_TOKENS)]], "none")
         begin = time.perf_counter()
         if name == "prefill":
-            for start in range(depth, depth + n_tokens, 512):
-                last = start + 512 >= depth + n_tokens
-                engine.forward(seqs, [tokens[start : start + 512]], "last" if last else "none")
+            for start in range(depth, depth + n_tokens, CHUNK_TOKENS):
+                last = start + CHUNK_TOKENS >= depth + n_tokens
+                engine.forward(seqs, [tokens[start : start + CHUNK_TOKENS]], "last" if last else "none")
         else:
             for i in range(n_tokens):
                 engine.forward(seqs, [[tokens[depth + i]]] * n_batch, "last")
@@ -164,7 +169,11 @@ def _bandwidth(threads: int) -> list[float]:
 
 
 def _report(
-    runtime: Any, threads: int, n_batch: int, speeds: dict[tuple[str, int, int], list[float]], bandwidths: list[float]
+    runtime: Runtime,
+    threads: int,
+    n_batch: int,
+    speeds: dict[tuple[str, int, int], list[float]],
+    bandwidths: list[float],
 ) -> dict[str, Any]:
     bandwidth = sorted(bandwidths)[len(bandwidths) // 2] if bandwidths else None
     n_bytes = runtime.config.weight_bytes

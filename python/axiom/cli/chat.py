@@ -5,14 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from axiom.cli.options import TEXT, generate_options, open_runtime, runtime_options, sampling_options
 from axiom.cli.run import echo_stats
 from axiom.cli.terminal import ProgressLine, checked_text, error_line, printable
+
+if TYPE_CHECKING:
+    from axiom.generation.request import GenerateOptions
+    from axiom.runtime import Runtime
+    from axiom.session import Session
 
 __all__ = ["command"]
 
@@ -71,13 +77,13 @@ class _Chat:
 
     def __init__(
         self,
-        runtime: Any,
-        session: Any,
+        runtime: Runtime,
+        session: Session,
         system: str | None,
         template: str | None,
         show_prompt: bool,
         stats: bool,
-        options: Any,
+        options: GenerateOptions,
     ):
         self.runtime, self.session, self.options = runtime, session, options
         self.template, self.show_prompt, self.stats = template, show_prompt, stats
@@ -126,7 +132,9 @@ class _Chat:
             tokens = self.runtime.chat_tokens(prompt)
             self._check_room(len(tokens) + 1)
             self.session.advance_to(tokens)
-            stream = self.session.stream(**self.options, on_progress=(progress := ProgressLine("reading")))
+            options = self.options.copy()
+            options["on_progress"] = progress = ProgressLine("reading")
+            stream = self.session.stream(**options)
             try:
                 # Ctrl-C may come while a piece is shown, too: the stream is ended before it is asked for its result.
                 with stream, progress:
@@ -163,7 +171,7 @@ class _Chat:
         longer = f"a larger --n-ctx, up to {most}" if n_ctx < most else "a model that has more"
         return f"the context has {n_ctx}; {shorter}, or start with {longer}"
 
-    def _guarded(self, action: Any) -> None:
+    def _guarded(self, action: Callable[[], None]) -> None:
         """Do it; an error is a line, and the conversation goes on."""
         from axiom.errors import AxiomError
 
@@ -179,8 +187,7 @@ class _Chat:
         return first["content"] if first and first["role"] == "system" else None
 
     def _render(self) -> str:
-        prompt: str = self.runtime.render(self.messages, template=self.template)
-        return prompt
+        return self.runtime.render(self.messages, template=self.template)
 
     def _undo(self) -> None:
         while self.messages and self.messages[-1]["role"] != "system":

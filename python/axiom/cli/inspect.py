@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from axiom.cli.memory_plan import plan_facts, print_plan
 from axiom.cli.options import COUNT, SIZE, json_option
 from axiom.cli.terminal import echo_json, format_bytes, format_count, format_facts, format_table, system_text
+
+if TYPE_CHECKING:
+    from axiom.model_file.model_config import KVFormat, ModelConfig
+    from axiom.model_file.model_file import ModelFile
 
 __all__ = ["command"]
 
@@ -46,11 +50,11 @@ def command(
     stay in memory, what would be read from the disk for each token, and how fast that can be.
     """
     from axiom.chat import chosen_template
-    from axiom.model_file.model_file import default_model_path, open_model
+    from axiom.model_file.model_file import open_model
 
     if memory is None and n_ctx is not None:
         raise click.UsageError("--n-ctx belongs to a plan: give --memory too")
-    gguf = open_model(default_model_path() if model is None else model)
+    gguf = open_model(model)
     if template:
         click.echo(chosen_template(gguf.metadata, None))
         return
@@ -74,7 +78,7 @@ def command(
             print_plan(facts["plan"])
 
 
-def _plan(gguf: Any, facts: dict[str, Any], **wishes: Any) -> dict[str, Any]:
+def _plan(gguf: ModelFile, facts: dict[str, Any], **wishes: Any) -> dict[str, Any]:
     from axiom.model_file.model_config import ModelConfig
 
     if not facts["runs"]:
@@ -82,11 +86,11 @@ def _plan(gguf: Any, facts: dict[str, Any], **wishes: Any) -> dict[str, Any]:
     return plan_facts(gguf, ModelConfig.from_gguf(gguf), **wishes)
 
 
-def _facts(gguf: Any) -> dict[str, Any]:
+def _facts(gguf: ModelFile) -> dict[str, Any]:
     from axiom.chat import named_templates
     from axiom.errors import AxiomError
     from axiom.hardware import memory_budget
-    from axiom.model_file.gguf_file import GGUFFile
+    from axiom.model_file.gguf_file import GGUFFile, StringArray
     from axiom.model_file.model_config import ModelConfig
 
     sizes: dict[str, dict[str, int]] = {}
@@ -109,7 +113,7 @@ def _facts(gguf: Any) -> dict[str, Any]:
         "tokenizer": {
             "model": _plain(gguf.metadata.get("tokenizer.ggml.model")),
             "pre": _plain(gguf.metadata.get("tokenizer.ggml.pre")),
-            "n_vocab": len(tokens) if hasattr(tokens, "__len__") else None,
+            "n_vocab": len(tokens) if isinstance(tokens, StringArray) else None,
         },
         "chat_templates": sorted(named_templates(gguf.metadata)),
     }
@@ -132,12 +136,13 @@ def _context_lengths(n_ctx_max: int) -> list[int]:
     return lengths[::-1]
 
 
-def _context(config: Any, n_ctx: int, usable: int | None) -> dict[str, Any]:
+def _context(config: ModelConfig, n_ctx: int, usable: int | None) -> dict[str, Any]:
     from axiom.capacity import plan_capacity
     from axiom.errors import MemoryBudgetError
 
     context: dict[str, Any] = {"n_ctx": n_ctx}
-    for kv in ("f16", "f32"):
+    formats: tuple[KVFormat, ...] = ("f16", "f32")
+    for kv in formats:
         try:
             plan_capacity(config, n_ctx=n_ctx, kv=kv, n_seq_max=1, usable_bytes=usable)
             fits = True

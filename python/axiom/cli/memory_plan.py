@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from axiom.cli.terminal import format_bytes, format_facts
 
+if TYPE_CHECKING:
+    from axiom.model_file.model_config import KVFormat, ModelConfig
+    from axiom.model_file.model_file import ModelFile
+
 __all__ = ["plan_facts", "print_plan"]
 
 
-def plan_facts(model: Any, config: Any, *, memory: str, n_ctx: int | None, kv: Any) -> dict[str, Any]:
+def plan_facts(
+    model: ModelFile, config: ModelConfig, *, memory: str, n_ctx: int | None, kv: KVFormat
+) -> dict[str, Any]:
     """Plan a model for a process of `memory`, and measure the disk that it lies on, or memory where it all fits.
 
     Raises `MemoryBudgetError` if it cannot run there.
@@ -40,7 +46,7 @@ def plan_facts(model: Any, config: Any, *, memory: str, n_ctx: int | None, kv: A
     except MemoryBudgetError:
         plan = plan_streamed(config, n_ctx=n_ctx, kv=kv, n_seq_max=None, usable_bytes=usable)
     disk, is_direct = disk_bandwidth(model.path)
-    shown = {**plan.fields(), "capacity": plan.capacity.fields()}
+    shown = plan.fields()
     del shown["capacity"], shown["pinned"]
     # Reading and computing go on side by side: the slower of them decides.
     slower = max(plan.streamed_bytes / disk, config.weight_bytes / rate)

@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COUNT",
+    "MIN_P",
+    "PARANOID",
+    "REPEAT_LAST_N",
+    "REPEAT_PENALTY",
     "SEED",
     "SIZE",
+    "TEMPERATURE",
     "TEXT",
+    "TOP_P",
     "backend_option",
     "generate_options",
     "json_option",
@@ -94,6 +100,24 @@ def _kv_option(**default: Any) -> Callable[[Any], Any]:
     return click.option("--kv", type=click.Choice(["f16", "f32"]), **default)
 
 
+# What a story on the bare machine can be asked for too.
+TEMPERATURE = click.option(
+    "-t", "--temperature", type=float, metavar="X", help="0 is greedy. Default: what the model recommends, or 1."
+)
+TOP_P = click.option(
+    "--top-p", type=float, metavar="X", help="Keep the most probable tokens up to this sum; 1 keeps all."
+)
+MIN_P = click.option(
+    "--min-p", type=float, metavar="X", help="Keep tokens of this share of the best one's probability; 0 keeps all."
+)
+REPEAT_PENALTY = click.option(
+    "--repeat-penalty", type=float, metavar="X", help="Divide the logits of recent tokens; 1 changes nothing."
+)
+REPEAT_LAST_N = click.option(
+    "--repeat-last-n", type=int, metavar="N", help="How many tokens are recent: 0 none, -1 all. Default: 64."
+)
+PARANOID = click.option("--paranoid", is_flag=True, help="Check a streamed layer's digest each time that it is read.")
+
 _RUNTIME: list[Callable[[Any], Any]] = [
     click.option(
         "--n-ctx", type=COUNT, metavar="N", help="Positions of the context. Default: the model's, or what fits."
@@ -105,7 +129,7 @@ _RUNTIME: list[Callable[[Any], Any]] = [
         help="Ceiling on this process's memory, such as 2GiB. Default: what there is.",
     ),
     click.option("--threads", type=COUNT, metavar="N", help="Threads. Default: what affinity and cgroup quota allow."),
-    click.option("--paranoid", is_flag=True, help="Check a streamed layer's digest each time that it is read."),
+    PARANOID,
     click.option("--kernels", metavar="NAME", help="Force a kernel table, as AXIOM_KERNELS does; see `axiom doctor`."),
     _backend_option(
         ["native", "reference", "bare"],
@@ -117,27 +141,19 @@ _SAMPLING = [
     click.option(
         "-n", "--max-tokens", type=COUNT, metavar="N", help="Most tokens to write. Default: until the model ends."
     ),
-    click.option(
-        "-t", "--temperature", type=float, metavar="X", help="0 is greedy. Default: what the model recommends, or 1."
-    ),
+    TEMPERATURE,
     click.option("--top-k", type=click.IntRange(0), metavar="K", help="Keep the k most probable tokens; 0 keeps all."),
-    click.option("--top-p", type=float, metavar="X", help="Keep the most probable tokens up to this sum; 1 keeps all."),
-    click.option(
-        "--min-p", type=float, metavar="X", help="Keep tokens of this share of the best one's probability; 0 keeps all."
-    ),
+    TOP_P,
+    MIN_P,
     click.option(
         "--typical-p", type=float, metavar="X", help="Keep the most typical tokens up to this sum; 1 keeps all."
     ),
-    click.option(
-        "--repeat-penalty", type=float, metavar="X", help="Divide the logits of recent tokens; 1 changes nothing."
-    ),
+    REPEAT_PENALTY,
     click.option("--presence-penalty", type=float, metavar="X", help="Subtract from the logits of recent tokens."),
     click.option(
         "--frequency-penalty", type=float, metavar="X", help="Subtract from recent tokens' logits, once for each time."
     ),
-    click.option(
-        "--repeat-last-n", type=int, metavar="N", help="How many tokens are recent: 0 none, -1 all. Default: 64."
-    ),
+    REPEAT_LAST_N,
     click.option(
         "--logit-bias",
         multiple=True,

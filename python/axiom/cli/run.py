@@ -21,6 +21,7 @@ from axiom.cli.options import (
 from axiom.cli.terminal import ProgressLine, echo_json
 
 if TYPE_CHECKING:
+    from axiom.generation.completion import Completion
     from axiom.runtime import Runtime
     from axiom.telemetry import TelemetryFile
 
@@ -90,7 +91,7 @@ def _telemetry(path: str | None, runtime: Runtime) -> contextlib.AbstractContext
     return TelemetryFile(path, runtime)
 
 
-def completion_json(completion: Any) -> dict[str, Any]:
+def completion_json(completion: Completion) -> dict[str, Any]:
     """Return a completion as plain values."""
     timings = completion.timings
     return {
@@ -112,7 +113,7 @@ def completion_json(completion: Any) -> dict[str, Any]:
     }
 
 
-def echo_stats(completion: Any) -> None:
+def echo_stats(completion: Completion) -> None:
     """Print a line about a completion on standard error."""
     timings, usage = completion.timings, completion.usage
     click.echo(

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from axiom.cli.options import SEED, SIZE, TEXT
+from axiom.cli.options import MIN_P, PARANOID, REPEAT_LAST_N, REPEAT_PENALTY, SEED, SIZE, TEMPERATURE, TEXT, TOP_P
 
 __all__ = ["KERNEL_OPTIONS", "kernel_options", "story_options"]
 
@@ -56,25 +56,17 @@ _OPTIONS = [
         metavar="N",
         help="Most tokens to write. Default: 200.",
     ),
-    click.option(
-        "-t", "--temperature", type=float, metavar="X", help="0 is greedy. Default: what the model recommends, or 1."
-    ),
+    TEMPERATURE,
     click.option(
         "--top-k",
         type=click.IntRange(0, (1 << 32) - 1),
         metavar="K",
         help="Keep the k most probable tokens; 0 keeps all.",
     ),
-    click.option("--top-p", type=float, metavar="X", help="Keep the most probable tokens up to this sum; 1 keeps all."),
-    click.option(
-        "--min-p", type=float, metavar="X", help="Keep tokens of this share of the best one's probability; 0 keeps all."
-    ),
-    click.option(
-        "--repeat-penalty", type=float, metavar="X", help="Divide the logits of recent tokens; 1 changes nothing."
-    ),
-    click.option(
-        "--repeat-last-n", type=int, metavar="N", help="How many tokens are recent: 0 none, -1 all. Default: 64."
-    ),
+    TOP_P,
+    MIN_P,
+    REPEAT_PENALTY,
+    REPEAT_LAST_N,
     click.option("-s", "--seed", type=SEED, metavar="N", help="Same seed, same text. Default: 0."),
     click.option("--kv", type=click.Choice(["f16", "f32"]), help="Format of the cache. Default: f16."),
     click.option(
@@ -83,7 +75,7 @@ _OPTIONS = [
         metavar="SIZE",
         help="Most memory for the model, such as 2GiB. Default: what the machine has.",
     ),
-    click.option("--paranoid", is_flag=True, help="Check a streamed layer's digest each time that it is read."),
+    PARANOID,
     click.option("--kernels", metavar="NAME", help="Force a kernel table. Default: the best that the processor has."),
     click.option(
         "--telemetry",
@@ -109,7 +101,7 @@ def story_options(function: F) -> F:
 
 
 def kernel_options(options: dict[str, Any]) -> dict[str, str]:
-    """The kernel's options from the parsed ones, which are taken out; what was not given is left out."""
+    """Return the kernel's options from the parsed ones, which are taken out; what was not given is left out."""
     from axiom.hardware import parse_memory
 
     _check(options)

@@ -40,11 +40,11 @@ def command(
 
     It reads the header alone, of vocabulary-only files too.
     """
-    from axiom.model_file.model_file import default_model_path, open_model
+    from axiom.model_file.model_file import open_model
     from axiom.tokenizer import Tokenizer
 
     given = read_text(text, "text")
-    tokenizer = Tokenizer(open_model(default_model_path() if model is None else model), backend)
+    tokenizer = Tokenizer(open_model(model), backend)
     if decode:
         try:
             tokens = [int(word) for word in given.replace(",", " ").replace("[", " ").replace("]", " ").split()]

@@ -63,26 +63,14 @@ def run_generations(
                         "a generation has nothing to compute and does not end; this is a defect of axiom"
                     )
                 continue
-            # Logits come after the last pending token of those that get there, and after every guess.
-            n_logit = [(n == len(generation.pending)) + len(draft) for generation, n, draft in batch]
             try:
-                rows = engine.forward(
-                    [_sequence(generation) for generation, _, _ in batch],
-                    [generation.pending[:n] + draft for generation, n, draft in batch],
-                    n_logit,
-                    _stop_flag(stop_flag, [generation for generation, _, _ in batch]),
-                )
+                _pass(engine, batch, _stop_flag(stop_flag, [generation for generation, _, _ in batch]))
             except PassStopped:
                 # One of them is over, and ends above; for the others nothing has happened.
                 continue
-            first = 0
-            for (generation, n, draft), n_row in zip(batch, n_logit, strict=True):
-                generation.pending = generation.pending[n:]
-                n_prefilled += n if generation.in_prompt else 0
-                if n_row:
-                    generation.take_logits(rows[first : first + n_row], draft)
-                    first += n_row
-            if on_progress is not None and any(g.in_prompt for g, _, _ in batch):
+            n_new = [n for generation, n, _ in batch if generation.in_prompt]
+            n_prefilled += sum(n_new)
+            if on_progress is not None and n_new:
                 on_progress(n_prefilled, n_prompt)
     finally:
         for generation in generations:
@@ -104,7 +92,7 @@ def _admit(engine: SharedEngine, waiting: deque[Generation], active: list[Genera
         if generation.owns_seq:
             if not active:
                 generation.start_timeout()
-            generation.seq = engine.open_sequence(wait=not active, is_over=lambda: waiting[0].is_over)
+            generation.seq = engine.open_sequence_unless(lambda: bool(active) or waiting[0].is_over)
             if generation.seq is None:
                 return None if active else generation
         active.append(waiting.popleft())
@@ -112,11 +100,12 @@ def _admit(engine: SharedEngine, waiting: deque[Generation], active: list[Genera
     return None
 
 
-def _plan(active: Sequence[Generation]) -> list[tuple[Generation, int, list[int]]]:
-    """Decide what goes into the next pass: how many pending tokens of whom, and which guesses after them.
+_Batch = list[tuple[Generation, int, list[int]]]
+"""What goes into a pass: of each generation how many pending tokens, and which guesses after them."""
 
-    Generations that decode come first, then prompts in order.
-    """
+
+def _plan(active: Sequence[Generation]) -> _Batch:
+    """Decide what goes into the next pass. Generations that decode come first, then prompts in order."""
     batch = [(generation, 1, generation.draft()) for generation in active if len(generation.pending) == 1]
     room = max(1, CHUNK_TOKENS - sum(1 + len(draft) for _, _, draft in batch))
     for generation in active:
@@ -125,6 +114,24 @@ def _plan(active: Sequence[Generation]) -> list[tuple[Generation, int, list[int]
             batch.append((generation, n, []))
             room -= n
     return batch
+
+
+def _pass(engine: SharedEngine, batch: _Batch, stop: StopFlag) -> None:
+    """Compute a batch, and give each generation the logits that are its own."""
+    # Logits come after the last pending token of those that get there, and after every guess.
+    n_logit = [(n == len(generation.pending)) + len(draft) for generation, n, draft in batch]
+    rows = engine.forward(
+        [_sequence(generation) for generation, _, _ in batch],
+        [generation.pending[:n] + draft for generation, n, draft in batch],
+        n_logit,
+        stop,
+    )
+    first = 0
+    for (generation, n, draft), n_row in zip(batch, n_logit, strict=True):
+        generation.pending = generation.pending[n:]
+        if n_row:
+            generation.take_logits(rows[first : first + n_row], draft)
+            first += n_row
 
 
 def _stop_flag(make: Callable[[float | None], StopFlag], batch: Sequence[Generation]) -> StopFlag:

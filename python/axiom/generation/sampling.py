@@ -28,6 +28,17 @@ _METADATA_KEYS = {
     "general.sampling.penalty_repeat": "repeat_penalty",
 }
 
+_WHOLE_NUMBERS = ("top_k", "repeat_last_n")
+_REAL_NUMBERS = (
+    "temperature",
+    "top_p",
+    "min_p",
+    "typical_p",
+    "repeat_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+)
+
 
 class Sampling(Record):
     """Settings of the sampler chain. The defaults draw from the model's own distribution.
@@ -63,9 +74,9 @@ class Sampling(Record):
 
     def __post_init__(self) -> None:
         """Check types, so that a wrong one is named here and not deep inside a generation."""
-        for name in ("temperature", "top_p", "min_p", "typical_p", *_PENALTIES):
+        for name in _REAL_NUMBERS:
             self._set(name, number(name, getattr(self, name)))
-        for name in ("top_k", "repeat_last_n"):
+        for name in _WHOLE_NUMBERS:
             self._set(name, integer(name, getattr(self, name)))
         if not isinstance(self.logit_bias, Mapping):
             raise TypeError(f"logit_bias: expected a mapping from token to number, got {self.logit_bias!r}")
@@ -110,11 +121,8 @@ class Sampling(Record):
         for key, name in _METADATA_KEYS.items():
             value = metadata.get(key)
             if isinstance(value, int | float) and not isinstance(value, bool):
-                settings[name] = int(value) if name in ("top_k", "repeat_last_n") else float(value)
+                settings[name] = int(value) if name in _WHOLE_NUMBERS else float(value)
         if "top_k" in settings:
             # In a header any number below 1 keeps all tokens.
             settings["top_k"] = max(0, settings["top_k"])
         return cls(**settings)
-
-
-_PENALTIES = ("repeat_penalty", "presence_penalty", "frequency_penalty")

@@ -86,14 +86,21 @@ class SharedEngine:
         make: Callable[[Engine], int] | None = None,
         *,
         held: bool = False,
-        wait: bool = True,
-        is_over: Callable[[], bool] | None = None,
-    ) -> HeldSequence | None:
+    ) -> HeldSequence:
         """Open a sequence: an empty one, or what `make` makes of the engine, such as a fork.
 
-        `held` says that it belongs to a session. When none is free, wait until one is, or until `is_over()`, and then
-        return None; with `wait=False`, return None at once. Raises `MemoryBudgetError` when waiting would never end.
+        `held` says that it belongs to a session. When none is free, wait until one is. Raises `MemoryBudgetError` when
+        waiting would never end.
         """
+        sequence = self._when_free(_new_sequence if make is None else make, held, lambda: False)
+        assert sequence is not None
+        return sequence
+
+    def open_sequence_unless(self, is_over: Callable[[], bool]) -> HeldSequence | None:
+        """Open an empty sequence as `open_sequence`; return None when none is free and `is_over()`."""
+        return self._when_free(_new_sequence, False, is_over)
+
+    def _when_free(self, make: Callable[[Engine], int], held: bool, is_over: Callable[[], bool]) -> HeldSequence | None:
         with self._lock:
             began = time.monotonic()
             while True:
@@ -101,11 +108,11 @@ class SharedEngine:
                 if len(self._held) == self.n_seq_max:
                     self._look_through()
                 if len(self._held) < self.n_seq_max:
-                    number = self._opened(_new_sequence if make is None else make)
+                    number = self._opened(make)
                     sequence = HeldSequence(self, number, None if held else threading.current_thread())
                     self._held[number] = weakref.ref(sequence)
                     return sequence
-                if not wait or (is_over is not None and is_over()):
+                if is_over():
                     return None
                 self._check_waiting(began)
                 me = threading.current_thread()

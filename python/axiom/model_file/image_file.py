@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from axiom.errors import ModelFormatError
 from axiom.model_file.gguf_cursor import Cursor, MetadataValue, format_error
 from axiom.model_file.gguf_header import TensorInfo, read_metadata
 from axiom.model_file.gguf_types import TensorFormat
@@ -99,7 +100,7 @@ class ImageFile:
         """Show the path and what is in the file."""
         return f"ImageFile({str(self.path)!r}: {len(self.metadata)} keys, {len(self.tensors)} tensors)"
 
-    def _wrong(self, what: str, expected: object, got: object) -> Exception:
+    def _wrong(self, what: str, expected: object, got: object) -> ModelFormatError:
         remedy = "the file is cut off or damaged: pack or download it again"
         return format_error(self.path, None, what, str(expected), str(got), remedy)
 
@@ -139,7 +140,7 @@ class ImageFile:
         if table[1] % EXTENT_ENTRY.size:
             raise self._wrong("length of the table of extents", f"entries of {EXTENT_ENTRY.size} bytes", table[1])
 
-    def _add_tensor(self, entry: tuple[int, ...], names: tuple[int, int], head: bytes) -> None:
+    def _add_tensor(self, entry: tuple[int, ...], names: _Place, head: bytes) -> None:
         start, length, code, extent, rows, cols, offset, n_bytes = entry
         name = head[names[0] + start : names[0] + start + length].decode("utf-8", "replace")
         if start + length > names[1] or extent >= len(self.extents) or name in self.tensors:

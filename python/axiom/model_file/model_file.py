@@ -15,8 +15,13 @@ __all__ = ["ModelFile", "default_model_path", "open_model"]
 ModelFile: TypeAlias = GGUFFile | ImageFile
 
 
-def open_model(path: str | os.PathLike[str]) -> ModelFile:
-    """Open the model at `path` by what its first bytes say it is. Raises as `GGUFFile` and `ImageFile` do."""
+def open_model(path: str | os.PathLike[str] | None = None) -> ModelFile:
+    """Open the model at `path`, or the one in the package, by what its first bytes say it is.
+
+    Raises as `GGUFFile` and `ImageFile` do.
+    """
+    if path is None:
+        path = default_model_path()
     is_image = OpenFile(path).head(len(MAGIC)) == MAGIC
     return ImageFile(path) if is_image else GGUFFile(path)
 

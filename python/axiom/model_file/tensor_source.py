@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from axiom.model_file.gguf_file import GGUFFile
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["TensorArray", "TensorSource", "tensor_array", "tensor_source"]
+__all__ = ["TensorArray", "TensorSource", "checked_length", "tensor_array", "tensor_source"]
 
 TensorArray = tuple[str, str, int, int, "npt.NDArray[np.uint8]"]
 """Name, name of the `TensorFormat`, rows, columns, and the bytes as a read-only uint8 array."""
@@ -40,6 +42,20 @@ def tensor_array(model: ModelFile, spec: TensorSpec) -> TensorArray:
     else:
         wide = (stored.view("<u2").astype("<u4") << 16).view("<f4")
     return spec.name, TensorFormat.F32.name, spec.rows, spec.cols, wide.view("u1")
+
+
+@contextlib.contextmanager
+def checked_length(model: ModelFile) -> Iterator[None]:
+    """Have a read by the engine that fails in a block say so, if the reason is that the file has become shorter.
+
+    Raises `ModelFormatError` then, as `OpenFile.read` does, and else what the read raised.
+    """
+    try:
+        yield
+    except OSError:
+        if isinstance(model, GGUFFile):
+            model.check_length()
+        raise
 
 
 def _is_as_wanted(spec: TensorSpec) -> bool:
