@@ -6,11 +6,15 @@ where none of the holders can be expected to end, it is an error.
 
 Ctrl-C and other signals may raise between any two steps. So a sequence belongs to a `HeldSequence` from its first
 moment, and what the engine has beyond those is found when it is missed.
+
+A `fork` copies the thread that forks and no other. A lock that another one holds then is nobody's in the child, and an
+engine that it was inside of is in the middle of a pass for ever: the child gets new locks, and such an engine is lost.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 import weakref
@@ -74,12 +78,14 @@ class SharedEngine:
         self._waiting: set[threading.Thread] = set()
         self._last_pass = time.monotonic()
         self._closed = False
+        self._why_closed = "the runtime is closed; open another with axiom.Runtime(model)"
         # Whether this thread is inside a call of the engine; what a garbage collection then frees must wait.
         self._in_call = False
         self.n_ctx = engine.n_ctx
         self.n_vocab = engine.n_vocab
         self.n_seq_max = engine.n_seq_max
         self.is_streamed = engine.is_streamed
+        _all.add(self)
 
     def open_sequence(
         self,
@@ -239,8 +245,32 @@ class SharedEngine:
 
     def _open(self) -> Engine:
         if self._closed:
-            raise RuntimeError("the runtime is closed; open another with axiom.Runtime(model)")
+            raise RuntimeError(self._why_closed)
         return self._engine
+
+    def after_fork(self) -> None:
+        """Go on in the child of a `fork`, where the calling thread is the only one."""
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._waiting.clear()
+        if self._in_call:
+            self._closed, self._in_call = True, False
+            self._why_closed = (
+                "this process was forked while another thread computed with the runtime; open another in it, "
+                "or start processes by 'spawn'"
+            )
+
+
+_all: weakref.WeakSet[SharedEngine] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for engine in list(_all):
+        engine.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _new_sequence(engine: Engine) -> int:
