@@ -1,4 +1,4 @@
-"""Children of a `fork`: they compute where the parent was at rest, and never wait for a thread that they do not have."""
+"""Children of a `fork` compute where the parent was at rest, and never wait for a thread that they do not have."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@
 //! over. The end waits for threads that are past the gate and may yet ask for the interpreter with Rust on their stack;
 //! nothing waits for what is computed without it.
 
+use axiom_host::float_mode::StandardFloat;
 use pyo3::prelude::*;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
@@ -73,8 +74,11 @@ fn stay() -> ! {
 
 /// A call from Python, in which Rust is on the thread's stack while Python's functions run and may wait.
 ///
-/// Whoever allocates an array or calls Python code holds one, and gives the interpreter away by `released` alone.
-pub struct Inside(());
+/// Whoever allocates an array or calls Python code holds one, and gives the interpreter away by `released` alone. Meanwhile
+/// the thread is in the mode in which the arithmetic is defined: numbers are made outside of a worker's jobs too.
+pub struct Inside {
+    _mode: StandardFloat,
+}
 
 impl Inside {
     /// For a call that begins.
@@ -82,7 +86,7 @@ impl Inside {
         if !GATE.try_pass() {
             py.detach(|| stay());
         }
-        Self(())
+        Self { _mode: StandardFloat::enter() }
     }
 
     /// Calls `action` with the interpreter free for others, as `Python::detach`.
