@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -84,6 +85,18 @@ def test_a_thread_that_has_ended_is_not_waited_for(runtime: Runtime) -> None:
         assert other.is_done()
     with pytest.raises(axiom.MemoryBudgetError, match="of threads that have ended"):
         runtime.generate("Hello", max_tokens=1)
+
+
+def test_what_nobody_can_reach_is_not_waited_for(runtime: Runtime) -> None:
+    gc.disable()
+    try:
+        for make in (begun, Runtime.session):
+            circle: list[object] = [make(runtime)]
+            circle.append(circle)
+        del circle
+        assert len(runtime.generate("Hello", max_tokens=2, seed=1, ignore_eos=True).tokens) == 2
+    finally:
+        gc.enable()
 
 
 def test_streams_that_were_left_are_not_waited_for_without_end(

@@ -14,6 +14,7 @@ engine that it was inside of is in the middle of a pass for ever: the child gets
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import threading
 import time
@@ -120,7 +121,15 @@ class SharedEngine:
                     return sequence
                 if is_over():
                     return None
-                self._check_waiting(began)
+                try:
+                    self._check_waiting(began)
+                except MemoryBudgetError:
+                    # Objects that refer to each other keep theirs until somebody looks for such.
+                    gc.collect()
+                    self._look_through()
+                    if len(self._held) == self.n_seq_max:
+                        raise
+                    continue
                 me = threading.current_thread()
                 self._waiting.add(me)
                 try:
