@@ -257,6 +257,23 @@ def test_a_file_that_is_cut_off_while_it_streams(backend: str, packed: Packed, t
     engine.close()
 
 
+@pytest.mark.parametrize("backend", NATIVE)
+def test_an_image_that_was_replaced_since_it_was_opened_is_refused(
+    backend: str, packed: Packed, tmp_path: Path
+) -> None:
+    """By another of the same shape, whose weights would be taken for those of the one that was opened."""
+    (_, first), (_, second) = packed(native=True), packed(native=True, seed=1)
+    name = tmp_path / "model.axiom"
+    name.write_bytes(first.read_bytes())
+    opened = ImageFile(name)
+    name.unlink()
+    name.write_bytes(second.read_bytes())
+    with pytest.raises(ModelFormatError, match=r"model\.axiom: expected the image that was opened, got another"):
+        axiom.Runtime(opened, backend=backend)
+    name.write_bytes(first.read_bytes())
+    axiom.Runtime(opened, backend=backend).close()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("is_streamed", [True, False])
 @pytest.mark.parametrize("backend", NATIVE)

@@ -78,6 +78,7 @@ class Engine:
         budget: int | None = None,
         rows_per_pass: int = 256,
         paranoid: bool = False,
+        root: bytes | None = None,
         progress: Callable[[int, int], object] | None = None,
     ) -> Engine: ...
     def seq_new(self) -> int: ...

@@ -123,6 +123,7 @@ def _open_image(
         kv=kv,
         budget=budget,
         rows_per_pass=rows_per_pass,
+        root=model.root,
         progress=progress,
         **options,
     )

@@ -28,14 +28,18 @@ unsafe impl Send for Cached {}
 unsafe impl Sync for Cached {}
 
 impl Cached {
-    /// The file, or `None` where the system would not tell: pages of another size, or a file that is not this user's.
+    /// The file at `path`, if that is still `same`, or `None` where the system would not tell: pages of another size, or a file
+    /// that is not this user's.
     ///
     /// # Errors
     ///
     /// Those of opening the file.
-    pub fn open(path: &Path) -> io::Result<Option<Self>> {
+    pub fn open(path: &Path, same: &File) -> io::Result<Option<Self>> {
         let file = File::open(path)?;
-        let metadata = file.metadata()?;
+        let (metadata, theirs) = (file.metadata()?, same.metadata()?);
+        if (metadata.dev(), metadata.ino()) != (theirs.dev(), theirs.ino()) {
+            return Ok(None);
+        }
         // SAFETY: asks for a number.
         let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
         let n_bytes = usize::try_from(metadata.len()).unwrap_or(0);

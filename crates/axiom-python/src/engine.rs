@@ -2,7 +2,7 @@
 
 use crate::arguments::Integer;
 use crate::engine_arguments::{TensorReader, checked_config, checked_kv, checked_out, file_of};
-use crate::error::{to_py, to_py_about};
+use crate::error::{replaced, to_py, to_py_about};
 use crate::host::{checked_threads, choose_kernels};
 use crate::image::{self, OpenImage};
 use crate::leaving::Inside;
@@ -153,11 +153,11 @@ impl Engine {
     /// Load a model from the image at `path`: all of it, or what has room in `budget` bytes, and the rest as layers need it.
     ///
     /// `rows_per_pass` is how many tokens one reading of the weights is for. `paranoid` checks the digest of every layer
-    /// each time that it is read, not the first time alone.
+    /// each time that it is read, not the first time alone. `root` is the digest of the head that the caller has read.
     #[staticmethod]
     #[pyo3(signature = (
         path, *, n_ctx, n_seq_max, threads=None, kernels=None, kv="f16", budget=None, rows_per_pass=256, paranoid=false,
-        progress=None
+        root=None, progress=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn from_image(
@@ -171,6 +171,7 @@ impl Engine {
         budget: Option<usize>,
         rows_per_pass: usize,
         paranoid: bool,
+        root: Option<&[u8]>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let inside = Inside::enter(py);
@@ -179,6 +180,9 @@ impl Engine {
         let (kernels, n_thread) = (choose_kernels(py, kernels)?, checked_threads(threads.as_ref())?);
         let head = inside.released(py, || OpenImage::read(&path)).map_err(|error| cannot_open(py, &path, error))?;
         let image = head.parse().map_err(|error| cannot_open(py, &path, error.into()))?;
+        if root.is_some_and(|root| root != head.root()) {
+            return Err(replaced(py, &path));
+        }
         let plan = image::plan(&image, &options, n_thread, budget).map_err(|error| to_py(py, &error))?;
         let (weights, is_direct) = inside
             .released(py, || image::weights(&image, &path, paranoid))

@@ -40,6 +40,21 @@ pub fn out_of_memory(py: Python<'_>, message: String) -> PyErr {
     exception(py, "MemoryBudgetError", message)
 }
 
+/// What the system says about a file, with its name.
+pub fn system_to_py(file: &Path, error: &std::io::Error) -> PyErr {
+    match error.raw_os_error() {
+        Some(code) => PyOSError::new_err((code, error.to_string(), file.display().to_string())),
+        None => PyOSError::new_err(format!("{}: {error}", file.display())),
+    }
+}
+
+/// The exception for a file that is no longer the one that was opened.
+pub fn replaced(py: Python<'_>, file: &Path) -> PyErr {
+    let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
+    let remedy = "another program has replaced or rewritten it; open it again";
+    exception(py, "ModelFormatError", format!("{name}: expected the image that was opened, got another: {remedy}"))
+}
+
 /// An exception of `axiom.errors`.
 fn exception(py: Python<'_>, class: &str, message: String) -> PyErr {
     let made = py.import("axiom.errors").and_then(|errors| errors.getattr(class)?.call1((message,)));

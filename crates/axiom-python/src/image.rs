@@ -7,7 +7,7 @@ use crate::host::checked_threads;
 use crate::leaving::Inside;
 use crate::signals::Interrupt;
 use axiom_core::error::Error;
-use axiom_core::image::{HEADER, Image, head_bytes};
+use axiom_core::image::{HEADER, Image, ROOT, head_bytes};
 use axiom_core::model::{MemoryPlan, WeightImage, pack_matrix as pack};
 use axiom_core::runtime::{Engine, Options};
 use axiom_host::Host;
@@ -79,6 +79,11 @@ impl OpenImage {
         let n_head = head_bytes(&head, bytes_file)?;
         file.take((n_head - HEADER) as u64).read_to_end(&mut head)?;
         Ok(OpenImage { head, bytes_file })
+    }
+
+    /// The digest that names the image, once the head has been checked.
+    pub fn root(&self) -> &[u8] {
+        &self.head[ROOT..HEADER]
     }
 
     /// The head, checked.

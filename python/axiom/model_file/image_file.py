@@ -72,6 +72,8 @@ class ImageFile:
         self.n_bytes: int = self._file.n_bytes
         head = self._read_head()
         self._n_head = len(head)
+        self.root: bytes = head[ROOT_OFFSET:HEADER_BYTES]
+        """The digest of the head, and through it of all that the image holds."""
         self._kept: tuple[int, bytes] | None = None
         self._source_sha256: bytes
         self._header_sha256: bytes
