@@ -90,10 +90,10 @@ impl Disk {
             ..State::default()
         };
         let shared = Shared {
+            #[cfg(target_os = "linux")]
+            cached: if is_direct { Cached::open(path, &file)? } else { None },
             file,
             is_direct,
-            #[cfg(target_os = "linux")]
-            cached: if is_direct { Cached::open(path)? } else { None },
             state: Mutex::new(state),
             asked: Condvar::new(),
             answered: Condvar::new(),
@@ -107,7 +107,10 @@ impl Disk {
         for i in 0..N_THREAD {
             let shared = Arc::clone(&disk.shared);
             let thread = std::thread::Builder::new().name(format!("axiom-disk-{i}"));
-            disk.threads.push(thread.spawn(move || shared.serve())?);
+            let started = thread.spawn(move || shared.serve());
+            disk.threads.push(started.map_err(|error| {
+                io::Error::other(format!("cannot start the threads that read it: {error}; allow more threads or memory"))
+            })?);
         }
         Ok(disk)
     }

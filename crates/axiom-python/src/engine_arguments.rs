@@ -1,6 +1,6 @@
 //! What Python hands to `Engine`, checked: configuration, tensors, batches of tokens, room for logits.
 
-use crate::error::to_py;
+use crate::error::{system_to_py, to_py};
 use axiom_core::error::Error;
 use axiom_core::format::Format;
 use axiom_core::memory::KVFormat;
@@ -175,9 +175,10 @@ impl<'py> TensorReader<'py> {
                 if number < 0 {
                     return Err(PyValueError::new_err(format!("expected the number of an open file, got {number}")));
                 }
+                let path: Arc<Path> = object.getattr("path")?.extract::<PathBuf>()?.into();
                 // SAFETY: it is not negative, and is borrowed for this call; one that is not open is an error of the system.
-                let owned = unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned()?;
-                let (file, path) = (Arc::new(File::from(owned)), object.getattr("path")?.extract::<PathBuf>()?.into());
+                let owned = unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned();
+                let file = Arc::new(File::from(owned.map_err(|error| system_to_py(&path, &error))?));
                 self.files.push(SharedFile { object, file, path });
                 self.files.len() - 1
             }

@@ -1,7 +1,7 @@
 //! How an engine comes to be: its memory is reserved, its threads start, its weights are loaded.
 
 use crate::engine_arguments::Batch;
-use crate::error::{out_of_memory, to_py_about};
+use crate::error::{out_of_memory, system_to_py, to_py_about};
 use crate::image::OpenError;
 use crate::leaving::{Inside, attached};
 use crate::signals::Interrupt;
@@ -27,10 +27,7 @@ pub struct Open {
 /// The error of an image that cannot be opened, with its name.
 pub fn cannot_open(py: Python<'_>, path: &Path, error: OpenError) -> PyErr {
     match error {
-        OpenError::Io(error) => {
-            let code = error.raw_os_error().unwrap_or(0);
-            PyOSError::new_err((code, error.to_string(), path.display().to_string()))
-        }
+        OpenError::Io(error) => system_to_py(path, &error),
         OpenError::Core(error) => to_py_about(py, Some(path), &error),
     }
 }
