@@ -17,8 +17,8 @@ import pytest
 
 import axiom
 from axiom.errors import AxiomError, PassStopped
-from axiom.image_file import ImageFile
-from axiom.model_config import ModelConfig
+from axiom.model_file.image_file import ImageFile
+from axiom.model_file.model_config import ModelConfig
 from axiom.opening import open_engine
 
 _native: Any = pytest.importorskip("axiom._native", reason="the extension is not built; `make test` builds it")

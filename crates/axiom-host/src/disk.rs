@@ -109,7 +109,9 @@ impl Disk {
             let thread = std::thread::Builder::new().name(format!("axiom-disk-{i}"));
             let started = thread.spawn(move || shared.serve());
             disk.threads.push(started.map_err(|error| {
-                io::Error::other(format!("cannot start the threads that read it: {error}; allow more threads or memory"))
+                io::Error::other(format!(
+                    "cannot start the threads that read it: {error}; allow more threads or memory"
+                ))
             })?);
         }
         Ok(disk)
