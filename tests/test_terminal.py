@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-import axiom
 from axiom.cli.bench import _markdown
+from axiom.model_file.model_file import default_model_path
 
 SHELL = [sys.executable, "-m", "axiom"]
 PROGRESS = """
@@ -99,13 +99,14 @@ def test_names_from_outside_do_nothing_to_a_terminal(tmp_path: Path) -> None:
     name = "a\x1b[31mb\nc.gguf"
     done = subprocess.run([*SHELL, "inspect", name], capture_output=True, text=True)
     assert done.stderr == "axiom: error: a\\x1b[31mb\\nc.gguf: No such file or directory\n"
-    with axiom.Runtime() as runtime:
-        (tmp_path / name).write_bytes(
-            runtime.gguf.path.read_bytes().replace(b"Axiom Storyteller", b"\x1b[2J\x1b[31mModel\n\0.")
-        )
-    done = subprocess.run([*SHELL, "inspect", str(tmp_path / name)], capture_output=True, text=True)
+    content = default_model_path().read_bytes()
+    content = content.replace(b"Axiom Storyteller", b"\x1b[2J\x1b[31mModel\n\0.")
+    (tmp_path / name).write_bytes(content.replace(b"general.basename", b"\x1b[31mral.basenam"))
+    shown = [*SHELL, "inspect", "--metadata", "--tensors", str(tmp_path / name)]
+    done = subprocess.run(shown, capture_output=True, text=True)
     assert done.returncode == 0
     assert all(line.isprintable() for line in done.stdout.splitlines())
+    assert "\n\\x1b[31mral.basenam = " in done.stdout
     assert "a\\x1b[31mb\\nc.gguf\n" in done.stdout
     assert "\\x1b[2J\\x1b[31mModel\\n\\x00.\n" in done.stdout
 

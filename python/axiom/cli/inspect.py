@@ -8,7 +8,7 @@ import click
 
 from axiom.cli.memory_plan import plan_facts, print_plan
 from axiom.cli.options import COUNT, SIZE, json_option
-from axiom.cli.terminal import echo_json, format_bytes, format_count, format_facts, format_table, system_text
+from axiom.cli.terminal import echo_json, format_bytes, format_count, format_facts, format_table, printable, system_text
 
 if TYPE_CHECKING:
     from axiom.model_file.model_config import KVFormat, ModelConfig
@@ -199,7 +199,7 @@ def _print(facts: dict[str, Any]) -> None:
         if facts["usable_memory_bytes"] is not None:
             click.echo(f"usable memory: {format_bytes(facts['usable_memory_bytes'])}")
     for key, value in facts.get("metadata", {}).items():
-        click.echo(f"{key} = {value!r}"[:200])
+        click.echo(printable(f"{key} = {value!r}"[:200]))
     if "tensors" in facts:
         tensors = [
             [info["name"], info["format"], " x ".join(map(str, info["shape"])), format_bytes(info["n_bytes"])]
