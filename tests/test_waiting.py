@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,20 @@ def test_a_thread_that_has_ended_is_not_waited_for(runtime: Runtime) -> None:
         assert other.is_done()
     with pytest.raises(axiom.MemoryBudgetError, match="of threads that have ended"):
         runtime.generate("Hello", max_tokens=1)
+
+
+def test_a_stream_may_go_on_in_any_thread_that_has_asked_it_for_more(runtime: Runtime) -> None:
+    """As under asyncio, where threads of a pool take turns with the pieces of all streams."""
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+        streams = first.submit(lambda: [begun(runtime), begun(runtime)]).result(60)
+        for stream in streams:
+            second.submit(next, stream).result(60)
+        waiting = first.submit(runtime.generate, "Hello", max_tokens=2, seed=1, ignore_eos=True)
+        while not waiting.done() and not runtime.engine._waiting:
+            time.sleep(0.001)
+        for stream in streams:
+            second.submit(stream.close).result(60)
+        assert len(waiting.result(60).tokens) == 2
 
 
 def test_what_nobody_can_reach_is_not_waited_for(runtime: Runtime) -> None:

@@ -46,12 +46,18 @@ class HeldSequence:
     is_closed = True
 
     def __init__(self, engine: SharedEngine, number: int, thread: threading.Thread | None):
-        """Take charge of sequence `number`, for a generation in `thread` or, without one, for a session."""
+        """Take charge of sequence `number`, for a generation that `thread` began or, without one, for a session."""
         self._engine = engine
         self.number = number
         """What the engine calls it."""
-        self.thread = thread
+        # Those who have asked the generation for more: each of them may carry it on to its end.
+        self.threads: tuple[threading.Thread, ...] = () if thread is None else (thread,)
         self.is_closed = False
+
+    def asked_by(self, thread: threading.Thread) -> None:
+        """Note that a thread asks for more: under asyncio it may be another one for each piece."""
+        if self.threads and thread not in self.threads:
+            self.threads = (*(known for known in self.threads if known.is_alive()), thread)
 
     def close(self) -> None:
         """Free the sequence. Closing twice does nothing."""
@@ -151,9 +157,10 @@ class SharedEngine:
     def _check_waiting(self, began: float) -> None:
         """Raise `MemoryBudgetError` where no holder can be expected to free its sequence."""
         others = {
-            sequence.thread
+            thread
             for reference in self._held.values()
-            if (sequence := reference()) is not None and sequence.thread is not None
+            if (sequence := reference()) is not None
+            for thread in sequence.threads
         } - {threading.current_thread()}
         remedy = "close one, or open the runtime with a larger n_seq_max or a smaller n_ctx"
         if not any(thread.is_alive() and thread not in self._waiting for thread in others):
@@ -203,6 +210,10 @@ class SharedEngine:
         self, seqs: Sequence[int], tokens: Sequence[Sequence[int]], logits: LogitRows, stop: StopFlag | None = None
     ) -> Logits:
         """Run one pass, as `Engine.forward`."""
+        me = threading.current_thread()
+        for number in seqs:
+            if (reference := self._held.get(number)) is not None and (sequence := reference()) is not None:
+                sequence.asked_by(me)
         try:
             return self.call(lambda engine: engine.forward(seqs, tokens, logits, None, stop))
         finally:
