@@ -79,6 +79,16 @@ def test_any_tokens_decode_alike_and_in_any_portions(name: str, data: st.DataObj
         assert all(whole.startswith("".join(pieces[:n])) for n in range(len(pieces)))
 
 
+def test_bytes_that_cannot_go_on_are_given_out_at_once() -> None:
+    for raw in (b"\xed\xa0a", b"\xed\xbf\xbf", b"\xf4\x90b", b"\xe0\x9f", b"\xc3\xa9", b"\xf0\x9f\x98\x80"):
+        pieces = []
+        for tokenizer in PAIRS["spm"]:
+            decoder = tokenizer.decoder(False)
+            byte_tokens = [tokenizer.token_id(f"<0x{byte:02X}>") for byte in raw]
+            pieces.append([*map(decoder.push, byte_tokens), decoder.finish()])
+        assert pieces[0] == pieces[1]
+
+
 TEXT_KINDS = ("normal", "user_defined", "byte")
 
 

@@ -85,6 +85,20 @@ FALSE = {
     "id negative": (changed(BPE, "bos_token_id", -2), "bos_token_id: expected an id from 0"),
     "id no number": (changed(BPE, "bos_token_id", "1"), "bos_token_id: expected an integer, got str"),
     "id a bool": (changed(BPE, "bos_token_id", True), "bos_token_id: expected an integer, got bool"),
+    "id beyond 63 bits": (
+        changed(BPE, "eos_token_id", 2**64 - 1),
+        "eos_token_id: expected an id below 2.63, or -1 for none, got 18446744073709551615",
+    ),
+    "types of bytes": (
+        changed(SPM, "token_type", b"\x01" * 300),
+        "token_type: expected an array of integers, got bytes",
+    ),
+    "scores of bytes": (changed(SPM, "scores", b"\xff" * 300), "scores: expected an array of numbers, got bytes"),
+    "pre of no use here": (changed(SPM, "pre", 7), "pre: expected a string, got int"),
+    "types before numbers": (
+        changed(changed(BPE, "token_type", [9]), "add_eos_token", 1),
+        "add_eos_token: expected a bool, got int",
+    ),
     "flag no bool": (changed(BPE, "add_bos_token", 1), "add_bos_token: expected a bool, got int"),
     "begin without a token": (
         changed(changed(BPE, "bos_token_id", None), "add_bos_token", True),
@@ -146,6 +160,22 @@ def test_odd_but_sound(tokenizer_class: Callable[[Any], Any]) -> None:
     # A byte-level vocabulary without some bytes leaves them out, as the models' own tokenizers do.
     few = tokenizer_class({T + "model": "gpt2", T + "pre": "gpt-2", T + "tokens": [b"a", b"b"], T + "merges": []})
     assert few.encode("axb") == [0, 1]
+
+
+@each_body
+@pytest.mark.parametrize("base", [BPE, SPM], ids=["bpe", "spm"])
+def test_a_special_token_that_is_no_text_stands_in_none(
+    base: dict[str, Any], tokenizer_class: Callable[[Any], Any]
+) -> None:
+    # The last byte of "é", its first, and half of "中": cut out there, the rest would be no text.
+    odd = {b"\xa9": 4, b"\xc3": 3, b"\xb8\xad": 2}
+    tokens, types = [*base[T + "tokens"], *odd], [*base[T + "token_type"], *odd.values()]
+    more = changed(changed(base, "tokens", tokens), "token_type", types)
+    if T + "scores" in base:
+        more = changed(more, "scores", [*base[T + "scores"], *[0.0] * len(odd)])
+    plain, tokenizer = tokenizer_class(base), tokenizer_class(more)
+    for text in ("é", "aéb", "中é中"):
+        assert tokenizer.encode(text, parse_special=True) == plain.encode(text, parse_special=True)
 
 
 short = st.binary(max_size=4) | st.sampled_from(

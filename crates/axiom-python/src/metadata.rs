@@ -45,8 +45,10 @@ pub fn integer(metadata: &Bound<'_, PyDict>, key: &'static str) -> PyResult<Opti
     if !value.is_instance_of::<PyInt>() || value.is_instance_of::<PyBool>() {
         return Err(wrong_type(key, None, "an integer", &value));
     }
-    // Beyond 64 bits it is no id of anything, and the range check says so.
-    Ok(Some(value.extract().unwrap_or(i64::MIN)))
+    value.extract().map(Some).map_err(|_| {
+        let expected = "an id below 2^63, or -1 for none".into();
+        to_py(value.py(), &Error::Metadata { key, index: None, expected, got: value.to_string() })
+    })
 }
 
 /// An array of whole numbers: anything with a buffer of them, such as a `memoryview` or an array of numpy, or a list.
@@ -80,6 +82,10 @@ fn array<T>(
     let Some(value) = metadata.get_item(key)? else {
         return Ok(None);
     };
+    if value.is_instance_of::<PyBytes>() {
+        // A string that is not UTF-8: its bytes are no numbers, though Python takes them for such.
+        return Err(wrong_type(key, None, expected, &value));
+    }
     let items = match PyMemoryView::from(&value) {
         Ok(view) => items_of_buffer(&view, accept)?,
         Err(_) => items_of_list(&value, accept),

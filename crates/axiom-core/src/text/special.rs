@@ -181,8 +181,10 @@ pub struct Matcher {
 impl Matcher {
     /// Collect the special tokens of the vocabulary. `name` is the name of the model.
     pub fn new(vocab: &Vocab, name: Option<&str>) -> Matcher {
+        // A token that is no text stands in none: what is cut out of a text begins and ends between characters.
+        let is_text = |text: &[u8]| !text.is_empty() && core::str::from_utf8(text).is_ok();
         let special = |&id: &u32| {
-            matches!(vocab.kind(id), Kind::Control | Kind::UserDefined | Kind::Unknown) && !vocab.text(id).is_empty()
+            matches!(vocab.kind(id), Kind::Control | Kind::UserDefined | Kind::Unknown) && is_text(vocab.text(id))
         };
         let mut sorted: Vec<u32> = (0..vocab.n_vocab() as u32).filter(special).collect();
         let mut begins = [false; 256];

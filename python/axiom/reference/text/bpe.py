@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from axiom.reference.text.byte_level import written
 from axiom.reference.text.merge import Symbol, merge
-from axiom.reference.text.vocab import KEY_MERGES, TEXT_KINDS, Vocab, quoted, wrong
+from axiom.reference.text.source import KEY_MERGES, quoted, wrong
+from axiom.reference.text.vocab import TEXT_KINDS, Vocab
 
 
 class Bpe:

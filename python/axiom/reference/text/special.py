@@ -9,22 +9,11 @@ such a list counts as a control token, whatever the file calls it, unless merges
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from axiom.reference.text.source import VocabSource, wrong
 from axiom.reference.text.unicode import WHITE_SPACE
-from axiom.reference.text.vocab import (
-    CONTROL,
-    KEY_MERGES,
-    NORMAL,
-    UNKNOWN,
-    USER_DEFINED,
-    Vocab,
-    integer_at,
-    strings_at,
-    text_at,
-    wrong,
-)
+from axiom.reference.text.vocab import CONTROL, NORMAL, UNKNOWN, USER_DEFINED, Vocab
 
 # Where the texts of a role are several, the first that the vocabulary has is taken.
 EOT_TEXTS = (
@@ -74,19 +63,20 @@ END_TEXTS = (
 class SpecialIds:
     """The ids of the roles; None where the vocabulary has no such token."""
 
-    def __init__(self, vocab: Vocab, metadata: Mapping[str, Any]):
+    def __init__(self, vocab: Vocab, source: VocabSource):
         """Check the ids of the file, find the others by text, and make control tokens of those that are found."""
         n_vocab = vocab.n_vocab
 
         def at(role: str, default: int | None = None) -> int | None:
-            key = f"tokenizer.ggml.{role}_token_id"
-            id = integer_at(metadata, key)
+            id = source.ids[role]
             if id is None:
                 return default if default is not None and default < n_vocab else None
             if id in (-1, 0xFFFFFFFF):
                 return None
             if not 0 <= id < n_vocab:
-                raise wrong(key, None, f"an id from 0 to {n_vocab - 1}, or -1 for none", id)
+                raise wrong(
+                    f"tokenizer.ggml.{role}_token_id", None, f"an id from 0 to {n_vocab - 1}, or -1 for none", id
+                )
             return id
 
         # SentencePiece's own defaults, where the file says nothing and the vocabulary is large enough.
@@ -98,7 +88,7 @@ class SpecialIds:
         self.sep, self.pad = at("seperator"), at("padding")
         fim_pad, fim_rep, fim_sep = at("fim_pad"), at("fim_rep"), at("fim_sep")
 
-        words = {merge.replace(b" ", b"") for merge in strings_at(metadata, KEY_MERGES) or []} - {b""}
+        words = {merge.replace(b" ", b"") for merge in source.merges or []} - {b""}
 
         def named(text: str) -> int | None:
             """Return the token of this text, unless it is an ordinary word.
@@ -147,16 +137,17 @@ class SpecialIds:
 class Matcher:
     """Finds special tokens in a text: at each place the longest, from left to right."""
 
-    def __init__(self, vocab: Vocab, metadata: Mapping[str, Any]):
-        """Collect the special tokens of the vocabulary."""
+    def __init__(self, vocab: Vocab, name: str | None):
+        """Collect the special tokens of the vocabulary. `name` is the name of the model."""
         self.vocab = vocab
+        # A token that is no text stands in none: what is cut out of a text begins and ends between characters.
         self.special: dict[bytes, int] = {
             vocab.texts[id]: id
             for id in range(vocab.n_vocab)
-            if vocab.kinds[id] in (CONTROL, USER_DEFINED, UNKNOWN) and vocab.texts[id]
+            if vocab.kinds[id] in (CONTROL, USER_DEFINED, UNKNOWN) and _is_text(vocab.texts[id])
         }
         # Model files do not say which tokens swallow white space. The Phi-3 models are known to have such.
-        name = (text_at(metadata, "general.name") or "").lower()
+        name = (name or "").lower()
         self.strip_right = set()
         if "phi-3" in name or "phi3" in name:
             keeps = (b"<unk>", b"<s>", b"<|endoftext|>")
@@ -196,3 +187,10 @@ class Matcher:
             if id is not None and (parse_special or self.vocab.kinds[id] == USER_DEFINED):
                 return id
         return None
+
+
+def _is_text(raw: bytes) -> bool:
+    try:
+        return raw.decode() != ""
+    except UnicodeDecodeError:
+        return False

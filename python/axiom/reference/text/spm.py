@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from axiom.reference.text.merge import Symbol, merge
-from axiom.reference.text.vocab import BYTE, KEY_SCORES, Vocab, check_length, wrong
+from axiom.reference.text.source import KEY_SCORES, check_length, wrong
+from axiom.reference.text.vocab import BYTE, Vocab
 
 
 class Spm:

@@ -9,19 +9,10 @@ from typing import Any
 from axiom.reference.text.bpe import Bpe
 from axiom.reference.text.decode import TokenDecoder
 from axiom.reference.text.pretokenize import PreTokenizer, by_name, split
+from axiom.reference.text.source import VocabSource, wrong
 from axiom.reference.text.special import Matcher, SpecialIds
 from axiom.reference.text.spm import Spm
-from axiom.reference.text.vocab import (
-    KEY_MERGES,
-    KEY_SCORES,
-    KIND_NAMES,
-    Vocab,
-    flag_at,
-    numbers_at,
-    strings_at,
-    text_at,
-    wrong,
-)
+from axiom.reference.text.vocab import KIND_NAMES, Vocab
 
 # The longest text of one call: the native body counts positions in 32 bits, and escaping makes three bytes of a space.
 _TEXT_BYTES_MAX = (2**32 - 1) // 4
@@ -32,24 +23,24 @@ class Tokenizer:
 
     def __init__(self, metadata: Mapping[str, Any]):
         """Check the keys `tokenizer.ggml.*` of `metadata` and build the tables."""
-        self._vocab = vocab = Vocab(metadata)
-        self._ids = ids = SpecialIds(vocab, metadata)
-        self._matcher = Matcher(vocab, metadata)
+        source = VocabSource(metadata)
+        self._vocab = vocab = Vocab(source)
+        self._ids = ids = SpecialIds(vocab, source)
+        self._matcher = Matcher(vocab, source.name)
         self._method: Spm | Bpe
         self._pre: PreTokenizer | None = None
         if vocab.model == "llama":
-            self._method = Spm(vocab, numbers_at(metadata, KEY_SCORES, "iuf"), ids.unk)
+            self._method = Spm(vocab, source.scores, ids.unk)
             bos_by_default = True
         else:
-            self._pre = by_name(text_at(metadata, "tokenizer.ggml.pre"))
-            self._method = Bpe(vocab, strings_at(metadata, KEY_MERGES), self._pre.ignore_merges)
+            self._pre = by_name(source.pre)
+            self._method = Bpe(vocab, source.merges, self._pre.ignore_merges)
             bos_by_default = self._pre.add_bos
-        add_bos = _asked(metadata, "bos", ids.bos)
-        add_eos = _asked(metadata, "eos", ids.eos)
-        space = flag_at(metadata, "tokenizer.ggml.add_space_prefix")
+        add_bos = _asked(source.add_bos, "bos", ids.bos)
+        add_eos = _asked(source.add_eos, "eos", ids.eos)
         self.add_bos: bool = (bos_by_default and ids.bos is not None) if add_bos is None else add_bos
         self.add_eos: bool = bool(add_eos)
-        self.add_space_prefix: bool = vocab.model == "llama" and space is not False
+        self.add_space_prefix: bool = vocab.model == "llama" and source.add_space_prefix is not False
 
     def encode(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
         """Return the tokens of `text`.
@@ -191,11 +182,11 @@ class TextDecoder:
         return self._decoder.finish()
 
 
-def _asked(metadata: Mapping[str, Any], role: str, id: int | None) -> bool | None:
-    key = f"tokenizer.ggml.add_{role}_token"
-    flag = flag_at(metadata, key)
+def _asked(flag: bool | None, role: str, id: int | None) -> bool | None:
     if flag and id is None:
-        raise wrong(key, None, f"false, since there is no tokenizer.ggml.{role}_token_id", "true")
+        raise wrong(
+            f"tokenizer.ggml.add_{role}_token", None, f"false, since there is no tokenizer.ggml.{role}_token_id", "true"
+        )
     return flag
 
 

@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any
 
 from axiom.reference.text.pretokenize import deepseek, digits, falcon, gpt2, llama3, o200k
+from axiom.reference.text.source import quoted, unsupported
 from axiom.reference.text.unicode import LETTER, MARK
-from axiom.reference.text.vocab import quoted, unsupported
 
 # The first match at or after a place: where it starts and ends.
 TextStep = Callable[[str, int], "tuple[int, int] | None"]
