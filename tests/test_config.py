@@ -174,6 +174,7 @@ UNSUPPORTED: dict[str, tuple[dict[str, Any], str]] = {
     "softcap": ({"metadata": {"llama.final_logit_softcapping": 30.0}}, "final_logit_softcapping: expected 0.0, got 30.0"),
     "scale": ({"metadata": {"llama.attention.scale": 0.5}}, r"attention.scale: expected 1 / sqrt\(16\), got 0.5"),
     "unknown key": ({"metadata": {"llama.frobnication": 1}}, "llama.frobnication: expected no such key, got 1"),
+    "array": ({"metadata": {"llama.frobnication": [1, 2]}}, r"expected no such key, got 2 items, \[1, 2\]; the"),
     "not causal": ({"metadata": {"llama.attention.causal": False}}, "expected True, got False"),
     "longrope": ({"rope_scaling": {"type": "longrope"}}, "expected none, linear or yarn, got 'longrope'"),
     "attn_factor": ({"rope_scaling": {"type": "linear", "factor": 2.0, "attn_factor": 2.0}}, "1.0 without yarn"),

@@ -384,6 +384,58 @@ def test_claims_under_a_right_digest_are_checked(
         ImageFile(path)
 
 
+# A field of 8 bytes of the configuration or of an entry, its number, and what is said of it.
+FORGED = {
+    "other pairing": (("config", 9), 1, "rope_pairing of the configuration: expected 0, as the metadata say, got 1"),
+    "no pairing": (("config", 9), 7, "rope_pairing"),
+    "other base": (
+        ("config", 8),
+        0x40F86A0000000000,
+        "rope_base of the configuration: expected 10000.0, .* got 100000",
+    ),
+    "a flag of later": (("config", 18), 4, "flags of the configuration: expected 0, as the metadata say, got 4"),
+    "a tensor elsewhere": (("fourth tensor", 4), 1024, "blk.0.attn_k.weight.*expected .* bytes at .* of extent 1, got"),
+    "a tensor cut": (("fourth tensor", 5), 64, "blk.0.attn_k.weight.*expected .* of extent 1, got 64 bytes"),
+    "extents that overlap": (("extent", 0), 20480, "(place of an extent|extent 1): expected"),
+    "a long extent": (("extent", 1), 4096 * 9, "(length of an extent|extent 0): expected .* got 36864"),
+}
+
+
+@pytest.mark.parametrize("case", FORGED)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_head_that_contradicts_itself_is_refused_by_every_body(
+    backend: str, case: str, packed: Packed, tmp_path: Path
+) -> None:
+    (table, field), number, message = FORGED[case]
+    forged = bytearray(packed(fmt="Q4_0", n_layer=1)[1].read_bytes())
+    n_head, directory, extents = (int.from_bytes(forged[at : at + 8], "little") for at in (24, 48, 80))
+    at = {"config": 168, "fourth tensor": directory + 3 * 48, "extent": extents}[table] + 8 * field
+    forged[at : at + 8] = number.to_bytes(8, "little")
+    forged[ROOT_OFFSET:HEADER_BYTES] = image_digest(bytes(forged[:ROOT_OFFSET] + forged[HEADER_BYTES:n_head]))
+    path = tmp_path / "forged.axiom"
+    path.write_bytes(forged)
+    with pytest.raises(ModelFormatError, match=message):
+        axiom.Runtime(path, backend=backend)
+    if "native" in backend:
+        from axiom._native import Engine
+
+        # The core reads no metadata, and finds what its own part of the head says.
+        if case not in ("other pairing", "other base"):
+            with pytest.raises(ModelFormatError):
+                Engine.from_image(path, n_ctx=16, n_seq_max=1)
+
+
+def test_metadata_that_are_damaged_are_named_by_their_byte_in_the_file(packed: Packed, tmp_path: Path) -> None:
+    forged = bytearray(packed(fmt="Q4_0", n_layer=1)[1].read_bytes())
+    n_head, metadata = (int.from_bytes(forged[at : at + 8], "little") for at in (24, 32))
+    forged[metadata + 16] = 0xFF
+    forged[ROOT_OFFSET:HEADER_BYTES] = image_digest(bytes(forged[:ROOT_OFFSET] + forged[HEADER_BYTES:n_head]))
+    path = tmp_path / "forged.axiom"
+    path.write_bytes(forged)
+    with pytest.raises(ModelFormatError, match=f"byte {metadata + 8}: name of metadata key 0: expected UTF-8"):
+        ImageFile(path)
+
+
 def test_an_image_of_a_later_version_says_so(packed: Packed, tmp_path: Path) -> None:
     whole = bytearray(packed(fmt="Q4_0", n_layer=1)[1].read_bytes())
     whole[8] = 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,7 @@ from axiom.body import Backend, host_backend, load_body
 from axiom.files import checked_target, whole_file
 from axiom.model_file.gguf_file import GGUFFile
 from axiom.model_file.gguf_types import TensorFormat
+from axiom.model_file.image_check import config_fields
 from axiom.model_file.image_file import (
     CONFIG,
     CONFIG_OFFSET,
@@ -33,9 +33,6 @@ from axiom.reference.format import format_named
 from axiom.reference.image import EXTENT_ALIGN, Layout, model_layout
 
 __all__ = ["pack"]
-
-_PAIRINGS = ("norm", "neox")
-_SCALINGS = ("none", "linear", "yarn")
 
 
 def pack(
@@ -141,7 +138,7 @@ class _Sections:
         HEADER.pack_into(
             head, 0, MAGIC, VERSION, 0, self.n_file, self.n_head, *places, n_tensors, self._source, self._header
         )
-        CONFIG.pack_into(head, CONFIG_OFFSET, *_config_fields(self._config))
+        CONFIG.pack_into(head, CONFIG_OFFSET, *config_fields(self._config).values())
         head[metadata : metadata + len(self._metadata)] = self._metadata
         head[names : names + len(self._names)] = self._names
         for i, at in enumerate(self._layout.tensors):
@@ -165,30 +162,6 @@ class _Sections:
 
 def _stored_format(spec: TensorSpec) -> int:
     return (TensorFormat.F32 if spec.is_vector else spec.format).value
-
-
-def _config_fields(config: ModelConfig) -> list[Any]:
-    return [
-        config.n_vocab,
-        config.n_embd,
-        config.n_layer,
-        config.n_ff,
-        config.n_head,
-        config.n_head_kv,
-        config.head_dim,
-        config.rope_dim,
-        config.rope_base,
-        _PAIRINGS.index(config.rope_pairing),
-        _SCALINGS.index(config.rope_scaling),
-        config.rope_factor,
-        config.rope_original_ctx,
-        config.rope_attn_factor,
-        config.rope_beta_fast,
-        config.rope_beta_slow,
-        config.rope_ext_factor,
-        config.rms_eps,
-        config.tied_output | config.qk_norm << 1,
-    ]
 
 
 def _rounded(n: int, multiple: int) -> int:

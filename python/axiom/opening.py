@@ -20,6 +20,7 @@ from axiom.capacity import WORK_BYTES, Capacity, plan_capacity, plan_image
 from axiom.engine import Engine
 from axiom.errors import MemoryBudgetError
 from axiom.hardware import memory_budget
+from axiom.model_file.image_check import check_layout
 from axiom.model_file.image_file import ImageFile
 from axiom.model_file.model_config import KVFormat, ModelConfig
 from axiom.model_file.model_file import ModelFile
@@ -82,6 +83,8 @@ def open_engine(
                 f"{error}, or pack the model with `axiom pack`: an image runs from the disk"
             ) from None
         raise
+    if isinstance(model, ImageFile):
+        check_layout(model, config)
     source = tensor_source if backend == "native" else tensor_array
     tensors = [source(model, spec) for spec in config.tensors]
     if isinstance(model, ImageFile):

@@ -71,7 +71,8 @@ class ImageFile:
         self.paths: tuple[Path, ...] = (self.path,)
         self.n_bytes: int = self._file.n_bytes
         head = self._read_head()
-        self._n_head = len(head)
+        self.n_head = len(head)
+        """Bytes before the first extent can begin."""
         self.root: bytes = head[ROOT_OFFSET:HEADER_BYTES]
         """The digest of the head, and through it of all that the image holds."""
         self._kept: tuple[int, bytes] | None = None
@@ -81,7 +82,9 @@ class ImageFile:
         (_, self.version, _, _, _, *sections, n_tensors, self._source_sha256, self._header_sha256) = fields
         metadata, directory, names, table = zip(sections[::2], sections[1::2], strict=True)
         self._check_sections(metadata, directory, names, table, n_tensors)
-        cursor = Cursor(self.path, head[metadata[0] : metadata[0] + metadata[1]])
+        # From the beginning of the file, so that errors name the byte there.
+        cursor = Cursor(self.path, head[: metadata[0] + metadata[1]])
+        cursor.pos = metadata[0]
         self.metadata: dict[str, MetadataValue] = read_metadata(cursor)
         self.extents = tuple(
             ExtentInfo(*EXTENT_ENTRY.unpack_from(head, at))
@@ -89,11 +92,13 @@ class ImageFile:
         )
         for extent, at in enumerate(self.extents):
             if not len(head) <= at.offset <= at.offset + at.n_bytes <= self.n_bytes:
-                raise self._wrong(
+                raise self.wrong(
                     f"extent {extent}", "a place in the file, after the head", f"{at.n_bytes} bytes at {at.offset}"
                 )
-        self._config = CONFIG.unpack_from(head, CONFIG_OFFSET)
-        self._places: dict[str, tuple[int, int, int]] = {}
+        self.config_fields: tuple[int | float, ...] = CONFIG.unpack_from(head, CONFIG_OFFSET)
+        """The configuration in the header, which `axiom.image_check` compares with the metadata."""
+        self.places: dict[str, tuple[int, int, int]] = {}
+        """Extent, offset there, and bytes of each tensor."""
         self.tensors: dict[str, TensorInfo] = {}
         for i in range(n_tensors):
             self._add_tensor(TENSOR_ENTRY.unpack_from(head, directory[0] + i * TENSOR_ENTRY.size), names, head)
@@ -102,7 +107,8 @@ class ImageFile:
         """Show the path and what is in the file."""
         return f"ImageFile({str(self.path)!r}: {len(self.metadata)} keys, {len(self.tensors)} tensors)"
 
-    def _wrong(self, what: str, expected: object, got: object) -> ModelFormatError:
+    def wrong(self, what: str, expected: object, got: object) -> ModelFormatError:
+        """Make the error for a number of the head that cannot be."""
         remedy = "the file is cut off or damaged: pack or download it again"
         return format_error(self.path, None, what, str(expected), str(got), remedy)
 
@@ -112,18 +118,18 @@ class ImageFile:
             remedy = "this is not an .axiom image; make one with `axiom pack`"
             raise format_error(self.path, 0, "magic", repr(MAGIC), repr(header[:8]), remedy)
         if len(header) < HEADER_BYTES:
-            raise self._wrong("length of the file", f"{HEADER_BYTES} bytes or more", len(header))
+            raise self.wrong("length of the file", f"{HEADER_BYTES} bytes or more", len(header))
         _, version, _, n_file, n_head, *_ = HEADER.unpack_from(header)
         if version != VERSION:
             remedy = "update the program, or pack the model again"
             raise format_error(self.path, 8, "version", f"{VERSION}, which this program reads", str(version), remedy)
         if n_file != self.n_bytes:
-            raise self._wrong("length of the file", f"{n_file} bytes", self.n_bytes)
+            raise self.wrong("length of the file", f"{n_file} bytes", self.n_bytes)
         if not HEADER_BYTES <= n_head <= min(n_file, _MOST_HEAD):
-            raise self._wrong("length of the head", f"up to {min(n_file, _MOST_HEAD)}", n_head)
+            raise self.wrong("length of the head", f"up to {min(n_file, _MOST_HEAD)}", n_head)
         rest = self._file.read(HEADER_BYTES, n_head - HEADER_BYTES)
         if image_digest(header[:ROOT_OFFSET] + rest) != header[ROOT_OFFSET:]:
-            raise self._wrong("digest of the head", header[ROOT_OFFSET:].hex()[:16], "another")
+            raise self.wrong("digest of the head", header[ROOT_OFFSET:].hex()[:16], "another")
         return header + rest
 
     def _check_sections(
@@ -132,31 +138,31 @@ class ImageFile:
         """Check that every section lies in the head, and that those of entries hold whole ones."""
         sections = {"metadata": metadata, "directory": directory, "names": names, "extents": table}
         for name, (offset, n_bytes) in sections.items():
-            if offset < HEADER_BYTES or offset + n_bytes > self._n_head:
-                expected = f"a place in the head, from {HEADER_BYTES} to {self._n_head}"
-                raise self._wrong(f"section of the {name}", expected, f"{n_bytes} bytes at {offset}")
+            if offset < HEADER_BYTES or offset + n_bytes > self.n_head:
+                expected = f"a place in the head, from {HEADER_BYTES} to {self.n_head}"
+                raise self.wrong(f"section of the {name}", expected, f"{n_bytes} bytes at {offset}")
         if directory[1] != n_tensors * TENSOR_ENTRY.size:
-            raise self._wrong(
+            raise self.wrong(
                 "length of the directory", f"{n_tensors} entries of {TENSOR_ENTRY.size} bytes", directory[1]
             )
         if table[1] % EXTENT_ENTRY.size:
-            raise self._wrong("length of the table of extents", f"entries of {EXTENT_ENTRY.size} bytes", table[1])
+            raise self.wrong("length of the table of extents", f"entries of {EXTENT_ENTRY.size} bytes", table[1])
 
     def _add_tensor(self, entry: tuple[int, ...], names: _Place, head: bytes) -> None:
         start, length, code, extent, rows, cols, offset, n_bytes = entry
         name = head[names[0] + start : names[0] + start + length].decode("utf-8", "replace")
         if start + length > names[1] or extent >= len(self.extents) or name in self.tensors:
-            raise self._wrong(f"tensor {name!r}", "a name of its own and an extent of the image", f"extent {extent}")
+            raise self.wrong(f"tensor {name!r}", "a name of its own and an extent of the image", f"extent {extent}")
         try:
             form = TensorFormat(code)
         except ValueError:
-            raise self._wrong(f"format of {name!r}", "a known one", code) from None
+            raise self.wrong(f"format of {name!r}", "a known one", code) from None
         if not rows or not cols or cols % form.block_weights:
             expected = f"rows of whole blocks of {form.block_weights} ({form.name})"
-            raise self._wrong(f"shape of {name!r}", expected, f"{rows} x {cols}")
+            raise self.wrong(f"shape of {name!r}", expected, f"{rows} x {cols}")
         is_vector = rows == 1 and form is TensorFormat.F32 and n_bytes == 4 * cols
         shape = (cols,) if is_vector else (rows, cols)
-        self._places[name] = (extent, offset, n_bytes)
+        self.places[name] = (extent, offset, n_bytes)
         self.tensors[name] = TensorInfo(
             name, form, shape, 0, self.extents[extent].offset + offset, rows * form.row_bytes(cols)
         )
@@ -168,7 +174,7 @@ class ImageFile:
         from axiom.reference.format import format_named
 
         info = self.tensors[name]
-        extent, offset, n_bytes = self._places[name]
+        extent, offset, n_bytes = self.places[name]
         packed = self._extent(extent)[offset : offset + n_bytes]
         if len(info.shape) == 1:
             return np.frombuffer(packed, np.uint8)
@@ -181,7 +187,7 @@ class ImageFile:
             return memoryview(self._kept[1])
         data = self.read_extent(extent)
         if image_digest(data) != self.extents[extent].digest:
-            raise self._wrong(f"extent {extent}", "the digest that it was packed with", "another")
+            raise self.wrong(f"extent {extent}", "the digest that it was packed with", "another")
         self._kept = (extent, data)
         return memoryview(data)
 
@@ -202,7 +208,7 @@ class ImageFile:
 
     def padding_is_zero(self) -> bool:
         """Whether everything between and after the extents is zero, as it was packed."""
-        ends = [self._n_head, *(at.offset + at.n_bytes for at in self.extents)]
+        ends = [self.n_head, *(at.offset + at.n_bytes for at in self.extents)]
         starts = [*(at.offset for at in self.extents), self.n_bytes]
         gaps = zip(ends, starts, strict=True)
         return all(end <= start and not any(self._file.read(end, start - end)) for end, start in gaps)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from axiom.errors import ModelFormatError, UnsupportedModelError
 from axiom.model_file.gguf_cursor import MetadataValue
 
-__all__ = ["Metadata"]
+__all__ = ["Metadata", "shown"]
 
 # Formats of a `memoryview` of integers.
 _INTEGERS = frozenset("bBhHiIqQ")
@@ -92,5 +92,13 @@ class Metadata:
         return value
 
 
-def _kind(value: object) -> str:
-    return f"{type(value).__name__} {value!r}"[:60]
+def shown(value: MetadataValue) -> str:
+    """Show the beginning of a value, for a message."""
+    if isinstance(value, memoryview):
+        return f"{len(value)} items, {value[:8].tolist()}"
+    return repr(value)[:60]
+
+
+def _kind(value: MetadataValue) -> str:
+    kind = "array of" if isinstance(value, memoryview) else type(value).__name__
+    return f"{kind} {shown(value)}"

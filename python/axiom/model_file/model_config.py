@@ -25,7 +25,9 @@ from axiom.model_file.architectures import (
 )
 from axiom.model_file.gguf_file import StringArray, TensorInfo
 from axiom.model_file.gguf_types import TensorFormat
-from axiom.model_file.metadata import Metadata
+from axiom.model_file.image_check import check_config
+from axiom.model_file.image_file import ImageFile
+from axiom.model_file.metadata import Metadata, shown
 from axiom.model_file.model_file import ModelFile
 from axiom.record import Record
 
@@ -103,7 +105,10 @@ class ModelConfig(Record):
         Raises `ModelFormatError` where the header contradicts itself, `UnsupportedModelError` where it is sound but
         asks for what is not computed here.
         """
-        return _read_config(gguf)
+        config = _read_config(gguf)
+        if isinstance(gguf, ImageFile):
+            check_config(gguf, config)
+        return config
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers without the tensor list, as the engines take them."""
@@ -241,9 +246,9 @@ def _check_other_keys(keys: Metadata, head_dim: int) -> None:
             continue
         neutral = NEUTRAL_VALUES.get(key)
         if neutral is None:
-            raise keys.unsupported(key, "no such key", repr(value)[:60])
+            raise keys.unsupported(key, "no such key", shown(value))
         if not isinstance(value, bool | int | float) or value not in neutral:
-            raise keys.unsupported(key, " or ".join(map(str, neutral)), repr(value)[:60])
+            raise keys.unsupported(key, " or ".join(map(str, neutral)), shown(value))
 
 
 def _n_vocab(gguf: ModelFile, keys: Metadata, embedding: TensorInfo | None) -> int:

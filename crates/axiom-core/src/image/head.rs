@@ -4,7 +4,7 @@ use crate::digest::digest;
 use crate::error::Error;
 use crate::format::Format;
 use crate::model::{EXTENT_ALIGN, ModelConfig, ModelLayout, RopePairing, RopeScaling, StoredExtent, TensorShape};
-use alloc::vec::Vec;
+use alloc::{format, string::String, vec::Vec};
 
 /// What an image begins with.
 pub const MAGIC: &[u8; 8] = b"AXIOMIMG";
@@ -132,6 +132,11 @@ impl<'a> Image<'a> {
         let directory = section(48, "place of the directory")?;
         let names = section(64, "place of the names")?;
         let table = section(80, "place of the extents")?;
+        let n_tensor = read_u64(head, 96);
+        if n_tensor.checked_mul(TENSOR_ENTRY as u64) != Some(directory.bytes as u64) {
+            let got = (directory.bytes / TENSOR_ENTRY) as u64;
+            return Err(Error::Image { what: "tensors of the directory", expected: n_tensor, got });
+        }
         let config = config(head)?;
         config.check()?;
         let shapes = tensors(head, directory, names)?;
@@ -160,11 +165,14 @@ impl<'a> Image<'a> {
             extents.push(StoredExtent { offset, digest });
         }
         // The directory says where each tensor lies; the layout is the only place where it can.
-        for (i, placed) in layout.tensors.iter().enumerate() {
+        for placed in &layout.tensors {
             let at = directory.offset + placed.tensor * TENSOR_ENTRY;
-            let stated = (read_u32(head, at + 12) as usize, read_u64(head, at + 32), read_u64(head, at + 40));
-            if stated != (placed.extent, placed.offset as u64, placed.bytes as u64) {
-                return Err(Error::Image { what: "place of a tensor", expected: i as u64, got: placed.tensor as u64 });
+            let stated = (u64::from(read_u32(head, at + 12)), read_u64(head, at + 32), read_u64(head, at + 40));
+            let place = (placed.extent as u64, placed.offset as u64, placed.bytes as u64);
+            if stated != place {
+                let words = |(extent, offset, bytes)| format!("{bytes} bytes at {offset} of extent {extent}");
+                let name = String::from(shapes[placed.tensor].name);
+                return Err(Error::Shape { name, expected: words(place), got: words(stated) });
             }
         }
         Ok(Image { head, config, layout, extents, bytes_file, metadata })
@@ -188,7 +196,10 @@ fn config(head: &[u8]) -> Result<ModelConfig, Error> {
     let count = |i: usize, name: &'static str| -> Result<usize, Error> {
         usize::try_from(field(i)).map_err(|_| Error::Image { what: name, expected: 1 << 30, got: field(i) })
     };
-    let choice = |i: usize, what: &'static str| Error::Image { what, expected: 2, got: field(i) };
+    let choice = |i: usize, name, expected| Error::Config { name, expected, got: field(i) as f64 };
+    if field(18) > 3 {
+        return Err(choice(18, "flags", "bits 0 and 1 alone"));
+    }
     Ok(ModelConfig {
         n_vocab: count(0, "n_vocab")?,
         n_embd: count(1, "n_embd")?,
@@ -202,13 +213,13 @@ fn config(head: &[u8]) -> Result<ModelConfig, Error> {
         rope_pairing: match field(9) {
             0 => RopePairing::Norm,
             1 => RopePairing::Neox,
-            _ => return Err(choice(9, "rope_pairing")),
+            _ => return Err(choice(9, "rope_pairing", "0 (norm) or 1 (neox)")),
         },
         rope_scaling: match field(10) {
             0 => RopeScaling::None,
             1 => RopeScaling::Linear,
             2 => RopeScaling::Yarn,
-            _ => return Err(choice(10, "rope_scaling")),
+            _ => return Err(choice(10, "rope_scaling", "0 (none), 1 (linear) or 2 (yarn)")),
         },
         rope_factor: real(11),
         rope_original_ctx: count(12, "rope_original_ctx")?,
@@ -224,9 +235,6 @@ fn config(head: &[u8]) -> Result<ModelConfig, Error> {
 
 /// The tensors of the directory.
 fn tensors(head: &[u8], directory: Section, names: Section) -> Result<Vec<TensorShape<'_>>, Error> {
-    if !directory.bytes.is_multiple_of(TENSOR_ENTRY) {
-        return Err(Error::Image { what: "length of the directory", expected: 0, got: directory.bytes as u64 });
-    }
     let names = &head[names.offset..names.offset + names.bytes];
     let mut shapes = Vec::with_capacity(directory.bytes / TENSOR_ENTRY);
     for at in (directory.offset..directory.offset + directory.bytes).step_by(TENSOR_ENTRY) {
@@ -239,14 +247,11 @@ fn tensors(head: &[u8], directory: Section, names: Section) -> Result<Vec<Tensor
             })?;
         let code = read_u32(head, at + 8);
         let format = FORMAT_CODES.iter().find(|(known, _)| *known == code).map(|(_, format)| *format);
-        let format = format.ok_or(Error::Image { what: "format of a tensor", expected: 30, got: u64::from(code) })?;
+        let wrong = |expected: &str, got| Error::Shape { name: name.into(), expected: expected.into(), got };
+        let format = format.ok_or_else(|| wrong("a format that is computed here", format!("format {code}")))?;
         let count = |at: usize| {
             let n = read_u64(head, at);
-            if n <= 1 << 30 {
-                Ok(n as usize)
-            } else {
-                Err(Error::Image { what: "shape of a tensor", expected: 1 << 30, got: n })
-            }
+            if n <= 1 << 30 { Ok(n as usize) } else { Err(wrong("rows and columns up to 2^30", format!("{n}"))) }
         };
         shapes.push(TensorShape { name, format, n_row: count(at + 16)?, n_col: count(at + 24)? });
     }
