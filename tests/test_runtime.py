@@ -176,6 +176,26 @@ def test_the_models_own_sampling_is_the_default(random_model: Callable[..., Path
     assert axiom.Sampling.from_metadata({"general.sampling.top_k": -1}) == axiom.Sampling()
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("temp", float("nan"), "temperature must be finite and at least 0"),
+        ("top_k", float("nan"), "general.sampling.top_k: expected a whole number, got nan"),
+        ("top_k", float("inf"), "general.sampling.top_k: expected a whole number, got inf"),
+        ("top_p", "much", "general.sampling.top_p: expected a number, got 'much'"),
+        ("penalty_repeat", 0.0, "repeat_penalty must be from 0.001 to 1000"),
+    ],
+)
+def test_a_models_own_sampling_that_cannot_be_is_refused_at_the_door(
+    key: str, value: Any, message: str, random_model: Callable[..., Path]
+) -> None:
+    path = random_model(**MODEL, metadata={f"general.sampling.{key}": value})
+    with pytest.raises(
+        axiom.ModelFormatError, match=rf"gguf: general.sampling: .*{message}.*; the metadata are damaged"
+    ):
+        axiom.Runtime(path, backend="reference")
+
+
 BAD_OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"max_tokens": 0}, ValueError, "max_tokens"),
     ({"max_tokens": 1.5}, TypeError, "max_tokens"),

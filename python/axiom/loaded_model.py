@@ -90,7 +90,7 @@ class LoadedModel:
         self.body = load_body(backend)
         self.backend: Backend = backend
         self._tokenizer = _tokenizer(self.gguf, backend)
-        self.default_sampling = Sampling.from_metadata(self.gguf.metadata)
+        self.default_sampling = self._recommended_sampling()
         """What the model recommends in its header, or `Sampling()`: used for what a call does not set."""
         engine, self.capacity = open_engine(
             self.gguf,
@@ -118,6 +118,17 @@ class LoadedModel:
         """Show the model and how it runs."""
         state = "closed" if self.engine.closed else f"n_ctx={self.n_ctx}"
         return f"Runtime({self.gguf.path.name!r}, backend={self.backend!r}, {state})"
+
+    def _recommended_sampling(self) -> Sampling:
+        """What the header recommends, checked now: it is used by every call that does not set it."""
+        try:
+            sampling = Sampling.from_metadata(self.gguf.metadata)
+            self.body.sampler(self.config.n_vocab, **sampling.replace(seed=0).as_dict())
+        except ValueError as error:
+            raise ModelFormatError(
+                f"{self.gguf.path.name}: general.sampling: {error}; the metadata are damaged: convert the model again"
+            ) from None
+        return sampling
 
     # What it is
 

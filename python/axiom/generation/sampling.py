@@ -13,6 +13,7 @@ from typing import Any
 
 from axiom.arguments import integer, number
 from axiom.model_file.gguf_cursor import MetadataValue
+from axiom.model_file.metadata import shown
 from axiom.record import Record
 
 __all__ = ["Sampling"]
@@ -116,12 +117,21 @@ class Sampling(Record):
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, MetadataValue]) -> Sampling:
-        """Return the settings that a model recommends in its header, over the defaults."""
+        """Return the settings that a model recommends in its header, over the defaults.
+
+        Raises `ValueError` for what is no number, or part of a token; ranges are checked by the body that is to sample.
+        """
         settings: dict[str, Any] = {}
         for key, name in _METADATA_KEYS.items():
             value = metadata.get(key)
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                settings[name] = int(value) if name in _WHOLE_NUMBERS else float(value)
+            if value is None:
+                continue
+            is_whole = name in _WHOLE_NUMBERS
+            if not isinstance(value, int | float) or isinstance(value, bool):
+                raise ValueError(f"{key}: expected a number, got {shown(value)}")
+            if is_whole and isinstance(value, float) and not value.is_integer():
+                raise ValueError(f"{key}: expected a whole number, got {value}")
+            settings[name] = int(value) if is_whole else float(value)
         if "top_k" in settings:
             # In a header any number below 1 keeps all tokens.
             settings["top_k"] = max(0, settings["top_k"])

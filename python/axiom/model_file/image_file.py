@@ -96,7 +96,7 @@ class ImageFile:
                     f"extent {extent}", "a place in the file, after the head", f"{at.n_bytes} bytes at {at.offset}"
                 )
         self.config_fields: tuple[int | float, ...] = CONFIG.unpack_from(head, CONFIG_OFFSET)
-        """The configuration in the header, which `axiom.image_check` compares with the metadata."""
+        """The configuration in the header, which `axiom.model_file.image_check` compares with the metadata."""
         self.places: dict[str, tuple[int, int, int]] = {}
         """Extent, offset there, and bytes of each tensor."""
         self.tensors: dict[str, TensorInfo] = {}
