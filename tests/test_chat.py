@@ -86,6 +86,7 @@ def test_variables_tools_and_time() -> None:
     assert ChatTemplate(source).render(USER, tools=[{"name": "f"}], enable_thinking=False) == "False14"
 
 
+LAUGHS = "{% set n = namespace(a=['x']) %}{% for i in range(40) %}{% set n.a = [n.a, n.a] %}{% endfor %}"
 HOSTILE = {
     "loop in a loop": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
     "recursion": "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
@@ -125,6 +126,27 @@ HOSTILE = {
     "format class walk": "{{ '{0.__class__.__mro__}'.format(1) }}",
     "count_step by name": "{% set environment = 1 %}{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
     "division": "{{ 1 / 0 }}",
+    # A few kilobytes that have the text of a thousand billion.
+    "laughs printed": f"{LAUGHS}{{{{ n.a }}}}",
+    "laughs joined": f"{LAUGHS}{{{{ 'x' ~ n.a }}}}",
+    "laughs encoded": f"{LAUGHS}{{{{ n.a | tojson }}}}",
+    "laughs compared": f"{LAUGHS}{LAUGHS.replace('n', 'm', 1).replace('n.a', 'm.a')}{{{{ n.a == m.a }}}}",
+    "laughs hashed": f"{LAUGHS.replace('[n.a, n.a]', '(n.a, n.a)')}{{{{ {{n.a: 1}} }}}}",
+    "laughs of dict()": f"{LAUGHS.replace('[n.a, n.a]', 'dict(a=n.a, b=n.a)')}{{{{ n.a }}}}",
+    "a long text many times": "{{ [('x' * 10000000)] * 1000000 }}",
+    "a value many times in %": "{{ ('%(a)s' * 1000000) % {'a': 'x' * 1000000} }}",
+    "many widths": "{{ ('%9999d' * 100000) % ((1,) * 100000) }}",
+    "wide separators": "{{ ([1] * 1000000) | tojson(separators=('x' * 1000000, 'y')) }}",
+    "deep indents": "{{ ([[[[[1] * 100000]]]]) | tojson(indent=64) }}",
+    "rounding": "{{ 1 | round(1000000000, 'ceil') }}",
+    "sum of lists": "{{ ([[1] * 100000] * 20) | sum(start=[]) }}",
+    "hoard": "{% set n = namespace(l=[]) %}{% for i in range(9999) %}{% set n.l = [n.l, 'x' * 9999999] %}{% endfor %}",
+    "hoard of slices": "{% set s = 'x' * 9999999 %}" + "".join(f"{{% set s{i} = s[1:] %}}" for i in range(1000)),
+    "long numbers": "{{ ('f' * 9999999) | int(base=16) // 3 }}",
+    "long source": "{# x #}" * 20000,
+    "assertion": "{{ 'abcdef' | truncate(-1) }}",
+    "name": "{{ 1e999 + 1 }}",
+    "long message": "{{ raise_exception('x' * 9999999) }}",
     "undefined": "{{ nothing.at.all }}",
     "include": "{% include 'x' %}",
     "tojson of a function": "{{ raise_exception | tojson }}",
@@ -138,15 +160,29 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_templates_end_quickly_with_an_error(name: str) -> None:
     begin = time.monotonic()
+    refusal = ""
     try:
         text = ChatTemplate(HOSTILE[name]).render(USER)
-    except TemplateError:
-        pass
+    except TemplateError as error:
+        refusal = str(error)
     else:
         # The sandbox renders what it forbids as nothing in these, and says so nowhere.
         assert name in ("class walk by attr", "globals", "undefined")
         assert text == ""
+    assert len(refusal) < 1000
     assert time.monotonic() - begin < 15
+
+
+def test_limits_leave_room_for_what_templates_do() -> None:
+    words = "{% set n = namespace(all=[], text='') %}{% for m in messages %}{% set n.all = n.all + [m] %}"
+    words += "{% set n.text = n.text ~ m.content ~ 5000000 %}{% endfor %}{{ n.text | length }} {{ n.all | length }}"
+    words += "{{ n.all[1:] | length }} {{ [1, 2.5] | sum }} {{ {'a': (1, 'é'), 'b': []} }} {{ 1 | tojson(indent=2) }}"
+    many = [{"role": "user", "content": "x" * 100}] * 1000
+    assert ChatTemplate(words).render(many) == "107000 1000999 3.5 {'a': (1, 'é'), 'b': []} 1"
+    assert ChatTemplate("{{ namespace(a=1) }}{{ '%5.2f|%s' % (1, 2) }}").render(USER) == "<Namespace> 1.00|2"
+    # A second render begins anew.
+    template = ChatTemplate("{% for i in range(100000) %}{% endfor %}{{ ('x' * 9999999) | length }}")
+    assert [template.render(USER) for _ in range(3)] == ["9999999"] * 3
 
 
 @settings(deadline=None, max_examples=300)

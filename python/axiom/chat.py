@@ -14,7 +14,10 @@ __all__ = ["ChatTemplate", "Message", "checked_messages", "chosen_template", "na
 Message = Mapping[str, Any]
 
 _KEY = "tokenizer.chat_template"
-_MAX_SOURCE_CHARS = 1 << 20
+# Some templates have 20,000. Compiling takes longer than in proportion.
+_MAX_SOURCE_CHARS = 1 << 17
+_MAX_WORDS = 500
+_OTHER = "give another with template= (--template)"
 
 
 class ChatTemplate:
@@ -33,7 +36,7 @@ class ChatTemplate:
 
         if len(source) > _MAX_SOURCE_CHARS:
             raise TemplateError(
-                f"the chat template has {len(source)} characters, over the limit of {_MAX_SOURCE_CHARS}"
+                f"the chat template has {len(source)} characters, over the limit of {_MAX_SOURCE_CHARS}; {_OTHER}"
             )
         self.source = source
         self._special = {"bos_token": bos_token, "eos_token": eos_token}
@@ -42,9 +45,12 @@ class ChatTemplate:
         try:
             self._template = self._environment.compile_counted(source)
         except TemplateSyntaxError as error:
-            raise TemplateError(f"the chat template is not valid: line {error.lineno}: {error.message}") from error
-        except (RecursionError, MemoryError, SyntaxError, ValueError, OverflowError) as error:
-            raise TemplateError(f"the chat template cannot be compiled: {type(error).__name__}: {error}") from error
+            told = f"line {error.lineno}: {error.message}"[:_MAX_WORDS]
+            raise TemplateError(f"the chat template is not valid: {told}; {_OTHER}") from error
+        except Exception as error:
+            # Whatever the code of a stranger raises is the stranger's.
+            told = f"{type(error).__name__}: {error}"[:_MAX_WORDS]
+            raise TemplateError(f"the chat template cannot be compiled: {told}; {_OTHER}") from error
 
     def render(
         self,
@@ -59,16 +65,14 @@ class ChatTemplate:
         `variables` go to the template as they are, such as `enable_thinking=False` for models that know it. Raises
         `TemplateError` if the template fails, refuses the messages, or runs past its limits.
         """
-        from jinja2.exceptions import TemplateError as JinjaError
-
-        from axiom.chat_sandbox import MAX_CHARS
+        from axiom.chat_limits import MAX_CHARS
 
         context = {**self._special, "tools": tools or None, "documents": None, **variables}
         context |= {"messages": checked_messages(messages), "add_generation_prompt": add_generation_prompt}
         pieces: list[str] = []
         n_chars = 0
         with self._lock:
-            self._environment.start()
+            self._environment.meter.reset()
             try:
                 for piece in self._template.generate(context):
                     pieces.append(piece)
@@ -77,12 +81,14 @@ class ChatTemplate:
                         raise TemplateError(f"the chat template writes more than {MAX_CHARS} characters")
             except TemplateError:
                 raise
-            except (JinjaError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
-                raise TemplateError(
-                    f"the chat template fails on these messages: {type(error).__name__}: {error}"
-                ) from error
             except (RecursionError, MemoryError) as error:
-                raise TemplateError(f"the chat template runs past its limits: {type(error).__name__}") from error
+                told = type(error).__name__
+                raise TemplateError(f"the chat template runs past its limits: {told}; {_OTHER}") from error
+            except Exception as error:
+                told = f"{type(error).__name__}: {error}"[:_MAX_WORDS]
+                raise TemplateError(f"the chat template fails on these messages: {told}; {_OTHER}") from error
+            finally:
+                self._environment.meter.reset()
         return "".join(pieces)
 
 

@@ -3,8 +3,9 @@
 A template is a program from a model file, so it is treated as hostile. Three walls stand around it:
 
 - Jinja's immutable sandbox: no attribute that leads to the interpreter, no change to what it is given;
-- a count of steps, checked at every turn of a loop and every call of a macro, and a clock beside it;
-- a size on every value that an operator, filter or method could make large out of small ones.
+- a count of steps, checked at every turn of a loop, call of a macro and use of a filter, and a clock beside it;
+- a size on every value that a literal, operator, filter or method could make large out of small ones, and on all that
+  they make together (`axiom.chat_limits`).
 
 Filters, globals and methods of strings are those on a list; what is not on it does not exist here. `random` is not on
 it for another reason: the same messages must give the same prompt.
@@ -12,9 +13,9 @@ it for another reason: the same messages must give the same prompt.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
@@ -24,18 +25,16 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
 
+from axiom.chat_limits import Meter, check_bits, check_chars, check_items
 from axiom.errors import TemplateError
 
-__all__ = ["MAX_CHARS", "ChatEnvironment"]
+__all__ = ["ChatEnvironment"]
 
-# A prompt of a million tokens has some four million characters.
-MAX_CHARS = 1 << 24
-MAX_ITEMS = 1 << 20
-MAX_STEPS = 1 << 17
-MAX_SECONDS = 10.0
-_MAX_INT_BITS = 1 << 12
 _MAX_INT_ARGUMENT = 1 << 20
+_MAX_WIDTH = 9999
+_MAX_WORDS_OF_ERROR = 500
 
 _FILTERS = frozenset(
     """
@@ -52,6 +51,7 @@ _STR_METHODS = frozenset(
     rpartition rsplit rstrip split splitlines startswith strip swapcase title upper
     """.split()  # noqa: SIM905
 )
+_WIDTH = re.compile(r"%[^a-zA-Z%]*[0-9]")
 _LONG_WIDTH = re.compile(r"%[^a-zA-Z%]*([0-9]{5,}|\*)")
 
 
@@ -67,75 +67,98 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
         )
         self.filters = {name: call for name, call in self.filters.items() if name in _FILTERS}
         self.filters |= {"tojson": _tojson, "join": self._join, "replace": self._replace, "indent": self._indent}
+        self.filters["sum"] = _sum_of_numbers(self.filters["sum"])
+        self.filters = {name: self._metered(call) for name, call in self.filters.items()}
         self.globals = {name: value for name, value in self.globals.items() if name in _GLOBALS}
-        self.globals |= {"raise_exception": _raise_exception, "strftime_now": _strftime_now}
-        self._n_steps = 0
-        self._deadline = 0.0
-
-    def start(self) -> None:
-        """Begin a render: set the counters back."""
-        self._n_steps = 0
-        self._deadline = time.monotonic() + MAX_SECONDS
+        self.globals |= {
+            "namespace": _Namespace,
+            "raise_exception": _raise_exception,
+            "strftime_now": _strftime_now,
+        }
+        self.meter = Meter()
 
     def compile_counted(self, source: str) -> Any:
-        """Compile `source` with a step counted at every turn of a loop and every call of a macro."""
+        """Compile `source` with every turn of a loop and call of a macro counted, and every literal weighed."""
         tree = self.parse(source)
         for loop in tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock)):
             assert isinstance(loop, nodes.For | nodes.Macro | nodes.CallBlock)
             loop.body.insert(0, nodes.ExprStmt(_own_call("count_step", [], loop.lineno), lineno=loop.lineno))
-        _Concatenations().visit(tree)
+        _Checks().visit(tree)
         return self.template_class.from_code(self, self.compile(tree), self.make_globals(None))
 
     def count_step(self) -> None:
-        """Count a step, and end the render when there were too many or they took too long."""
-        self._n_steps += 1
-        if self._n_steps > MAX_STEPS:
-            raise TemplateError(f"the chat template ran more than {MAX_STEPS} steps; it may loop without end")
-        if time.monotonic() > self._deadline:
-            raise TemplateError(f"the chat template ran longer than {MAX_SECONDS:g} s; it may loop without end")
+        """Count a step."""
+        self.meter.step()
+
+    def made(self, value: Any) -> Any:
+        """Count a value that an expression makes."""
+        return self.meter.made(value)
 
     def concat(self, parts: Iterable[str]) -> str:
         """Join what a macro or a block wrote."""
-        texts = list(parts)
-        _check_chars(sum(map(len, texts)))
-        return "".join(texts)
+        return self.concatenate(*parts)
 
     def concatenate(self, *parts: Any) -> str:
         """Compute `a ~ b`."""
-        texts = [str(part) for part in parts]
-        _check_chars(sum(map(len, texts)))
-        return "".join(texts)
+        return self._joined("", parts)
+
+    def _joined(self, between: str, parts: Iterable[Any]) -> str:
+        texts: list[str] = []
+        n_chars = 0
+        for part in parts:
+            texts.append(str(part))
+            n_chars += len(between) + len(texts[-1])
+            check_chars(n_chars)
+        text: str = self.meter.made(between.join(texts))
+        return text
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Compute a binary operation whose result could be large, after checking that it will not be."""
         if operator == "+" and isinstance(left, str) and isinstance(right, str):
-            _check_chars(len(left) + len(right))
+            check_chars(len(left) + len(right))
         elif operator == "+" and isinstance(left, list | tuple) and isinstance(right, list | tuple):
-            _check_items(len(left) + len(right))
+            check_items(len(left) + len(right))
         elif operator == "*":
             for sequence, n in ((left, right), (right, left)):
                 if isinstance(n, int) and isinstance(sequence, str):
-                    _check_chars(len(sequence) * n)
+                    check_chars(len(sequence) * n)
                 elif isinstance(n, int) and isinstance(sequence, list | tuple):
-                    _check_items(len(sequence) * n)
+                    check_items(len(sequence) * n)
             if isinstance(left, int) and isinstance(right, int):
-                _check_bits(left.bit_length() + right.bit_length())
+                check_bits(left.bit_length() + right.bit_length())
         elif operator == "**" and isinstance(left, int) and isinstance(right, int):
-            _check_bits(left.bit_length() * abs(right))
+            check_bits(left.bit_length() * abs(right))
         elif operator == "%" and isinstance(left, str):
-            _check_chars(len(left) + sum(map(_n_chars, right if isinstance(right, tuple) else (right,))))
             if _LONG_WIDTH.search(left):
-                raise TemplateError("the chat template asked for padding of more than 9999 characters")
-        return super().call_binop(context, operator, left, right)
+                raise TemplateError(f"the chat template asked for padding of more than {_MAX_WIDTH} characters")
+            # A mapping's values can be named any number of times; of a tuple each is taken once.
+            n_fields, width = left.count("%"), _MAX_WIDTH if _WIDTH.search(left) else 0
+            values = sum(map(_n_chars, right)) if isinstance(right, tuple) else n_fields * _n_chars(right)
+            check_chars(len(left) + values + n_fields * width)
+        return self.meter.made(super().call_binop(context, operator, left, right))
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a function or method of the template's, after checking that its result will not be large."""
         owner = getattr(__obj, "__self__", None)
+        if owner is __self:
+            # One of the checks that compiling puts in.
+            return __obj(*args)
         if isinstance(owner, str):
             __self._check_str_method(owner, __obj.__name__, args, kwargs)
-        if any(isinstance(arg, int) and abs(arg) > _MAX_INT_ARGUMENT for arg in (*args, *kwargs.values())):
-            raise TemplateError(f"the chat template passed a number over {_MAX_INT_ARGUMENT} to a function")
-        return super().call(__context, __obj, *args, **kwargs)
+        _check_numbers(args, kwargs)
+        return __self.meter.made(super().call(__context, __obj, *args, **kwargs))
+
+    def _metered(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Count the uses of a filter and what they make. Its value, behind what Jinja itself passes, may be any."""
+        n_first = 2 if hasattr(call, "jinja_pass_arg") else 1
+
+        @functools.wraps(call)
+        def metered(*args: Any, **kwargs: Any) -> Any:
+            self.meter.step()
+            _check_numbers(args[n_first:], kwargs)
+            return self.meter.made(call(*args, **kwargs))
+
+        return metered
 
     def _check_str_method(self, owner: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if name not in _STR_METHODS:
@@ -143,7 +166,7 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
         if name == "replace" and len(args) >= 2 and all(isinstance(arg, str) for arg in args[:2]):
             _check_replace(owner, args[0], args[1])
         elif name == "join" and args and isinstance(args[0], list | tuple):
-            _check_chars(len(owner) * len(args[0]) + sum(map(_n_chars, args[0])))
+            check_chars(len(owner) * len(args[0]) + sum(map(_n_chars, args[0])))
         elif name == "join":
             raise TemplateError("the chat template joins something that is not a list")
 
@@ -156,9 +179,9 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
 
         def checked(*args: Any, **kwargs: Any) -> str:
             if re.search(r"[0-9]{5,}|\{[^}]*\{", pattern):
-                raise TemplateError("the chat template asked for padding of more than 9999 characters")
+                raise TemplateError(f"the chat template asked for padding of more than {_MAX_WIDTH} characters")
             values = [_n_chars(arg) for arg in (*args, *kwargs.values())]
-            _check_chars(len(pattern) + pattern.count("{") * max([*values, 10_000]))
+            check_chars(len(pattern) + pattern.count("{") * max([*values, _MAX_WIDTH]))
             return wrapped(*args, **kwargs)
 
         return checked
@@ -166,9 +189,7 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
     def _join(self, value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> str:
         if attribute is not None:
             value = (self.getitem(item, attribute) for item in value)
-        texts = [str(item) for item in value]
-        _check_chars(len(d) * len(texts) + sum(map(len, texts)))
-        return str(d).join(texts)
+        return self._joined(str(d), value)
 
     def _replace(self, s: Any, old: Any, new: Any, count: int | None = None) -> str:
         s, old, new = str(s), str(old), str(new)
@@ -178,7 +199,7 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
     def _indent(self, s: Any, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
         space = width if isinstance(width, str) else " " * min(int(width), 256)
         lines = str(s).split("\n")
-        _check_chars(len(str(s)) + len(space) * len(lines))
+        check_chars(len(str(s)) + len(space) * len(lines))
         shifted = [space + line if line or blank else line for line in lines]
         return "\n".join(shifted if first else [lines[0], *shifted[1:]])
 
@@ -193,8 +214,8 @@ class _GenerationTag(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
-class _Concatenations:
-    """Turns every `a ~ b` into a call of `ChatEnvironment.concatenate`, which Jinja would compile to a plain join."""
+class _Checks:
+    """Has every `a ~ b`, slice and literal of a container go through the environment; Jinja compiles plain ones."""
 
     def visit(self, node: nodes.Node) -> None:
         for name, value in list(node.iter_fields()):
@@ -205,7 +226,20 @@ class _Concatenations:
 
     def _replaced(self, node: nodes.Node) -> nodes.Node:
         self.visit(node)
-        return _own_call("concatenate", node.nodes, node.lineno) if isinstance(node, nodes.Concat) else node
+        if isinstance(node, nodes.Concat):
+            return _own_call("concatenate", node.nodes, node.lineno)
+        is_literal = isinstance(node, nodes.List | nodes.Dict) or (isinstance(node, nodes.Tuple) and node.ctx == "load")
+        if is_literal or (isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice)):
+            assert isinstance(node, nodes.Expr)
+            return _own_call("made", [node], node.lineno)
+        return node
+
+
+class _Namespace(Namespace):
+    """What `namespace()` makes. Its values can name each other any number of times, so they are not written out."""
+
+    def __repr__(self) -> str:
+        return "<Namespace>"
 
 
 def _own_call(name: str, args: list[nodes.Expr], lineno: int) -> nodes.Call:
@@ -213,24 +247,26 @@ def _own_call(name: str, args: list[nodes.Expr], lineno: int) -> nodes.Call:
     return nodes.Call(nodes.EnvironmentAttribute(name), args, [], None, None, lineno=lineno)
 
 
+def _check_numbers(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    if any(isinstance(arg, int) and abs(arg) > _MAX_INT_ARGUMENT for arg in (*args, *kwargs.values())):
+        raise TemplateError(f"the chat template passed a number over {_MAX_INT_ARGUMENT} to a function")
+
+
+def _sum_of_numbers(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep the filter `sum` to numbers: lists would be copied anew at every step."""
+
+    @functools.wraps(call)
+    def summed(*args: Any, **kwargs: Any) -> Any:
+        if any(isinstance(arg, list | tuple) for arg in (*args[3:], kwargs.get("start"))):
+            raise TemplateError("the chat template sums lists; sum() is for numbers here")
+        return call(*args, **kwargs)
+
+    return summed
+
+
 def _check_replace(text: str, old: str, new: str) -> None:
     if len(new) > len(old):
-        _check_chars(len(text) + text.count(old) * (len(new) - len(old)))
-
-
-def _check_chars(n: int) -> None:
-    if n > MAX_CHARS:
-        raise TemplateError(f"the chat template makes a text of {n} characters, over the limit of {MAX_CHARS}")
-
-
-def _check_items(n: int) -> None:
-    if n > MAX_ITEMS:
-        raise TemplateError(f"the chat template makes a list of {n} items, over the limit of {MAX_ITEMS}")
-
-
-def _check_bits(n: int) -> None:
-    if n > _MAX_INT_BITS:
-        raise TemplateError(f"the chat template makes a number of {n} bits, over the limit of {_MAX_INT_BITS}")
+        check_chars(len(text) + text.count(old) * (len(new) - len(old)))
 
 
 def _n_chars(value: Any) -> int:
@@ -250,11 +286,20 @@ def _tojson(
     """Write JSON as it is. Jinja's own filter escapes for HTML, which no model was trained on."""
     if indent is not None:
         indent = min(int(indent), 64)
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    encoder = json.JSONEncoder(ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    if indent is None and separators is None:
+        return encoder.encode(value)
+    pieces: list[str] = []
+    n_chars = 0
+    for piece in encoder.iterencode(value):
+        pieces.append(piece)
+        n_chars += len(piece)
+        check_chars(n_chars)
+    return "".join(pieces)
 
 
 def _raise_exception(message: Any) -> None:
-    raise TemplateError(f"the chat template refuses these messages: {message}")
+    raise TemplateError(f"the chat template refuses these messages: {message}"[:_MAX_WORDS_OF_ERROR])
 
 
 def _strftime_now(format: str) -> str:
