@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from axiom.bare.kernel import Status
-from axiom.bare.qemu import Disk, Machine, accelerator, run
+from axiom.bare.qemu import Disk, Machine, accelerator, command, run
 from axiom.image_writer import pack
 from tests.backends import why_not_bare
-from tests.bare_stories import MODEL, PROMPT, native, skip_if_lacking, story
+from tests.bare_stories import MODEL, PROMPT, native, skip_if_lacking, story, told
 
 if reason := why_not_bare():
     pytest.skip(reason, allow_module_level=True)
@@ -61,6 +64,30 @@ def test_more_tokens_than_there_is_context_for(tokens: str, image: Path) -> None
     assert story(ending) == native(PROMPT, 500, temperature=0.0, seed=0)
 
 
+def test_nothing_is_lost_while_nobody_reads(image: Path) -> None:
+    options = {"prompt": PROMPT, "tokens": "20", "temperature": "0"}
+    with subprocess.Popen(
+        command(Machine(options, module=image, accelerator="tcg")), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        # The lines fill it some times over.
+        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(4)
+        text = process.stdout.read().decode()
+    assert told(text) == native(PROMPT, 20, temperature=0.0, seed=0)
+    # The last of each pass is the output.
+    assert len(re.findall(r"axiom: pass \d+ layer \d tokens", text)) == 20 * (4 + 1)
+
+
+@pytest.mark.parametrize("option", ["top_k=1.5", "top_k=-1", "repeat_last_n=1e3", "seed=-1", "temperature=warm"])
+def test_a_number_that_cannot_be_is_refused(option: str, image: Path) -> None:
+    name, value = option.split("=")
+    ending = run(Machine({name: value}, module=image), limit_s=LIMIT_S)
+    assert ending.status is Status.COMMAND_LINE, ending
+    assert f"axiom: {option}: expected a number as docs/bare.md has it" in ending.lines()
+
+
 def test_no_tokens_are_refused_as_such(image: Path) -> None:
     ending = run(Machine({"prompt": PROMPT, "tokens": "0"}, module=image), limit_s=LIMIT_S)
     assert ending.status is Status.COMMAND_LINE, ending
@@ -80,4 +107,4 @@ def test_a_damaged_image_is_refused(image: Path, tmp_path: Path) -> None:
 def test_without_an_image_it_says_what_it_looked_at() -> None:
     ending = run(Machine({"prompt": PROMPT}), limit_s=LIMIT_S)
     assert ending.status is Status.IMAGE, ending
-    assert "axiom: no model: looked at " in ending.text
+    assert "axiom: no model: there is no module, and no disk that can be used; give one" in ending.text

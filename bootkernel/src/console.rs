@@ -14,10 +14,12 @@ const BYTES_BUFFER: usize = 512;
 pub struct Console {
     buffer: [u8; BYTES_BUFFER],
     n_byte: usize,
+    /// Whether the port has ever taken what it was given.
+    is_there: bool,
 }
 
 /// The one console.
-pub static CONSOLE: Spin<Console> = Spin::new(Console { buffer: [0; BYTES_BUFFER], n_byte: 0 });
+pub static CONSOLE: Spin<Console> = Spin::new(Console { buffer: [0; BYTES_BUFFER], n_byte: 0, is_there: false });
 
 /// 115,200 baud, 8 data bits, no parity, one stop bit, no interrupts, queues on.
 pub fn set_up() {
@@ -26,13 +28,11 @@ pub fn set_up() {
     }
 }
 
-/// Waits until the last character has left the port, or for a while.
+/// Waits until the last character has left the port, if it is there.
 pub fn drain() {
     const IS_EMPTY: u8 = 1 << 6;
-    for _ in 0..100_000 {
-        if read_u8(COM1 + 5) & IS_EMPTY != 0 {
-            return;
-        }
+    while CONSOLE.lock().is_there && read_u8(COM1 + 5) & IS_EMPTY == 0 {
+        core::hint::spin_loop();
     }
 }
 
@@ -50,9 +50,18 @@ impl Console {
         }
     }
 
-    /// Writes what is there, line or not.
+    /// Writes what is there, line or not. A port that has taken something before is waited for: in a virtual machine it takes
+    /// nothing while nobody reads what is at its other end. One that never has is not there.
     pub fn flush(&mut self) {
-        nub::write(COM1, &self.buffer[..self.n_byte]);
+        let mut rest = &self.buffer[..self.n_byte];
+        while !rest.is_empty() {
+            let n_left = nub::write(COM1, rest);
+            self.is_there |= n_left < rest.len();
+            if !self.is_there {
+                break;
+            }
+            rest = &rest[rest.len() - n_left..];
+        }
         self.n_byte = 0;
     }
 

@@ -80,6 +80,7 @@ pub fn fail(status: Status, what: impl Display) -> ! {
 pub fn exit(status: Status) -> ! {
     take_last_word();
     CONSOLE.lock().flush();
+    crate::console::drain();
     let is_virtual = nub::is_virtual();
     if is_virtual {
         write_u32(0xf4, status as u32);

@@ -123,9 +123,9 @@ pub fn port_out(port: u16, width: u64, value: u32) {
     call(Service::Out, [port.into(), width, value.into(), 0]);
 }
 
-/// Writes bytes to a serial port.
-pub fn write(port: u16, bytes: &[u8]) {
-    call(Service::Write, [port.into(), bytes.as_ptr() as u64, bytes.len() as u64, 0]);
+/// Writes bytes to a serial port; answers how many are left, if it has taken no more for a while.
+pub fn write(port: u16, bytes: &[u8]) -> usize {
+    call(Service::Write, [port.into(), bytes.as_ptr() as u64, bytes.len() as u64, 0]).0 as usize
 }
 
 /// CPUID as ring 0 sees it: eax, ebx, ecx, edx. Under some hypervisors ring 3 sees the host's.

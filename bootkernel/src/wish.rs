@@ -84,7 +84,10 @@ pub fn number<T: FromStr>(options: &CommandLine, name: &str) -> Option<T> {
     let text = options.value(name)?;
     let parsed = str::from_utf8(text).ok().and_then(|text| text.parse().ok());
     if parsed.is_none() {
-        fail(Status::CommandLine, format_args!("{name}={}: expected a number", text.escape_ascii()));
+        fail(
+            Status::CommandLine,
+            format_args!("{name}={}: expected a number as docs/bare.md has it", text.escape_ascii()),
+        );
     }
     parsed
 }
@@ -143,8 +146,11 @@ pub fn sampling(options: &CommandLine, metadata: Metadata<'_>) -> Parameters {
     p.top_p = real("top_p", "general.sampling.top_p", p.top_p);
     p.min_p = real("min_p", "general.sampling.min_p", p.min_p);
     p.repeat_penalty = real("repeat_penalty", "general.sampling.penalty_repeat", p.repeat_penalty);
-    p.top_k = real("top_k", "general.sampling.top_k", p.top_k.into()).max(0.0) as u32;
-    p.repeat_last_n = real("repeat_last_n", "general.sampling.penalty_last_n", p.repeat_last_n.into()) as i32;
+    // In a header any number below 1 keeps all tokens, and one with a fraction is the whole one.
+    let top_k = || recommended("general.sampling.top_k").map(|k| k.max(0.0) as u32);
+    p.top_k = number(options, "top_k").or_else(top_k).unwrap_or(p.top_k);
+    let last_n = || recommended("general.sampling.penalty_last_n").map(|n| n as i32);
+    p.repeat_last_n = number(options, "repeat_last_n").or_else(last_n).unwrap_or(p.repeat_last_n);
     p.seed = number(options, "seed").unwrap_or(0);
     p
 }

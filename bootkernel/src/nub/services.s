@@ -38,8 +38,8 @@ service_out:
 2:  out dx, eax
     iretq
 
-# Writes the rdx bytes at rsi to the serial port rdi, as fast as its queue of 16 empties. A port that never says that it is
-# empty is not there: then nothing is written, and the answer is 1.
+# Writes the rdx bytes at rsi to the serial port rdi, as fast as its queue of 16 empties, and answers how many are left: some,
+# if the queue has not emptied for a while. A missing port takes everything.
 service_write:
     mov r8, rdx
     mov r9d, edi
@@ -49,7 +49,7 @@ service_write:
     test al, 1 << 5                             # queue empty
     jnz 3f
     loop 2b
-    mov eax, 1
+    mov rax, r8
     iretq
 3:  cmp al, 0xff                                # what a missing port reads as
     je 4f
