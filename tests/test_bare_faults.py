@@ -276,6 +276,12 @@ def test_a_disk_that_changes_its_mind_is_found_out(image: Path, tmp_path: Path) 
     ended_in_mid_run(attempt, Status.IMAGE, "its digest is another than when it was packed")
 
 
+def test_a_disk_that_fails_from_the_beginning_has_failed(image: Path, tmp_path: Path) -> None:
+    with NBDServer(image.read_bytes(), tmp_path / "disk", lambda *_: Answer(fails=True)) as disk:
+        ending = run(Machine(OPTIONS, disks=[Disk(disk.url)]), limit_s=LIMIT_S)
+    ended(ending, Status.DEVICE, "the disk failed to read (code 1)), and found no image")
+
+
 def test_a_stall_in_initialisation_ends_it(image: Path, tmp_path: Path) -> None:
     with NBDServer(
         image.read_bytes(), tmp_path / "disk", lambda n, _: Answer(after_s=math.inf if n > 2 else 0)

@@ -189,7 +189,7 @@ def test_a_damaged_image_is_refused(image: Path, tmp_path: Path) -> None:
 
 def test_a_machine_without_a_model_says_where_it_looked() -> None:
     machine = ServingMachine(qemu.Machine({"serve": "1"}, memory_mib=128))
-    with pytest.raises(ValueError, match="no model to open"):
+    with pytest.raises(ValueError, match="no model: there is no module, and no disk that can be used"):
         machine.call(Kind.OPEN, struct.pack("<5QII", 1, 1, 1, 1, 0, 2, 0))
     with pytest.raises(ValueError, match="needs a model; open it first"):
         machine.call(Kind.SEQ_NEW)
@@ -313,6 +313,37 @@ def test_garbage_on_the_line_is_survived(engine: Engine) -> None:
             machine.call(Kind.FORWARD, b"\xff\0\0\0" + payload)
     assert engine.forward([seq], [[1]]).shape == (1, 300)
     assert [engine.seq_new(), engine.seq_new()] == [1, 2], "nothing was opened twice"
+
+
+def test_a_long_message_after_a_silence_comes_whole(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Longer than the rest of a frame is waited for.
+    time.sleep(2.2)
+    n_sent, write = 0, ServingMachine._write
+
+    def counted(*arguments: Any) -> None:
+        nonlocal n_sent
+        n_sent += 1
+        write(*arguments)
+
+    monkeypatch.setattr(ServingMachine, "_write", counted)
+    with pytest.raises(ValueError, match="expected the name of a function"):
+        engine.machine.call(Kind.CONFORMANCE, bytes(1 << 19))
+    assert n_sent == 1, "some of it came damaged"
+
+
+def test_a_request_that_comes_too_early_is_answered_by_damaged(engine: Engine) -> None:
+    machine, seq = engine.machine, engine.seq_new()
+    machine._send(Kind.FORWARD, struct.pack("<4I300I", 1, seq, 300, 1, *range(300)))
+    # While it computes; and one that was about another request is none.
+    while (message := machine._receive(0.001)) is None or message.kind == Kind.PROGRESS:
+        machine._write(Kind.CANCEL, machine._number - 1, b"")
+        machine._write(Kind.FORWARD, machine._number, b"")
+        machine._write(Kind.SEQ_NEW, machine._number + 1, b"")
+    assert message.kind == Kind.DAMAGED
+    while (message := machine._receive(10.0)) is not None and message.kind == Kind.DAMAGED:
+        pass
+    assert message is not None
+    assert (message.kind, message.number) == (Kind.FORWARD + Kind.ANSWER, machine._number)
 
 
 def test_a_request_that_comes_damaged_is_sent_again(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

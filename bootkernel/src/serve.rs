@@ -5,7 +5,7 @@ use crate::exit::{Status, exit, fail};
 use crate::model::{Settings, open, read_head};
 use crate::refusal::Refusal;
 use crate::serving::Serving;
-use crate::storage::Source;
+use crate::storage::{Searched, Source};
 use crate::wire::{Port, Wire};
 use crate::{clock, heap, line, memory, watchdog};
 use alloc::string::{String, ToString};
@@ -21,8 +21,8 @@ use axiom_core::runtime::Options;
 struct Desk {
     kernels: &'static Kernels,
     n_core: usize,
-    /// The model, until it is opened; or where it was looked for.
-    source: Result<Source, String>,
+    /// The model, until it is opened; or why there is none to open.
+    source: Result<Source, (ErrorClass, String)>,
     serving: Option<Serving>,
     /// Allocations when the model was open.
     n_allocation: u64,
@@ -32,7 +32,7 @@ struct Desk {
 /// Serves until it is told to quit.
 pub fn serve(
     console: Option<AnyConsole>,
-    source: Result<Source, String>,
+    source: Result<Source, Searched>,
     kernels: &'static Kernels,
     n_core: usize,
 ) -> ! {
@@ -42,6 +42,10 @@ pub fn serve(
             "serve=1: no virtio console was found; start the machine by `axiom.Runtime(backend=\"bare\")`",
         );
     };
+    let source = source.map_err(|searched| {
+        let class = if searched.has_failed { ErrorClass::Io } else { ErrorClass::Argument };
+        (class, searched.to_string())
+    });
     let mut wire = Wire::new(console);
     let mut desk = Desk { kernels, n_core, source, serving: None, n_allocation: 0, last_number: 0 };
     line!("axiom: serving");
@@ -95,7 +99,6 @@ impl Desk {
                 Ok(())
             })?,
             kind::QUIT => {
-                port.answer(kind, number).end();
                 watchdog::stop();
                 exit(Status::Done);
             }
@@ -133,13 +136,12 @@ impl Desk {
         let options = Options { n_ctx, n_seq_max, rows_per_pass, kv };
         let settings = Settings { options, budget: (budget > 0).then_some(budget), is_paranoid };
         let refuse = |class: ErrorClass, what: &str| Refusal::Said(class, what.to_string());
-        let nothing = Err("the model is open already; start another machine".to_string());
-        let source = match core::mem::replace(&mut self.source, nothing) {
+        let once = (ErrorClass::Argument, "a machine opens its model once; start another machine".to_string());
+        let source = match core::mem::replace(&mut self.source, Err(once)) {
             Ok(source) => source,
-            Err(looked_at) => {
-                let what = alloc::format!("no model to open: {looked_at}");
-                self.source = Err(looked_at);
-                return Err(Refusal::Said(ErrorClass::Argument, what));
+            Err((class, what)) => {
+                self.source = Err((class, what.clone()));
+                return Err(Refusal::Said(class, what));
             }
         };
         let image = read_head(&source).map_err(|trouble| {

@@ -74,11 +74,9 @@ extern "C" fn runtime_main(magic: u32, address: u32) -> ! {
     }
     match source {
         Ok(source) => crate::story::tell(source, &info.command_line, kernels, n_core),
-        Err(looked_at) => {
-            line!(
-                "axiom: no model: looked at {looked_at}and found no image; give one made with `axiom pack` as a module or a disk"
-            );
-            exit(Status::Image);
+        Err(searched) => {
+            line!("axiom: {searched}");
+            exit(if searched.has_failed { Status::Device } else { Status::Image });
         }
     }
     exit(Status::Done)

@@ -11,6 +11,7 @@ use axiom_core::platform::{BlockDevice, Completion, IoFault};
 use bare::boot::Range;
 use bare::device::DeviceError;
 use bare::partitions::{BYTES_LOOK, partitions};
+use core::fmt;
 
 /// What an image begins with.
 const MAGIC: &[u8; 8] = b"AXIOMIMG";
@@ -156,9 +157,30 @@ pub fn read_start(device: &dyn BlockDevice, n_byte: usize) -> Result<&'static [u
     Ok(&bytes[..n_byte])
 }
 
-/// The first image, of the modules and then of the disks; with what was looked at, for the message if there is none.
-pub fn find(modules: &[Range], disks: Vec<Found>) -> Result<Source, String> {
-    let mut looked_at = String::new();
+/// Where no image was found.
+pub struct Searched {
+    looked_at: Vec<String>,
+    /// Whether a disk failed: the image may be there.
+    pub has_failed: bool,
+}
+
+impl fmt::Display for Searched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.looked_at[..] {
+            [] => write!(f, "no model: there is no module, and no disk that can be used")?,
+            names => write!(f, "no model: looked at {}, and found no image", names.join(", "))?,
+        }
+        write!(f, "; give one made with `axiom pack` as a module or a disk")
+    }
+}
+
+/// The first image, of the modules and then of the disks.
+///
+/// # Errors
+///
+/// Where there is none.
+pub fn find(modules: &[Range], disks: Vec<Found>) -> Result<Source, Searched> {
+    let (mut looked_at, mut has_failed) = (Vec::new(), false);
     for (i, &range) in modules.iter().enumerate() {
         let pages = Range { start: range.start / 4096 * 4096, end: range.end.next_multiple_of(4096) };
         memory::map_memory(pages);
@@ -169,25 +191,35 @@ pub fn find(modules: &[Range], disks: Vec<Found>) -> Result<Source, String> {
             let device = Box::new(Module { range, done: Spin::new(None) });
             return Ok(Source { name, device, bytes: range.bytes() });
         }
-        looked_at += &alloc::format!("{name}, ");
+        looked_at.push(name);
     }
     for Found { name, disk } in disks {
         match on_disk(&name, disk) {
             Ok(source) => return Ok(source),
-            Err(why) => looked_at += &alloc::format!("{name} ({why}), "),
+            Err(Nothing::Failed(fault)) => {
+                has_failed = true;
+                looked_at.push(alloc::format!("{name} ({fault})"));
+            }
+            Err(Nothing::There(why)) => looked_at.push(alloc::format!("{name} ({why})")),
         }
     }
-    Err(looked_at)
+    Err(Searched { looked_at, has_failed })
 }
 
-fn on_disk(name: &str, disk: AnyDisk) -> Result<Source, String> {
+/// Why a disk gives no image.
+enum Nothing {
+    Failed(IoFault),
+    There(&'static str),
+}
+
+fn on_disk(name: &str, disk: AnyDisk) -> Result<Source, Nothing> {
     let (bytes, bytes_sector) = (disk.bytes(), u64::from(disk.driver().bytes_sector()));
     let mut part = Part { disk: Spin::new(disk), start: 0, bytes };
     let n_look = (bytes / 4096 * 4096).min(BYTES_LOOK as u64) as usize;
     if n_look == 0 {
-        return Err("empty".into());
+        return Err(Nothing::There("empty"));
     }
-    let look = read_start(&part, n_look).map_err(|fault| alloc::format!("{fault}"))?;
+    let look = read_start(&part, n_look).map_err(Nothing::Failed)?;
     if look.starts_with(MAGIC) {
         return Ok(Source { name: name.into(), device: Box::new(part), bytes });
     }
@@ -200,15 +232,15 @@ fn on_disk(name: &str, disk: AnyDisk) -> Result<Source, String> {
         }
         let whole = part.bytes;
         (part.start, part.bytes) = (start, bytes);
-        let head = read_start(&part, 4096).map_err(|fault| alloc::format!("{fault}"))?;
+        let head = read_start(&part, 4096).map_err(Nothing::Failed)?;
         if head.starts_with(MAGIC) {
             let name = alloc::format!("{name}, partition {}", i + 1);
             return Ok(Source { name, device: Box::new(part), bytes });
         }
         (part.start, part.bytes) = (0, whole);
     }
-    Err(match is_cut_off {
-        true => "cut off: a partition ends after the disk does".into(),
-        false => "no image at its start or at the start of a partition".into(),
-    })
+    Err(Nothing::There(match is_cut_off {
+        true => "cut off: a partition ends after the disk does",
+        false => "no image at its start or at the start of a partition",
+    }))
 }

@@ -58,11 +58,17 @@ impl Wire {
     pub fn next(&mut self, most_saved: usize) -> (u16, u32) {
         let mut last_us = clock::now_us();
         loop {
+            let n_before = self.port.receiver.n_pending();
             let taken = self.take(most_saved);
+            let n_pending = self.port.receiver.n_pending();
             if taken.is_none() {
                 self.port.check_end();
             }
             let now_us = clock::now_us();
+            // A long message comes piece by piece, and none of them is late for what the line was silent before.
+            if taken.is_some() || n_pending != n_before {
+                last_us = now_us;
+            }
             match taken {
                 Some(Taken::Whole { kind: kind::CANCEL, .. }) => {}
                 Some(Taken::Whole { kind, number }) => return (kind, number),
@@ -75,7 +81,7 @@ impl Wire {
                 }
                 Some(Taken::OutOfOrder) => self.port.report_damage(),
                 Some(Taken::More) => {}
-                None if self.port.receiver.n_pending() > 0 && now_us - last_us > REST_US => {
+                None if n_pending > 0 && now_us - last_us > REST_US => {
                     self.port.receiver.give_up();
                     last_us = now_us;
                 }
@@ -87,9 +93,6 @@ impl Wire {
             }
             if self.port.n_damage != self.port.receiver.n_damage() {
                 self.port.report_damage();
-            }
-            if taken.is_some() {
-                last_us = now_us;
             }
         }
     }
@@ -120,16 +123,22 @@ impl Wire {
 }
 
 impl Port {
-    /// Whether the request `number`, which is being worked on, was cancelled. Looks at what has come, and never waits.
+    /// Whether the request `number`, which is being worked on, was cancelled. Looks at what has come, and never waits. Nothing
+    /// is done for other requests now, which is said; the same one, sent again, is the one that is under way.
     pub fn is_cancelled(&mut self, number: u32) -> bool {
         self.check_end();
         let Port { console, receiver, .. } = self;
         if receiver.has_room() {
             console.receive_one(|piece| receiver.push(piece)).unwrap_or_else(broken);
         }
-        let mut is_cancelled = false;
+        let (mut is_cancelled, mut is_early) = (false, false);
         while let Some((header, _)) = receiver.pop() {
-            is_cancelled |= (header.kind, header.number) == (kind::CANCEL, number);
+            let (is_cancel, is_this) = (header.kind == kind::CANCEL, header.number == number);
+            is_cancelled |= is_cancel && is_this;
+            is_early |= !is_cancel && !is_this;
+        }
+        if is_early {
+            self.report_damage();
         }
         is_cancelled
     }

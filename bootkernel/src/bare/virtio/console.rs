@@ -68,6 +68,8 @@ pub struct Console<T> {
     piece: Option<(usize, usize, usize)>,
     is_announced: bool,
     is_open: bool,
+    /// Whether the other end was there and went. Who comes after that is somebody else, whom nothing said here was for.
+    is_closed: bool,
 }
 
 impl<T: Transport> Console<T> {
@@ -96,8 +98,8 @@ impl<T: Transport> Console<T> {
         let [heard, told, received, sent] =
             [set_up(QUEUES[0])?, set_up(QUEUES[1])?, set_up(QUEUES[2])?, set_up(QUEUES[3])?];
         transport.set_status(status::UP);
-        let (piece, is_announced, is_open) = (None, false, false);
-        let mut port = Console { transport, heard, told, received, sent, piece, is_announced, is_open };
+        let (piece, is_announced, is_open, is_closed) = (None, false, false, false);
+        let mut port = Console { transport, heard, told, received, sent, piece, is_announced, is_open, is_closed };
         for (queue, buffers) in [(CONTROL[0], &mut port.heard), (LINE[0], &mut port.received)] {
             while let Some(idx) = buffers.free() {
                 buffers.give(idx, 0);
@@ -147,14 +149,17 @@ impl<T: Transport> Console<T> {
                     self.tell(PORT, event::PORT_READY, 1)?;
                     self.tell(PORT, event::PORT_OPEN, 1)?;
                 }
-                (event::PORT_OPEN, value) => self.is_open = value != 0,
+                (event::PORT_OPEN, value) => {
+                    self.is_closed |= self.is_open && value == 0;
+                    self.is_open = value != 0 && !self.is_closed;
+                }
                 _ => {}
             }
         }
         Ok(())
     }
 
-    /// Whether there is somebody at the other end, by what the device has said so far.
+    /// Whether the one who was at the other end first still is, by what the device has said so far.
     ///
     /// # Errors
     ///

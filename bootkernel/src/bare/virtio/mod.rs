@@ -113,6 +113,8 @@ const RESET_US: u64 = 300_000;
 /// Resets a device and agrees on features: those of `wanted` that it has, and version 1 in any case.
 fn negotiate(transport: &mut impl Transport, clock: crate::device::Clock, wanted: u32) -> Result<u32, DeviceError> {
     const VERSION_1: u32 = 1; // feature 32
+    // Feature 33: the device is behind the platform's IOMMU, where there is one. Nobody has switched that on.
+    const ACCESS_PLATFORM: u32 = 2;
     transport.set_status(0);
     crate::device::wait(clock, RESET_US, "reset of a virtio device", || transport.status() == 0)?;
     transport.set_status(status::ACKNOWLEDGE);
@@ -122,7 +124,7 @@ fn negotiate(transport: &mut impl Transport, clock: crate::device::Clock, wanted
         return Err(DeviceError::Unsupported { what: "virtio version 1", got: high.into() });
     }
     transport.accept_features(0, low);
-    transport.accept_features(1, VERSION_1);
+    transport.accept_features(1, high & (VERSION_1 | ACCESS_PLATFORM));
     let chosen = status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK;
     transport.set_status(chosen);
     if transport.status() & status::FEATURES_OK == 0 {

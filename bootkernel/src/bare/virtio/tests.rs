@@ -150,7 +150,7 @@ impl Registers for Fake {
         let mut state = self.0.borrow_mut();
         match offset {
             0x14 | 0x24 => state.feature_word = value,
-            0x20 => assert_eq!(value, if state.feature_word == 0 { 1 << 1 | 1 << 6 } else { 1 }, "features accepted"),
+            0x20 => assert_eq!(value, if state.feature_word == 0 { 1 << 1 | 1 << 6 } else { 3 }, "features accepted"),
             0x30 => assert_eq!(value, 0, "queue 0"),
             0x38 => state.n_entry = value,
             0x44 => assert_eq!(value, 1),

@@ -152,8 +152,8 @@ impl Transport for Echo {
     }
 
     fn accept_features(&mut self, word: u32, features: u32) {
-        let wanted = if word == 0 { self.features(0) & MULTIPORT } else { 1 };
-        assert_eq!(features, wanted, "version 1, ports, and nothing else");
+        let wanted = if word == 0 { self.features(0) & MULTIPORT } else { 3 };
+        assert_eq!(features, wanted, "version 1, the platform, ports, and nothing else");
     }
 
     fn queue_size_max(&mut self, _: u16) -> u16 {
@@ -252,6 +252,15 @@ fn the_other_end_goes() {
     let mut console = console(Vice::None).unwrap();
     assert!(console.is_open().unwrap());
     console.transport.to_tell.push_back([1, 0, event::PORT_OPEN, 0]);
+    console.transport.work();
+    assert!(!console.is_open().unwrap());
+}
+
+#[test]
+fn who_comes_instead_is_somebody_else() {
+    let mut console = console(Vice::None).unwrap();
+    // Both before anybody looks.
+    console.transport.to_tell.extend([[1, 0, event::PORT_OPEN, 0], [1, 0, event::PORT_OPEN, 1]]);
     console.transport.work();
     assert!(!console.is_open().unwrap());
 }
