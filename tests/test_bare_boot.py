@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from axiom.bare import disk_image
+from axiom.bare import disk_image, qemu
 from axiom.bare.kernel import BareError, Status
 from axiom.bare.qemu import Disk, Ending, Machine, accelerator, command, run
 from tests.backends import why_not_bare
@@ -106,6 +106,37 @@ def test_wrong_options_are_named(options: str) -> None:
     ending = run(Machine({name: value}, accelerator="tcg"), limit_s=LIMIT_S)
     assert ending.status is Status.COMMAND_LINE, ending
     assert any(line.startswith(f"axiom: {name}=") for line in ending.lines()), ending
+
+
+def with_arguments(monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], *more: str) -> None:
+    """Let machines be started with other arguments."""
+    monkeypatch.setattr(qemu, "command", lambda machine: [changes.get(a, a) for a in command(machine)] + [*more])
+
+
+@pytest.mark.parametrize(
+    ("memory_mib", "cpu", "status", "expected"),
+    [
+        (20, "max", Status.MEMORY, "give the machine 32 MiB or more"),
+        (128, "max,-nx", Status.MACHINE, "use one made since 2005"),
+        (128, "max,-apic,-x2apic", Status.MACHINE, "expected the local APIC where a device can be, got 0x0"),
+    ],
+)
+def test_a_machine_that_lacks_what_the_kernel_needs(
+    memory_mib: int, cpu: str, status: Status, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_arguments(monkeypatch, {"max": cpu})
+    ending = run(Machine({"test": "none"}, memory_mib=memory_mib, accelerator="tcg"), limit_s=LIMIT_S)
+    assert (ending.status, expected in ending.text) == (status, True), ending
+
+
+def test_a_core_that_no_message_reaches_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # One more table of cores, with the number that means all of them.
+    table = tmp_path / "cores"
+    table.write_bytes(struct.pack("<IIBBBBI", 0xFEE00000, 1, 0, 8, 9, 255, 1))
+    with_arguments(monkeypatch, {"max": "max,-x2apic"}, "-acpitable", f"sig=APIC,data={table}")
+    lines = done(Machine({"test": "none"}, board="q35", n_core=2, accelerator="tcg")).lines()
+    assert "axiom: firmware lists a core with APIC 0xff, which no message reaches; going on without it" in lines
+    assert "axiom: 2 of 3 cores" in lines
 
 
 def test_an_option_that_is_none_is_refused() -> None:

@@ -129,6 +129,17 @@ def test_every_core_stops_for_good(options: dict[str, str], expected: list[str],
     assert run.text.rstrip().endswith(LAST_LINE), run.text
 
 
+def test_a_machine_check_is_reported(image: Path) -> None:
+    options = {"tokens": "500", "ignore_eos": "1", "telemetry": "none"}
+    with running(Machine(options, accelerator="tcg", n_core=2, module=image), "monitor") as run:
+        run.read_until("axiom: text follows")
+        # An error of a bank that was not corrected, on the second core.
+        run.channel.sendall(b"mce 1 1 0xbe00000000000000 0x5 0x1234 0\n")
+        run.read_until(LAST_LINE)
+    assert "axiom: fault on core 1, ring 3: machine check (vector 18" in run.text
+    assert "axiom: status 0x7e" in run.text
+
+
 @pytest.mark.parametrize("kind", ACCELERATORS)
 def test_cores_that_fault_together_are_reported_once(kind: str) -> None:
     for _ in range(5):

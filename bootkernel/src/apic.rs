@@ -1,6 +1,7 @@
 //! The local APIC of each core: its timer, and messages between cores. As x2APIC, by registers of the processor, where it has
 //! that; in memory elsewhere.
 
+use crate::exit::{Status, fail};
 use crate::{clock, memory, nub};
 use bare::timer::{Sample, counts_for};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -53,7 +54,10 @@ pub fn set_up() {
         nub::set_end_of_interrupt(None);
     } else {
         let address = base & 0xf_ffff_f000;
-        assert!(memory::map_device(address, 4096), "the processor has its APIC at {address:#x}, where none can be");
+        if !memory::map_device(address, 4096) {
+            let what = "expected the local APIC where a device can be";
+            fail(Status::Machine, format_args!("{what}, got {address:#x}; switch it on in the firmware"));
+        }
         WHERE.store(address, Ordering::SeqCst);
         nub::set_end_of_interrupt(Some(address + u64::from(register::END_OF_INTERRUPT)));
     }
@@ -72,6 +76,13 @@ pub fn set_up_core() {
 pub fn id() -> u32 {
     let id = read(register::ID);
     if WHERE.load(Ordering::Relaxed) == 0 { id } else { id >> 24 }
+}
+
+/// Whether a message for `target` goes to that core alone: the largest number means all cores, this one too, and of a larger
+/// one only a part is sent.
+pub fn reaches(target: u32) -> bool {
+    let everyone = if WHERE.load(Ordering::Relaxed) == 0 { u32::MAX } else { 0xff };
+    target < everyone
 }
 
 fn send(target: u32, command: u32) {

@@ -77,6 +77,10 @@ fn start_all(listed: &[u32], n_wanted: usize, memory_map: &MemoryMap) -> usize {
         if core >= n_wanted {
             break;
         }
+        if !apic::reaches(id) {
+            line!("axiom: firmware lists a core with APIC {id:#x}, which no message reaches; going on without it");
+            continue;
+        }
         let Some(pair) = memory::take_unmapped(BYTES_CORE) else {
             line!("axiom: no memory for the stack of core {core}; going on with {core}");
             break;

@@ -15,6 +15,7 @@
 .set CR0_CD, 1 << 30
 .set CR0_PG, 1 << 31
 .set CR4_PAE, 1 << 5
+.set CR4_MCE, 1 << 6
 .set CR4_OSFXSR, 1 << 9
 .set CR4_OSXMMEXCPT, 1 << 10
 .set CR4_OSXSAVE, 1 << 18

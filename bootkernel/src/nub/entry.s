@@ -38,6 +38,11 @@ nub_multiboot_entry:
     mov [nub_entry_tsc], eax
     mov [nub_entry_tsc + 4], edx
 
+    # A loader puts the image where it belongs, memory or not; its end is a stack that nobody uses yet.
+    mov dword ptr [__image_end - 4], 0x58415842
+    cmp dword ptr [__image_end - 4], 0x58415842
+    jne no_memory
+
     # Long mode and no-execute are all that is asked of the processor here.
     mov eax, 0x80000000
     cpuid
@@ -55,18 +60,28 @@ nub_multiboot_entry:
     .long first_core
     .short CODE64
 
+no_memory:
+    mov esi, offset no_memory_text
+    mov ecx, offset no_memory_text_end
+    mov eax, 0x12
+    jmp refuse
 no_long_mode:
     mov esi, offset no_long_mode_text
     mov ecx, offset no_long_mode_text_end
+    mov eax, 0x17
+refuse:
     sub ecx, esi
-    mov dx, COM1
+    mov edx, COM1
     rep outsb
+    mov edx, 0xf4                               # QEMU's debug exit, where there is one
+    out dx, eax
 0:  hlt
     jmp 0b
 
 # Turns paging on, with the nub's tables. Runs on every core: the others come here from 16-bit mode.
 enter_long_mode:
-    mov eax, CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT
+    # Without MCE a machine check is no exception: it resets the machine, and nobody hears why.
+    mov eax, CR4_PAE | CR4_MCE | CR4_OSFXSR | CR4_OSXMMEXCPT
     mov cr4, eax
     mov eax, offset nub_pml4
     mov cr3, eax

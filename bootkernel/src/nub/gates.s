@@ -178,6 +178,9 @@ idt_pointer:
     .quad idt
 .balign 8
 nub_eoi: .quad 0
+no_memory_text:
+    .ascii "axiom: there is no memory where the kernel ends; give the machine 32 MiB or more\r\n"
+no_memory_text_end:
 no_long_mode_text:
     .ascii "axiom: this processor has no 64-bit mode with no-execute pages; use one made since 2005\r\n"
 no_long_mode_text_end:
