@@ -16,7 +16,7 @@ SHAPES = ("normal", "ties", "peaked", "flat", "huge", "tiny", "masked")
 
 
 def logits_of(n_vocab: int, shape: str, seed: int) -> np.ndarray:
-    """Logits with the trouble that ``shape`` names; ``seed`` chooses the numbers."""
+    """Logits with the trouble that `shape` names; `seed` chooses the numbers."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(0.0, 3.0, n_vocab)
     if shape == "ties":

@@ -106,7 +106,7 @@ def test_special_values() -> None:
 
 
 def test_philox_gives_the_published_answers() -> None:
-    """``kat_vectors`` of Random123, the library of the generator's authors."""
+    """`kat_vectors` of Random123, the library of the generator's authors."""
     full = 0xFFFFFFFF
     assert philox4x32((0, 0, 0, 0), (0, 0)) == (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)
     assert philox4x32((full,) * 4, (full,) * 2) == (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)

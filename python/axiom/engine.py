@@ -150,10 +150,10 @@ class Engine(Protocol):
         """Append `tokens[i]` to sequence `seqs[i]` for every i, in one pass; return logits, f32 `[n_rows, n_vocab]`.
 
         Rows are the last position of each sequence in the order of `seqs` ("last"), every new position in the same
-        order ("all"), none ("none"), or the last `logits[i]` new positions of `seqs[i]`. Room for them may be given as
-        the array `out`, which is then returned. The bits of a row do not
-        depend on what else is in the pass. Ctrl-C is honoured at layer boundaries, and so is `stop`, a flag of the
-        same body, with `PassStopped`; every sequence then has the positions that it had before.
+        order ("all"), none ("none"), or the last `logits[i]` new positions of `seqs[i]`. If the array `out` is given,
+        they are written to it, and it is returned. The bits of a row do not depend on what else is in the pass. Ctrl-C
+        is honoured at layer boundaries, and so is `stop`, a flag of the same body, with `PassStopped`; every sequence
+        then has the positions that it had before.
         """
         ...
 

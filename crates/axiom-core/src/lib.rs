@@ -6,6 +6,7 @@ pub mod checksum;
 pub mod digest;
 pub mod error;
 pub mod platform;
+pub mod telemetry;
 
 pub mod arithmetic;
 pub mod format;
@@ -25,7 +26,6 @@ pub mod text;
 pub mod protocol;
 pub mod receipt;
 pub mod runtime;
-pub mod telemetry;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;

@@ -138,7 +138,7 @@ mod tests {
             std::thread::sleep(4 * PERIOD);
             assert_eq!(lock.yield_at_layer_boundary(now_us()).n_tick, 0, "nothing runs");
             let served = timer.ticking(|| {
-                lock.acquire(0, now_us()).unwrap();
+                lock.acquire(0).unwrap();
                 while lock.n_waiting() < 3 {
                     std::thread::sleep(PERIOD);
                 }

@@ -267,8 +267,9 @@ impl Engine {
     /// Append `tokens[i]` to sequence `seqs[i]` for every i, in one pass; return `Logits`, float32 `[n_rows, n_vocab]`.
     ///
     /// Rows are the last position of each sequence ("last"), every new position ("all"), none ("none"), or the last
-    /// `logits[i]` new positions of `seqs[i]`, in the order of `seqs`; they are written to the array `out`, which is then returned, if it is given. Ctrl-C ends
-    /// the pass at a layer boundary, and so does `stop`, with `PassStopped`; every sequence then has the positions that it had.
+    /// `logits[i]` new positions of `seqs[i]`, in the order of `seqs`. If the array `out` is given, they are written to it, and
+    /// it is returned. Ctrl-C ends the pass at a layer boundary, and so does `stop`, with `PassStopped`; every sequence then has
+    /// the positions that it had.
     #[pyo3(
         signature = (seqs, tokens, logits=None, out=None, stop=None),
         text_signature = "(self, seqs, tokens, logits='last', out=None, stop=None)"
@@ -373,7 +374,7 @@ impl Engine {
         dict.set_item("backend", "native")?;
         dict.set_item("kernels", engine.kernels().name)?;
         dict.set_item("threads", engine.platform().n_worker())?;
-        dict.set_item("kv", if self.kv == KVFormat::F16 { "f16" } else { "f32" })?;
+        dict.set_item("kv", self.kv.name())?;
         dict.set_item("n_ctx", self.n_ctx)?;
         dict.set_item("n_seq_max", self.n_seq_max)?;
         dict.set_item("bytes_weights", bytes.weights)?;

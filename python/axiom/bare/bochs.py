@@ -44,8 +44,7 @@ def run(image: Path, *, processor: str = "corei7_icelake_u", memory_mib: int = 2
 
     The kernel is to be started with `exit=bochs`, so that the emulator ends with it.
 
-    Raises:
-        BareError: If Bochs is not installed.
+    Raises `BareError` if Bochs is not installed.
     """
     if shutil.which("bochs") is None or not FIRMWARE.is_dir():
         raise BareError("bochs is not installed (on Debian and Ubuntu: apt-get install bochs bochsbios vgabios)")

@@ -61,8 +61,7 @@ def is_disk_image(path: Path) -> bool:
 def check_whole(path: Path) -> None:
     """Check that a disk image has all the sectors that its partition table counts.
 
-    Raises:
-        BareError: If it is cut off; a machine that starts from it stops somewhere, and says nothing.
+    Raises `BareError` if it is cut off; a machine that starts from it stops somewhere, and says nothing.
     """
     file = OpenFile(path)
     n_byte = (int.from_bytes(file.read(BYTES_SECTOR + _OTHER_TABLE, 8), "little") + 1) * BYTES_SECTOR
@@ -88,17 +87,11 @@ def build(
 ) -> Path:
     """Write the disk image `path` that boots and runs `model`, a GGUF or an `.axiom` image, and return its path.
 
-    Args:
-        model: The model. A GGUF is packed first.
-        path: Where to; a file there is replaced when the new one is whole.
-        options: For the kernel's command line (docs/bare.md).
-        load: Whether firmware puts the model into memory, or the kernel reads it from its partition, which it can on
-            NVMe and virtio disks. Default: firmware, for models of up to 1 GiB.
-        menu_s: Seconds in which the other way can be chosen from a menu.
-        on_progress: Called with (n_done, n_total) while a GGUF is packed.
-
-    Raises:
-        BareError: If a package is missing, or one of its programs fails.
+    A GGUF is packed first; `on_progress(n_done, n_total)` is called meanwhile. A file at `path` is replaced when the
+    new one is whole. `options` are for the kernel's command line (docs/bare.md). `load` says whether firmware puts the
+    model into memory, or the kernel reads it from its partition, which it can on NVMe and virtio disks; None is
+    firmware, for models of up to 1 GiB. For `menu_s` seconds the other way can be chosen from a menu. Raises
+    `BareError` if a package is missing, or one of its programs fails.
     """
     sources = open_model(model).paths
     target = checked_target(path, *sources)

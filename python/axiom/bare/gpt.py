@@ -42,15 +42,9 @@ class Partition:
 
 
 def table(partitions: Sequence[Partition], n_sector: int, code: bytes) -> tuple[bytes, bytes]:
-    """The first and the last sectors of a disk of `n_sector`.
+    """Return the first and the last sectors of a disk of `n_sector`, with `partitions` in order.
 
-    Args:
-        partitions: In order.
-        n_sector: Sectors of the disk.
-        code: What BIOS runs, at most 440 bytes.
-
-    Raises:
-        ValueError: If a partition does not fit, or the code does not.
+    `code` is what BIOS runs, at most 440 bytes. Raises `ValueError` if it does not fit, or a partition does not.
     """
     first_usable, last_usable = 1 + N_SECTOR_TABLE, n_sector - N_SECTOR_TABLE - 1
     end = first_usable

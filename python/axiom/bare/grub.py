@@ -46,8 +46,7 @@ def missing() -> list[str]:
 def require() -> None:
     """Check that everything is there.
 
-    Raises:
-        BareError: If a package is missing; it says which.
+    Raises `BareError` if a package is missing; it says which.
     """
     if packages := missing():
         names = " ".join(packages)
@@ -65,8 +64,7 @@ def _mkimage(output: Path, kind: str, modules: str, partition: int) -> None:
 def run(command: list[str], environment: Mapping[str, str] | None = None) -> None:
     """Run one of the system's programs.
 
-    Raises:
-        BareError: If it fails; it quotes what the program said last.
+    Raises `BareError` if it fails; it quotes what the program said last.
     """
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if result.returncode != 0:
@@ -75,12 +73,9 @@ def run(command: list[str], environment: Mapping[str, str] | None = None) -> Non
 
 
 def bios_parts(folder: Path, first: int, partition: int) -> tuple[bytes, bytes]:
-    """The boot sector's code, and what it loads.
+    """Return the boot sector's code, and what it loads, which will lie from sector `first` on.
 
-    Args:
-        folder: For GRUB's own files.
-        first: The sector from which on the second part will lie.
-        partition: The number of the partition with the configuration.
+    `folder` is for GRUB's own files, `partition` is the number of the partition with the configuration.
     """
     output = folder / "core.img"
     _mkimage(output, "i386-pc", f"biosdisk {MODULES}", partition)
@@ -106,13 +101,10 @@ def _word(name: str, value: str) -> str:
 
 
 def configuration(options: Mapping[str, str], module: str | None, *, is_loaded: bool, menu_s: int) -> str:
-    """What GRUB does: start the kernel with options, with the model in memory or without.
+    """Return what GRUB does: start the kernel with `options`, with the model in memory or without.
 
-    Args:
-        options: For the kernel's command line.
-        module: Sectors of the disk that are loaded as a module, such as "gpt3)0+2048"; None if there is no model.
-        is_loaded: Whether that is what happens when nobody chooses.
-        menu_s: How long somebody may choose.
+    `module` are the sectors of the disk that are loaded as a module, such as "gpt3)0+2048"; None if there is no model.
+    `is_loaded` says whether that is what happens when nobody chooses, for which there are `menu_s` seconds.
     """
     kernel = " ".join(["  multiboot2 /boot/axiom", *(_word(name, value) for name, value in options.items())])
     loaded = ['menuentry "Axiom: the model is loaded now, by the firmware" {', kernel]

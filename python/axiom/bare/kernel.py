@@ -35,8 +35,7 @@ class Status(enum.IntEnum):
 def kernel_file() -> Path:
     """The kernel in this package.
 
-    Raises:
-        BareError: If the package was installed without it.
+    Raises `BareError` if the package was installed without it.
     """
     path = Path(__file__).with_name("axiom-kernel.elf")
     if not path.exists():

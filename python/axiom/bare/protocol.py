@@ -183,8 +183,7 @@ class Inbox:
     def take(self, frame: Frame) -> Message | None:
         """Take the next frame; return the message if it is whole with it.
 
-        Raises:
-            ValueError: If the frame is not the one that follows; what was there of its message is dropped.
+        Raises `ValueError` if the frame is not the one that follows; what was there of its message is dropped.
         """
         expected, self._next = self._next, None
         if frame.idx == 0:

@@ -96,8 +96,7 @@ class Ending:
 def find_qemu() -> str:
     """The path of QEMU for x86-64.
 
-    Raises:
-        BareError: If it is not installed.
+    Raises `BareError` if it is not installed.
     """
     path = shutil.which("qemu-system-x86_64")
     if path is None:
@@ -260,8 +259,7 @@ def run(machine: Machine, *, limit_s: float) -> Ending:
 def show(machine: Machine) -> Ending:
     """Start `machine`, pass its serial line on to standard output as it comes, and wait until it ends.
 
-    Raises:
-        BareError: If QEMU does not start it, or gives it up.
+    Raises `BareError` if QEMU does not start it, or gives it up.
     """
     start = time.monotonic()
     arguments = ending_with_this_process(command(machine))

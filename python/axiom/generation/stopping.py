@@ -24,7 +24,7 @@ class StopMatcher:
     """
 
     def __init__(self, strings: str | Iterable[str] = (), tokens: Iterable[int] = ()) -> None:
-        """Stop before any of ``strings`` (one, or several) and at any of ``tokens``."""
+        """Stop before any of `strings` (one, or several) and at any of `tokens`."""
         self.strings = (strings,) if isinstance(strings, str) else tuple(strings)
         self.tokens = frozenset(tokens)
         for string in self.strings:
@@ -44,14 +44,14 @@ class StopMatcher:
         return self.stopped_by is not None
 
     def push_token(self, token: int) -> bool:
-        """Whether ``token`` is a stop token. If so the text has ended, and ``flush`` gives what was held back."""
+        """Whether `token` is a stop token. If so the text has ended, and `flush` gives what was held back."""
         self._refuse_after_the_end()
         if token in self.tokens:
             self.stopped_by = int(token)
         return self.stopped
 
     def push(self, piece: str) -> str:
-        """Takes the next ``piece`` of text and gives what is certain to stand before every stop string."""
+        """Takes the next `piece` of text and gives what is certain to stand before every stop string."""
         self._refuse_after_the_end()
         text = self._held + piece
         for idx in range(len(self._held), len(text)):

@@ -1,7 +1,7 @@
 """The hash chain of a receipt: SHA-256 over what went into a generation and over the bits of every logit.
 
 Two runs with the same digest after token t had the same logits, to the last bit, at every token up to t. The byte
-layout is in ``docs/receipts.md``; twin of ``axiom_core::receipt``.
+layout is in `docs/receipts.md`; twin of `axiom_core::receipt`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _U32 = ("from 0 to 4294967295", 0, 2**32 - 1)
 
 
 class ReceiptChain:
-    """The running digest over a generation; the same digests as ``axiom._native.ReceiptChain``."""
+    """The running digest over a generation; the same digests as `axiom._native.ReceiptChain`."""
 
     def __init__(self, contract: str, model_digest: bytes, prompt: Sequence[int], sampling: bytes) -> None:
         """Start from all that the logits and the choice of tokens depend on.
 
-        ``contract`` names the arithmetic, ``model_digest`` is the SHA-256 of the model (32 bytes), ``prompt`` the
-        tokens, ``sampling`` the canonical bytes of the sampling parameters.
+        `contract` names the arithmetic, `model_digest` is the SHA-256 of the model (32 bytes), `prompt` the
+        tokens, `sampling` the canonical bytes of the sampling parameters.
         """
         if len(model_digest) != 32:
             raise ValueError(f"model_digest must be the 32 bytes of a SHA-256, got {len(model_digest)} bytes")
@@ -42,7 +42,7 @@ class ReceiptChain:
         self._digest = hashlib.sha256(start).digest()
 
     def update(self, position: int, token: int, logits: NDArray[np.float32]) -> bytes:
-        """Append the choice of ``token`` for ``position`` and the ``logits`` [n_vocab] it was chosen from.
+        """Append the choice of `token` for `position` and the `logits` [n_vocab] it was chosen from.
 
         Gives the digest so far. ValueError for a logit that is not finite; the chain is then as it was.
         """

@@ -63,7 +63,7 @@ impl<'a> Boundary<'a> {
     }
 
     fn try_begin(&mut self, layer: usize) -> Result<(), Error> {
-        self.lock.acquire(layer, self.platform.now_us())?;
+        self.lock.acquire(layer)?;
         self.activations.begin(2 * layer + 1)?;
         self.activations.begin(2 * layer + 2)?;
         let (is_streamed, clock) = (self.store.is_streamed(layer), self.ledger.clock);

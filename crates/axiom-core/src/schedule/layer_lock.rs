@@ -12,8 +12,6 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 pub struct LayerLock {
     /// The layer that is held, plus 1; 0 for none.
     held: AtomicU32,
-    /// Since when.
-    since_us: AtomicU64,
     /// Ticks that have not been served; those that came inside a layer.
     n_waiting: AtomicU32,
     n_deferred: AtomicU32,
@@ -39,7 +37,6 @@ impl LayerLock {
     pub const fn new() -> LayerLock {
         LayerLock {
             held: AtomicU32::new(0),
-            since_us: AtomicU64::new(0),
             n_waiting: AtomicU32::new(0),
             n_deferred: AtomicU32::new(0),
             first_us: AtomicU64::new(0),
@@ -53,11 +50,10 @@ impl LayerLock {
     /// # Errors
     ///
     /// [`Error::LayerLock`] if one is held.
-    pub fn acquire(&self, layer: usize, now_us: u64) -> Result<(), Error> {
+    pub fn acquire(&self, layer: usize) -> Result<(), Error> {
         if let Some(held) = self.held() {
             return Err(Error::LayerLock { request: "acquire", layer, held: Some(held) });
         }
-        self.since_us.store(now_us, SeqCst);
         self.held.store(layer as u32 + 1, SeqCst);
         Ok(())
     }
@@ -122,12 +118,5 @@ impl LayerLock {
     /// Ticks that have waited for a boundary so far.
     pub fn n_deferred(&self) -> u64 {
         self.n_deferred_ever.load(SeqCst)
-    }
-
-    /// For a watchdog: the layer that has been held for longer than `limit_us`, and for how long.
-    pub fn stuck(&self, now_us: u64, limit_us: u64) -> Option<(usize, u64)> {
-        let layer = self.held()?;
-        let held_us = now_us.saturating_sub(self.since_us.load(SeqCst));
-        (held_us > limit_us).then_some((layer, held_us))
     }
 }

@@ -1,12 +1,12 @@
-"""``exp``, ``ln``, ``sin`` and ``cos`` in binary64, the same bits on every machine.
+"""`exp`, `ln`, `sin` and `cos` in binary64, the same bits on every machine.
 
-Twin of ``axiom_core::arithmetic::float64``, operation for operation: only ``+ - * /`` and moves of bits, each rounded
-on its own (nearest, ties to even). ``numpy.exp`` and its kin are never asked: their bits depend on the processor and
+Twin of `axiom_core::arithmetic::float64`, operation for operation: only `+ - * /` and moves of bits, each rounded
+on its own (nearest, ties to even). `numpy.exp` and its kin are never asked: their bits depend on the processor and
 on the numpy in use. Every function takes a number or an array of any shape and gives float64 of that shape.
 
 The reductions are those of FDLIBM (K. C. Ng, Sun Microsystems, 1993) with Taylor coefficients; the reduction by pi/2
-is Cody and Waite's in four parts with the lost bits carried along. Errors: ``exp`` under 1.5 ulp, the others under
-1 ulp; ``sin`` and ``cos`` up to a magnitude of 2**21, NaN beyond.
+is Cody and Waite's in four parts with the lost bits carried along. Errors: `exp` under 1.5 ulp, the others under
+1 ulp; `sin` and `cos` up to a magnitude of 2**21, NaN beyond.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ SIN_TERMS = tuple((-1) ** (n // 2) / factorial(n) for n in range(3, 18, 2))
 COS_TERMS = tuple((-1) ** (n // 2) / factorial(n) for n in range(4, 17, 2))
 
 TRIGONOMETRIC_LIMIT = 2097152.0
-"""The largest magnitude that ``sin`` and ``cos`` take: 2**21, more than any position times any rope frequency."""
+"""The largest magnitude that `sin` and `cos` take: 2**21, more than any position times any rope frequency."""
 
 SQRT_2 = float.fromhex("0x1.6a09e667f3bcdp+0")
 
 
 def _polynomial(x: Any, terms: tuple[float, ...]) -> Any:
-    """``terms[0] + x * (terms[1] + x * (...))``, from the last term inwards (Horner)."""
+    """`terms[0] + x * (terms[1] + x * (...))`, from the last term inwards (Horner)."""
     total: Any = terms[-1]
     for term in terms[-2::-1]:
         total = term + x * total
@@ -62,7 +62,7 @@ def _power_of_two(exponent: Any) -> Any:
 
 
 def exp(x: ArrayLike) -> Float64:
-    """e to the power ``x``: above 746 infinity, below -746 zero, NaN for NaN."""
+    """e to the power `x`: above 746 infinity, below -746 zero, NaN for NaN."""
     x = np.asarray(x, dtype=np.float64)
     with np.errstate(all="ignore"):
         inside = np.where((x >= -746.0) & (x <= 746.0), x, 0.0)
@@ -108,14 +108,14 @@ def ln(x: ArrayLike) -> Float64:
 
 
 def _difference(a: Any, b: Any) -> tuple[Any, Any]:
-    """``a - b`` as the rounded difference and the exact error of that rounding (Knuth's two-sum)."""
+    """`a - b` as the rounded difference and the exact error of that rounding (Knuth's two-sum)."""
     rounded = a - b
     b_seen = rounded - a
     return rounded, (a - (rounded - b_seen)) - (b + b_seen)
 
 
 def _reduce(x: Any) -> tuple[Any, Any, Any]:
-    """``x`` = n pi/2 + r + t: n modulo 4, r of magnitude up to about pi/4, t the bits that r could not hold."""
+    """`x` = n pi/2 + r + t: n modulo 4, r of magnitude up to about pi/4, t the bits that r could not hold."""
     n = (x * PI_2_INVERSE + ROUND_TO_INTEGER) - ROUND_TO_INTEGER
     # Exact: the product has 51 bits, and the two lie within a factor of two of each other (or n is 0).
     first = x - n * PI_2[0]
@@ -141,7 +141,7 @@ def _cos_reduced(r: Any, t: Any) -> Any:
 
 
 def _by_quadrant(x: ArrayLike, turn: int) -> Float64:
-    """The sine of ``x`` + ``turn`` quarter turns, the quarter turns added exactly."""
+    """The sine of `x` + `turn` quarter turns, the quarter turns added exactly."""
     x = np.asarray(x, dtype=np.float64)
     with np.errstate(all="ignore"):
         inside = np.abs(x) <= TRIGONOMETRIC_LIMIT
@@ -154,10 +154,10 @@ def _by_quadrant(x: ArrayLike, turn: int) -> Float64:
 
 
 def sin(x: ArrayLike) -> Float64:
-    """The sine of ``x`` radians; NaN beyond ``TRIGONOMETRIC_LIMIT``; the sine of either zero is +0."""
+    """The sine of `x` radians; NaN beyond `TRIGONOMETRIC_LIMIT`; the sine of either zero is +0."""
     return _by_quadrant(x, 0)
 
 
 def cos(x: ArrayLike) -> Float64:
-    """The cosine of ``x`` radians; NaN beyond ``TRIGONOMETRIC_LIMIT``."""
+    """The cosine of `x` radians; NaN beyond `TRIGONOMETRIC_LIMIT`."""
     return _by_quadrant(x, 1)

@@ -1,17 +1,17 @@
-"""What every weight format can do, written once over the few facts in which formats differ.
+"""What every weight format can do: `dequantize`, `pack`, `unpack` and `matmul`.
 
-A format's own file gives those facts: the size of a block, where its scales lie, and how its codes are spread over
-the block's bytes. From them follow `dequantize`, `pack`, `unpack` and `matmul`.
+It is written once over the few facts in which formats differ. A format's own file gives those: the size of a block,
+where its scales lie, and how its codes are spread over the block's bytes. `pack` serves formats of scales and codes,
+`floats` the others.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from axiom.reference.arithmetic.activation import quantize
-from axiom.reference.format.pack import pack, unpack
 from axiom.reference.format.scales import DecodedRows
 
 
@@ -60,28 +60,3 @@ class WeightFormat:
     def unpack(self, panels: bytes, n_rows: int, cols: int) -> np.ndarray:
         """The inverse of `pack`: rows as uint8 [n_rows, row_bytes]."""
         raise NotImplementedError
-
-
-class CodeFormat(WeightFormat):
-    """A format of blocks that hold scales and codes, the unsigned integers that stand for weights."""
-
-    # Where the bytes of the scales lie in a block: (offset, 1 or 2 bytes). Panels hold them in this order.
-    fields: ClassVar[tuple[tuple[int, int], ...]]
-    # How the codes lie in a panel: each piece, and the bit of the code at which it starts.
-    pieces: ClassVar[tuple[tuple[Any, int], ...]]
-
-    def codes(self, blocks: np.ndarray) -> np.ndarray:
-        """The codes: uint8 [..., weights_per_block]."""
-        raise NotImplementedError
-
-    def set_codes(self, w: np.ndarray, blocks: np.ndarray) -> None:
-        """Writes codes into zeroed blocks: the inverse of `codes`."""
-        raise NotImplementedError
-
-    def pack(self, rows: np.ndarray, cols: int) -> bytes:
-        """Rows as panels: for each chunk of up to eight blocks of 32 columns its scales, then its codes."""
-        return pack(self, self.blocks(rows, cols))
-
-    def unpack(self, panels: bytes, n_rows: int, cols: int) -> np.ndarray:
-        """The inverse of `pack`: rows as uint8 [n_rows, row_bytes]."""
-        return unpack(self, panels, n_rows, cols).reshape(n_rows, -1)

@@ -1,4 +1,5 @@
-"""Panels: sixteen rows of a weight matrix, woven so that a vector lane is a row (docs/formats.md, byte by byte).
+"""Formats of scales and codes, and their panels: sixteen rows of a matrix, woven so that a vector lane is a row
+(docs/formats.md, byte by byte).
 
 A panel is a run of chunks, each of up to eight blocks of 32 columns: first the scales of the chunk's blocks, then
 their codes. No bit is lost or added, so a panel is as large as its rows in the file, and `unpack` gives them back.
@@ -6,14 +7,12 @@ their codes. No bit is lost or added, so a panel is as large as its rows in the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, ClassVar
 
 import numpy as np
 
+from axiom.reference.format.base import WeightFormat
 from axiom.reference.format.codes import ROWS
-
-if TYPE_CHECKING:
-    from axiom.reference.format.base import CodeFormat
 
 COLUMNS_PER_BLOCK = 32
 BLOCKS_PER_CHUNK = 8
@@ -28,7 +27,32 @@ def to_panels(rows: np.ndarray) -> np.ndarray:
     return rows.reshape(n_panels, ROWS, *rows.shape[1:])
 
 
-def pack(fmt: CodeFormat, blocks: np.ndarray) -> bytes:
+class CodeFormat(WeightFormat):
+    """A format of blocks that hold scales and codes, the unsigned integers that stand for weights."""
+
+    # Where the bytes of the scales lie in a block: (offset, 1 or 2 bytes). Panels hold them in this order.
+    fields: ClassVar[tuple[tuple[int, int], ...]]
+    # How the codes lie in a panel: each piece, and the bit of the code at which it starts.
+    pieces: ClassVar[tuple[tuple[Any, int], ...]]
+
+    def codes(self, blocks: np.ndarray) -> np.ndarray:
+        """The codes: uint8 [..., weights_per_block]."""
+        raise NotImplementedError
+
+    def set_codes(self, w: np.ndarray, blocks: np.ndarray) -> None:
+        """Writes codes into zeroed blocks: the inverse of `codes`."""
+        raise NotImplementedError
+
+    def pack(self, rows: np.ndarray, cols: int) -> bytes:
+        """Rows as panels: for each chunk of up to eight blocks of 32 columns its scales, then its codes."""
+        return _pack(self, self.blocks(rows, cols))
+
+    def unpack(self, panels: bytes, n_rows: int, cols: int) -> np.ndarray:
+        """The inverse of `pack`: rows as uint8 [n_rows, row_bytes]."""
+        return _unpack(self, panels, n_rows, cols).reshape(n_rows, -1)
+
+
+def _pack(fmt: CodeFormat, blocks: np.ndarray) -> bytes:
     """GGUF blocks of a matrix, uint8 [n_rows, n_blocks, bytes_per_block], as its panels."""
     n_rows, n_gguf_blocks, _ = blocks.shape
     scales = _weave_scales(fmt, to_panels(blocks))
@@ -43,8 +67,8 @@ def pack(fmt: CodeFormat, blocks: np.ndarray) -> bytes:
     return np.concatenate(chunks, axis=1).tobytes()
 
 
-def unpack(fmt: CodeFormat, panels: bytes, n_rows: int, cols: int) -> np.ndarray:
-    """The inverse of `pack`: GGUF blocks, uint8 [n_rows, n_blocks, bytes_per_block]."""
+def _unpack(fmt: CodeFormat, panels: bytes, n_rows: int, cols: int) -> np.ndarray:
+    """The inverse of `_pack`: GGUF blocks, uint8 [n_rows, n_blocks, bytes_per_block]."""
     n_panels, n_gguf_blocks = -(-n_rows // ROWS), cols // fmt.weights_per_block
     woven = np.frombuffer(panels, np.uint8).reshape(n_panels, -1)
     scales = np.empty((n_panels, n_gguf_blocks, ROWS * sum(n_bytes for _, n_bytes in fmt.fields)), np.uint8)

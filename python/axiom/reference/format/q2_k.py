@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from axiom.reference.format.base import CodeFormat
 from axiom.reference.format.codes import Crumbs
 from axiom.reference.format.k_blocks import by_row, read_crumbs, spread_over_blocks, write_crumbs
+from axiom.reference.format.pack import CodeFormat
 from axiom.reference.format.scales import HalvesMinRows
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from axiom.reference.format.base import CodeFormat
 from axiom.reference.format.codes import Bits, Crumbs
 from axiom.reference.format.k_blocks import (
     by_row,
@@ -24,6 +23,7 @@ from axiom.reference.format.k_blocks import (
     write_bit_planes,
     write_crumbs,
 )
+from axiom.reference.format.pack import CodeFormat
 from axiom.reference.format.scales import HalvesRows
 
 

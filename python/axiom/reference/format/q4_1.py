@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from axiom.reference.arithmetic.half import f16_to_f32
-from axiom.reference.format.base import CodeFormat
 from axiom.reference.format.codes import Nibbles
 from axiom.reference.format.nibbles import read_nibbles, write_nibbles
+from axiom.reference.format.pack import CodeFormat
 from axiom.reference.format.scales import ScaleMinRows
 
 

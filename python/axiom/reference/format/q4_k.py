@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from axiom.reference.format.base import CodeFormat
 from axiom.reference.format.codes import Nibbles
 from axiom.reference.format.k_blocks import (
     by_row,
@@ -21,6 +20,7 @@ from axiom.reference.format.k_blocks import (
     spread_over_blocks,
     write_nibbles_by_64,
 )
+from axiom.reference.format.pack import CodeFormat
 from axiom.reference.format.scales import ScaleMinRows
 
 

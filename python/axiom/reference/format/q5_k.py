@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from axiom.reference.format.base import CodeFormat
 from axiom.reference.format.codes import Bits, Nibbles
 from axiom.reference.format.k_blocks import read_bit_planes, read_nibbles_by_64, write_bit_planes, write_nibbles_by_64
+from axiom.reference.format.pack import CodeFormat
 from axiom.reference.format.q4_k import decode_scale_and_minimum
 from axiom.reference.format.scales import ScaleMinRows
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from axiom.reference.arithmetic.half import f16_to_f32
-from axiom.reference.format.base import CodeFormat
 from axiom.reference.format.codes import Bytes
+from axiom.reference.format.pack import CodeFormat
 from axiom.reference.format.scales import ScaleRows
 
 

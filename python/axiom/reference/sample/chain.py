@@ -1,4 +1,4 @@
-"""The sampler chain, step for step as ``docs/sampling.md`` has it.
+"""The sampler chain, step for step as `docs/sampling.md` has it.
 
 A step takes the tokens still in play, in order of rank, with their logits, and gives those that stay in play. Every
 step ranks by sorting all of them; the native twin reaches the same tokens without.
@@ -22,12 +22,12 @@ Weights = NDArray[np.float64]
 
 
 def rank(tokens: Tokens, keys: Weights) -> Tokens:
-    """The order that puts ``keys`` [n] descending, ties to the lower token."""
+    """The order that puts `keys` [n] descending, ties to the lower token."""
     return np.lexsort((tokens, -keys))
 
 
 class Sampler:
-    """Chooses tokens from logits; the same tokens as ``axiom._native.Sampler``."""
+    """Chooses tokens from logits; the same tokens as `axiom._native.Sampler`."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Sampler:
         logit_bias: Mapping[int, float] | None = None,
         seed: int = 0,
     ) -> None:
-        """Check the settings; ``docs/sampling.md`` has their meanings, ranges and neutral values."""
+        """Check the settings; `docs/sampling.md` has their meanings, ranges and neutral values."""
         self.n_vocab = n_vocab
         self.parameters = Parameters(
             temperature=temperature,
@@ -67,7 +67,7 @@ class Sampler:
         return self.parameters.canonical_bytes()
 
     def sample(self, logits: NDArray[np.float32], history: Sequence[int], position: int) -> int:
-        """The token for ``position``, from its ``logits`` [n_vocab] and the tokens before it, latest last."""
+        """The token for `position`, from its `logits` [n_vocab] and the tokens before it, latest last."""
         position = integer_in("position", position, "from 0 to 4294967295", 0, 2**32 - 1)
         tokens, weights, total = self._weighted(logits, history)
         target = uniform(self.parameters.seed, position) * total
@@ -75,14 +75,14 @@ class Sampler:
         return int(tokens[exceeded[0] if len(exceeded) else -1])
 
     def distribution(self, logits: NDArray[np.float32], history: Sequence[int]) -> list[tuple[int, float]]:
-        """The tokens that ``sample`` may choose, by rank, each with its probability."""
+        """The tokens that `sample` may choose, by rank, each with its probability."""
         tokens, weights, total = self._weighted(logits, history)
         return list(zip(tokens.tolist(), (weights / total).tolist(), strict=True))
 
     def logprobs(
         self, logits: NDArray[np.float32], token: int, top_n: int = 0
     ) -> tuple[float, list[tuple[int, float]]]:
-        """The log-probability of ``token`` under unmodified ``logits`` [n_vocab], and the ``top_n`` best with theirs.
+        """The log-probability of `token` under unmodified `logits` [n_vocab], and the `top_n` best with theirs.
 
         None of the settings plays a part here.
         """
@@ -176,7 +176,7 @@ class Sampler:
         return tokens[np.sort(kept)]
 
     def _top_p(self, tokens: Tokens, logits: Weights) -> Tokens:
-        """Keep the most probable tokens, up to the one whose probability reaches ``top_p``."""
+        """Keep the most probable tokens, up to the one whose probability reaches `top_p`."""
         weights, total = self._weigh(tokens, logits, 1.0)
         reached = np.flatnonzero(np.add.accumulate(weights / total) >= self.parameters.top_p)
         return tokens[: reached[0] + 1] if len(reached) else tokens

@@ -34,7 +34,7 @@ _INTEGERS = {
 
 
 def integer_in(name: str, value: object, valid: str, low: int, high: int) -> int:
-    """``value`` as an integer from ``low`` to ``high``; TypeError or ValueError name the argument and what came."""
+    """`value` as an integer from `low` to `high`; TypeError or ValueError name the argument and what came."""
     try:
         number = index(value)  # type: ignore[arg-type]
     except TypeError:
@@ -45,7 +45,7 @@ def integer_in(name: str, value: object, valid: str, low: int, high: int) -> int
 
 
 def float_of(name: str, value: object) -> float:
-    """``value`` as a float; TypeError names the argument and what came."""
+    """`value` as a float; TypeError names the argument and what came."""
     if isinstance(value, str | bytes):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
     try:
@@ -109,7 +109,7 @@ class Parameters:
         return self.repeat_last_n != 0 and changes
 
     def canonical_bytes(self) -> bytes:
-        """The settings as bytes, the same in every body; ``docs/receipts.md`` gives the layout."""
+        """The settings as bytes, the same in every body; `docs/receipts.md` gives the layout."""
         # Adding +0 turns -0, which chooses the same tokens, into +0.
         head = struct.pack("<7d", *(getattr(self, name) + 0.0 for name in _FLOATS))
         bias = self.logit_bias or {}

@@ -14,7 +14,7 @@ MASK = 0xFFFFFFFF
 
 
 def philox4x32(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The block of four random words that belongs to ``counter`` under ``key``."""
+    """The block of four random words that belongs to `counter` under `key`."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(N_ROUNDS):
@@ -27,6 +27,6 @@ def philox4x32(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tupl
 
 
 def uniform(seed: int, position: int) -> float:
-    """The random number of ``position`` under ``seed``: a multiple of 2**-53, at least 0 and below 1."""
+    """The random number of `position` under `seed`: a multiple of 2**-53, at least 0 and below 1."""
     words = philox4x32((position, 0, 0, 0), (seed & MASK, seed >> 32))
     return float((words[0] << 32 | words[1]) >> 11) * 2.0**-53

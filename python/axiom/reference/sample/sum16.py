@@ -1,4 +1,4 @@
-"""The one order in which weights are added: ``sum16`` of ``docs/arithmetic.md``, in binary64, lane = token mod 16."""
+"""The one order in which weights are added: `sum16` of `docs/arithmetic.md`, in binary64, lane = token mod 16."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def sum16(tokens: NDArray[np.int64], weights: NDArray[np.float64], n_vocab: int) -> np.float64:
-    """The sum of ``weights`` [n] that belong to the distinct ``tokens`` [n]; every other token adds +0."""
+    """The sum of `weights` [n] that belong to the distinct `tokens` [n]; every other token adds +0."""
     rows = np.zeros(-(-n_vocab // 16) * 16)
     rows[tokens] = weights
     # Row after row onto sixteen partial sums: accumulate is sequential by definition, sum is not.

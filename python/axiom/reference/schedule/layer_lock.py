@@ -8,16 +8,15 @@ class LayerLock:
 
     def __init__(self) -> None:
         self.held: int | None = None
-        self.since_us = 0
         self.n_waiting = self.n_deferred = 0
         self.first_us: int | None = None
         self.longest_deferral_us = self.n_deferred_ever = 0
 
-    def acquire(self, layer: int, now_us: int) -> None:
+    def acquire(self, layer: int) -> None:
         """A layer starts. RuntimeError if one is held."""
         if self.held is not None:
             raise _refused("acquire", layer, self.held)
-        self.held, self.since_us = layer, now_us
+        self.held = layer
 
     def release(self, layer: int) -> None:
         """The layer ends. RuntimeError if it is not the one that is held."""
@@ -47,12 +46,6 @@ class LayerLock:
         self.n_waiting = self.n_deferred = 0
         self.first_us = None
         return served
-
-    def stuck(self, now_us: int, limit_us: int) -> tuple[int, int] | None:
-        """For a watchdog: the layer that has been held for longer than the limit, and for how long."""
-        if self.held is None or now_us - self.since_us <= limit_us:
-            return None
-        return self.held, now_us - self.since_us
 
 
 def _refused(request: str, layer: int, held: int | None) -> RuntimeError:

@@ -6,14 +6,14 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-/// A lock: `(request, layer or limit, time)`.
+/// A lock: `(request, layer, time)`.
 pub fn run(_: &[usize], program: &[Step<'_>]) -> Result<Vec<Answer>, String> {
     let lock = LayerLock::new();
     let mut answers = Vec::with_capacity(program.len());
     for &(request, number, now_us) in program {
         let layer = number as usize;
         let answer = match request {
-            "acquire" => done(lock.acquire(layer, now_us)),
+            "acquire" => done(lock.acquire(layer)),
             "release" => done(lock.release(layer)),
             "abandon" => {
                 lock.abandon();
@@ -26,9 +26,6 @@ pub fn run(_: &[usize], program: &[Step<'_>]) -> Result<Vec<Answer>, String> {
             "yield" => {
                 let served = lock.yield_at_layer_boundary(now_us);
                 format!("{} {} {}", served.n_tick, served.n_deferred, served.waited_us)
-            }
-            "stuck" => {
-                lock.stuck(now_us, number).map_or("none".into(), |(layer, held_us)| format!("{layer} {held_us}"))
             }
             _ => return Err(unknown(request)),
         };

@@ -15,7 +15,7 @@ import string
 from bisect import bisect_right
 from collections.abc import Callable
 
-from axiom.reference.text.pretokenize import scan
+import axiom.reference.text.pretokenize.scan as scan
 from axiom.reference.text.unicode import LETTER, MARK, PUNCTUATION, SPACE, SYMBOL, char_class
 
 Range = tuple[int, int]

@@ -5,7 +5,7 @@ Source: `Digits` of Hugging Face `tokenizers` with `individual_digits`, and the 
 
 from __future__ import annotations
 
-from axiom.reference.text.pretokenize import scan
+import axiom.reference.text.pretokenize.scan as scan
 from axiom.reference.text.unicode import NUMBER
 
 

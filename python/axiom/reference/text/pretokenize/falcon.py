@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import string
 
-from axiom.reference.text.pretokenize import scan
+import axiom.reference.text.pretokenize.scan as scan
 from axiom.reference.text.unicode import PUNCTUATION, char_class
 
 _BYTE_NUMBERS = re.compile(rb"[0-9\xB2\xB3\xB9\xBC\xBD\xBE]+")

@@ -7,7 +7,7 @@ Source: `ByteLevel` of Hugging Face `tokenizers` with `use_regex`, after encoder
 
 from __future__ import annotations
 
-from axiom.reference.text.pretokenize import scan
+import axiom.reference.text.pretokenize.scan as scan
 from axiom.reference.text.unicode import LETTER, NUMBER, SPACE
 
 

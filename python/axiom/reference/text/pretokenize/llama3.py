@@ -10,7 +10,7 @@ leaves out.
 
 from __future__ import annotations
 
-from axiom.reference.text.pretokenize import scan
+import axiom.reference.text.pretokenize.scan as scan
 from axiom.reference.text.unicode import NUMBER, SPACE
 
 

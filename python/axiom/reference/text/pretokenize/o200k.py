@@ -12,7 +12,7 @@ use, cuts words with accents, marks and modifier letters elsewhere.
 
 from __future__ import annotations
 
-from axiom.reference.text.pretokenize import scan
+import axiom.reference.text.pretokenize.scan as scan
 from axiom.reference.text.unicode import (
     LETTER,
     LOWER,
