@@ -14,6 +14,7 @@ from axiom.bare.qemu import Disk, Machine, accelerator, command, run
 from axiom.image_writer import pack
 from tests.backends import why_not_bare
 from tests.bare_stories import MODEL, PROMPT, native, skip_if_lacking, story, told
+from tests.models import write_random_model
 
 if reason := why_not_bare():
     pytest.skip(reason, allow_module_level=True)
@@ -86,6 +87,15 @@ def test_a_number_that_cannot_be_is_refused(option: str, image: Path) -> None:
     ending = run(Machine({name: value}, module=image), limit_s=LIMIT_S)
     assert ending.status is Status.COMMAND_LINE, ending
     assert f"axiom: {option}: expected a number as docs/bare.md has it" in ending.lines()
+
+
+def test_memory_that_runs_out_is_named_as_such(tmp_path: Path) -> None:
+    # The words of a large vocabulary alone are more than there is.
+    shape = {"n_layer": 1, "n_embd": 32, "n_ff": 32, "n_head": 2, "n_head_kv": 2, "n_vocab": 100_000, "fmt": "Q8_0"}
+    image = pack(write_random_model(tmp_path / "model.gguf", **shape), tmp_path / "model.axiom")
+    ending = run(Machine({"prompt": PROMPT}, memory_mib=24, disks=[Disk(image)]), limit_s=LIMIT_S)
+    assert ending.status is Status.MEMORY, ending
+    assert "axiom: no memory is left for" in ending.text
 
 
 def test_no_tokens_are_refused_as_such(image: Path) -> None:

@@ -11,6 +11,8 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering
 const BYTES_CORE: u64 = 1 << 20;
 const BYTES_GUARD: u64 = 4096;
 const BYTES_FAULT_STACK: u64 = 64 << 10;
+/// The share of the free memory that all of these may take: one in so many.
+const MOST_FOR_STACKS: u64 = 4;
 
 /// Where they wake up; `nub/cores.s` puts code there.
 const TRAMPOLINE: Range = Range { start: 0x8000, end: 0x9000 };
@@ -67,25 +69,28 @@ fn start_all(listed: &[u32], n_wanted: usize, memory_map: &MemoryMap) -> usize {
     let this = apic::id();
     APICS[0].store(this, Ordering::SeqCst);
     *FEATURES.lock() = Some(CpuFeatures::detect());
-    let n_wanted = n_wanted.min(N_CORE_MAX);
-    if n_wanted > 1 && listed.len() > 1 && !memory_map.is_free(&TRAMPOLINE) {
+    let others = || listed.iter().copied().filter(|&id| id != this);
+    let n_wanted = others().count().min(n_wanted.min(N_CORE_MAX) - 1);
+    if n_wanted > 0 && !memory_map.is_free(&TRAMPOLINE) {
         line!("axiom: firmware keeps {:#x}, where other cores would start: one core is used", TRAMPOLINE.start);
         return 1;
     }
+    // The model needs memory more than it needs cores.
+    let n_other = n_wanted.min((memory::free().bytes() / MOST_FOR_STACKS / BYTES_CORE) as usize);
+    if n_other < n_wanted {
+        line!("axiom: too little memory for the stacks of more than {} cores; going on with those", n_other + 1);
+    }
+    let Some(stacks) = memory::take_unmapped(n_other as u64 * BYTES_CORE) else { return 1 };
     let mut core = 1;
-    for &id in listed.iter().filter(|&&id| id != this) {
-        if core >= n_wanted {
+    for id in others() {
+        if core > n_other {
             break;
         }
         if !apic::reaches(id) {
             line!("axiom: firmware lists a core with APIC {id:#x}, which no message reaches; going on without it");
             continue;
         }
-        let Some(pair) = memory::take_unmapped(BYTES_CORE) else {
-            line!("axiom: no memory for the stack of core {core}; going on with {core}");
-            break;
-        };
-        let base = pair.start;
+        let base = stacks.start + (core - 1) as u64 * BYTES_CORE;
         for range in [stack(base), fault_stack(base)] {
             nub::map(range.start, range.bytes() / Page::Small.bytes(), Page::Small, false);
         }

@@ -1,10 +1,10 @@
 //! The end of a run that went wrong: what happened, where, and how it came there.
 
-use crate::exit::{Status, exit, take_last_word};
-use crate::line;
+use crate::exit::{Status, exit, fail, take_last_word};
 use crate::nub::{CorePage, Report};
 use crate::stacks::{is_stack, stack_note};
 use crate::watchdog;
+use crate::{heap, line};
 use core::arch::asm;
 use core::panic::PanicInfo;
 
@@ -125,6 +125,12 @@ pub fn backtrace_here() {
 #[panic_handler]
 fn panic(info: &PanicInfo) -> ! {
     take_last_word();
+    if let Some(n_byte) = heap::bytes_refused() {
+        fail(
+            Status::Memory,
+            format_args!("no memory is left for {n_byte} bytes; give the machine more, or fewer cores"),
+        );
+    }
     line!("axiom: {info}");
     backtrace_here();
     crate::progress::report();

@@ -6,7 +6,7 @@ use crate::memory;
 use crate::spin::Spin;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Sizes that are kept apart: four for each doubling, so that at most a fifth is lost to rounding.
 const N_CLASS: usize = 4 * 40;
@@ -32,6 +32,8 @@ static ALLOCATOR: Allocator = Allocator;
 static HEAP: Spin<Heap> = Spin::new(Heap { free: [[0; N_CLASS]; ALIGNS.len()], fresh: 0, end: 0 });
 static IS_SEALED: AtomicBool = AtomicBool::new(false);
 static N_ALLOCATION: AtomicU64 = AtomicU64::new(0);
+/// Bytes of the last allocation, if there was no memory for it; else 0.
+static BYTES_REFUSED: AtomicUsize = AtomicUsize::new(0);
 
 /// From now on an allocation is a fault.
 pub fn seal() {
@@ -46,6 +48,11 @@ pub fn unseal() {
 /// Allocations so far.
 pub fn n_allocation() -> u64 {
     N_ALLOCATION.load(Ordering::Relaxed)
+}
+
+/// Bytes for which there was no memory, if that was the last that was asked for: then it is why a panic comes.
+pub fn bytes_refused() -> Option<usize> {
+    Some(BYTES_REFUSED.load(Ordering::Relaxed)).filter(|&n_byte| n_byte > 0)
 }
 
 /// The class of blocks that hold `n_byte`, and their size.
@@ -108,7 +115,9 @@ unsafe impl GlobalAlloc for Allocator {
             exit(Status::Allocation);
         }
         N_ALLOCATION.fetch_add(1, Ordering::Relaxed);
-        HEAP.lock().take(layout)
+        let block = HEAP.lock().take(layout);
+        BYTES_REFUSED.store(if block.is_null() { layout.size() } else { 0 }, Ordering::Relaxed);
+        block
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
