@@ -142,8 +142,8 @@ def test_a_core_that_no_message_reaches_is_left_out(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("kind", ACCELERATORS)
 def test_many_cores_leave_memory_for_the_rest(kind: str) -> None:
     lines = done(Machine({"test": "none"}, memory_mib=32, n_core=8, accelerator=kind)).lines()
-    assert "axiom: too little memory for the stacks of more than 3 cores; going on with those" in lines
-    assert "axiom: 3 of 8 cores" in lines
+    assert "axiom: too little memory for the stacks of more than 4 cores; going on with those" in lines
+    assert "axiom: 4 of 8 cores" in lines
 
 
 def test_an_option_that_is_none_is_refused() -> None:
