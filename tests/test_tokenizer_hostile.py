@@ -178,6 +178,30 @@ def test_a_special_token_that_is_no_text_stands_in_none(
         assert tokenizer.encode(text, parse_special=True) == plain.encode(text, parse_special=True)
 
 
+few_letters = st.text("xy", min_size=1, max_size=5)
+
+
+@given(
+    special=st.dictionaries(few_letters, st.sampled_from([3, 4]), min_size=1, max_size=8),
+    text=st.text("xy ", max_size=30),
+    times=st.sampled_from([1, 300]),
+    parse_special=st.booleans(),
+)
+@settings(max_examples=150, deadline=None)
+def test_the_longest_special_token_at_each_place(
+    special: dict[str, int], text: str, times: int, parse_special: bool
+) -> None:
+    # Such tokens begin alike. Every letter many times over makes them long, and texts long in which they nearly stand.
+    odd = {"".join(c * times for c in word).encode(): kind for word, kind in special.items()}
+    known = {*BPE[T + "tokens"]}
+    odd = {word: kind for word, kind in odd.items() if word not in known}
+    tokens, types = [*BPE[T + "tokens"], *odd], [*BPE[T + "token_type"], *odd.values()]
+    more = changed(changed(BPE, "tokens", tokens), "token_type", types)
+    text = "".join(c * times for c in text)
+    native, twin = (body.Tokenizer(more) for body in (_native, reference))
+    assert native.encode(text, parse_special=parse_special) == twin.encode(text, parse_special=parse_special)
+
+
 short = st.binary(max_size=4) | st.sampled_from(
     [b"a", b"b", b"ab", b"a b", b"<0x41>", b"<s>", b"\xe2\x96\x81", b"ab c"]
 )

@@ -158,6 +158,11 @@ fn checked(id: Option<i64>, key: &'static str, n_vocab: usize) -> Result<Option<
     }
 }
 
+/// Bytes that both begin with.
+fn n_shared(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
 /// A stretch of a text that is one special token, or has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part<'a> {
@@ -255,17 +260,25 @@ impl Matcher {
         let wanted = |&id: &u32| parse_special || vocab.kind(id) == Kind::UserDefined;
         let mut candidates = self.sorted.as_slice();
         let mut longest = None;
-        // Narrow the candidates byte by byte: those that share `bytes[..n]` stand together, the shortest first.
-        for (n, byte) in bytes.iter().enumerate() {
+        let mut n = 0;
+        // All candidates begin with `bytes[..n]`, and stand in order, the shortest first: what the first and the last share
+        // they all share, and it is compared at once.
+        while let (Some(&first), Some(&last)) = (candidates.first(), candidates.last()) {
+            let (text, other) = (vocab.text(first), vocab.text(last));
+            let shared = if first == last { text.len() } else { n + n_shared(&text[n..], &other[n..]) };
+            if bytes.get(n..shared) != Some(&text[n..shared]) {
+                break;
+            }
+            n = shared;
+            if text.len() == n {
+                longest = Some(first).filter(wanted).or(longest);
+            }
+            let Some(byte) = bytes.get(n) else {
+                break;
+            };
             let low = candidates.partition_point(|&id| vocab.text(id).get(n) < Some(byte));
             let high = candidates.partition_point(|&id| vocab.text(id).get(n) <= Some(byte));
             candidates = &candidates[low..high];
-            let Some(first) = candidates.first() else {
-                break;
-            };
-            if vocab.text(*first).len() == n + 1 {
-                longest = Some(*first).filter(wanted).or(longest);
-            }
         }
         longest
     }
