@@ -129,6 +129,16 @@ def test_a_machine_that_lacks_what_the_kernel_needs(
     assert (ending.status, expected in ending.text) == (status, True), ending
 
 
+def test_the_clock_of_a_machine_without_the_old_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine({"test": "none"}, board="q35", accelerator="tcg")
+    board = next(argument for argument in command(machine) if argument.startswith("q35"))
+    with_arguments(monkeypatch, {board: f"{board},pit=off"})
+    lines = done(machine).lines()
+    (clock,) = [line for line in lines if line.startswith("axiom: clock ")]
+    assert clock.endswith(" kHz (power-management timer)")
+    assert 100_000 < int(clock.split()[2]) < 10_000_000
+
+
 def test_a_core_that_no_message_reaches_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # One more table of cores, with the number that means all of them.
     table = tmp_path / "cores"

@@ -1,7 +1,7 @@
 //! Time: the time stamp counter, and how fast it counts.
 
 use crate::nub;
-use crate::ports::{read_u8, write_u8};
+use crate::ports::{read_u8, read_u32, write_u8};
 use core::arch::x86_64::_rdtsc;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +17,8 @@ pub enum Source {
     Cpuid(u32),
     /// Counted beside the old interval timer.
     IntervalTimer,
+    /// Counted beside the power-management timer of ACPI.
+    PowerTimer,
     /// Nobody: times are in units of 1000 counts.
     Unknown,
 }
@@ -27,6 +29,7 @@ impl fmt::Display for Source {
             Source::KvmClock => write!(f, "kvmclock"),
             Source::Cpuid(leaf) => write!(f, "cpuid {leaf:#x}"),
             Source::IntervalTimer => write!(f, "interval timer"),
+            Source::PowerTimer => write!(f, "power-management timer"),
             Source::Unknown => write!(f, "uncalibrated"),
         }
     }
@@ -61,7 +64,7 @@ pub fn pause_us(us: u64) {
     }
 }
 
-/// Finds the speed.
+/// Finds the speed, as far as that can be said without ACPI.
 pub fn set_up() -> Source {
     let (khz, source) = kvm_clock()
         .map(|khz| (khz, Source::KvmClock))
@@ -120,8 +123,6 @@ fn from_cpuid() -> Option<(u64, Source)> {
 
 /// Channel 0 of the old timer counts down 1,193,182 times a second and can be read while it does.
 fn interval_timer() -> Option<u64> {
-    const TICKS_PER_SECOND: u64 = 1_193_182;
-    const N_TICK: u64 = 23_864; // 20 ms
     let count = || {
         write_u8(0x43, 0);
         u16::from_le_bytes([read_u8(0x40), read_u8(0x40)])
@@ -129,18 +130,41 @@ fn interval_timer() -> Option<u64> {
     write_u8(0x43, 0x34); // channel 0, both bytes, rate generator
     write_u8(0x40, 0);
     write_u8(0x40, 0); // 65,536
-    let (mut last, mut n_tick) = (count(), 0u64);
-    let start = tsc();
-    // A machine without the timer reads the same value for ever.
-    let mut n_same = 0;
-    while n_tick < N_TICK {
-        let now = count();
-        n_tick += u64::from(last.wrapping_sub(now));
-        n_same = if now == last { n_same + 1 } else { 0 };
-        if n_same > 10_000 {
+    let mut last = count();
+    counted_beside(1_193_182, || {
+        let before = core::mem::replace(&mut last, count());
+        before.wrapping_sub(last).into()
+    })
+}
+
+/// Finds the speed beside the power-management timer of ACPI, at this port, for machines on which nothing else tells it.
+///
+/// It counts up, in 24 bits at least, whatever the machine does.
+pub fn set_up_beside_power_timer(port: u16) -> Source {
+    let count = || read_u32(port) & 0xFF_FFFF;
+    let mut last = count();
+    let khz = counted_beside(3_579_545, || {
+        let before = core::mem::replace(&mut last, count());
+        (last.wrapping_sub(before) & 0xFF_FFFF).into()
+    });
+    let Some(khz) = khz else {
+        return Source::Unknown;
+    };
+    KHZ.store(khz, Ordering::Relaxed);
+    Source::PowerTimer
+}
+
+/// Counts in a millisecond, by those during 20 ms of a timer; `new_ticks` says how many of its ticks came since it was asked last.
+fn counted_beside(ticks_per_second: u64, mut new_ticks: impl FnMut() -> u64) -> Option<u64> {
+    let (start, mut n_tick, mut n_without) = (tsc(), 0, 0);
+    while n_tick < ticks_per_second / 50 {
+        let n_new = new_ticks();
+        n_tick += n_new;
+        n_without = if n_new == 0 { n_without + 1 } else { 0 };
+        // A machine without the timer reads the same value for ever.
+        if n_without > 10_000 {
             return None;
         }
-        last = now;
     }
-    Some(u64::max(1, (tsc() - start) * TICKS_PER_SECOND / n_tick / 1000))
+    Some(u64::max(1, (tsc() - start) * ticks_per_second / n_tick / 1000))
 }

@@ -48,6 +48,12 @@ extern "C" fn runtime_main(magic: u32, address: u32) -> ! {
     );
     line!("axiom: up after {} us", clock::now_us());
     let tables = acpi_tables(&info);
+    if source == clock::Source::Unknown
+        && let Some(port) = tables.as_ref().and_then(|tables| tables.timer_port)
+    {
+        let source = clock::set_up_beside_power_timer(port);
+        line!("axiom: clock {} kHz ({source})", clock::khz());
+    }
     set_up_exit(ends_by_bochs(&info), power_off(tables.as_ref()));
     crate::wish::check_names(&info.command_line);
     apic::set_up();
