@@ -445,10 +445,10 @@ def test_an_image_of_a_later_version_says_so(packed: Packed, tmp_path: Path) -> 
         ImageFile(path)
 
 
-def test_the_command_line_packs_and_verifies(packed: Packed, tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_command_line_packs_and_verifies(packed: Packed, tmp_path: Path, backend: str) -> None:
     gguf, image = packed(fmt="Q4_0")
     made = tmp_path / "made.axiom"
-    backend = "native" if any("native" in str(b) for b in BACKENDS[1:]) else "reference"
     result = CliRunner().invoke(pack.command, [str(gguf), str(made), "--backend", backend], catch_exceptions=False)
     assert result.exit_code == 0
     assert made.read_bytes() == image.read_bytes()
