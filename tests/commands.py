@@ -11,7 +11,6 @@ from typing import Any
 from tests.models import SMALL
 
 MODEL = SMALL | {"n_layer": 1, "n_ctx": 2048}
-CHATML = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}{% endfor %}"
 RUN = [sys.executable, "-c", "import sys; sys.argv[0] = 'axiom'; from axiom.cli import main; main()"]
 REFERENCE = ["--backend", "reference"]
 # The environment of a locale that says nothing of UTF-8, and of a Python that believes it.
@@ -33,6 +32,11 @@ def printed(*args: str, **kwargs: Any) -> str:
     done = axiom(*args, **kwargs)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def start_at(terminal: int, *args: str) -> subprocess.Popen[bytes]:
+    """Start it at a terminal, from which it hears Ctrl-C."""
+    return subprocess.Popen([*RUN, *args], stdin=terminal, stdout=terminal, stderr=terminal, preexec_fn=heed_ctrl_c)
 
 
 def heed_ctrl_c() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.models import write_random_model
+import axiom
+from axiom.runtime import Runtime
+from tests.backends import ENGINES
+from tests.models import CHATML, TEXTUAL, write_random_model
 
 # The comparisons with other engines run in an environment of their own, which has those engines.
 HAS_PEERS = importlib.util.find_spec("llama_cpp") is not None
@@ -33,3 +37,20 @@ def random_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
         return written[key]
 
     return get
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def runtime(request: pytest.FixtureRequest, random_model: Callable[..., Path]) -> Iterator[Runtime]:
+    """A small model that can chat, on every body. A file of tests that needs another has a fixture of that name."""
+    path = random_model(**TEXTUAL, chat_template=CHATML)
+    with axiom.Runtime(path, backend=request.param, n_seq_max=4, threads=1) as opened:
+        yield opened
+
+
+@pytest.fixture
+def no_sequence_is_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
+    """For tests of a `runtime` that is not theirs alone."""
+    yield
+    if "runtime" in request.fixturenames:
+        gc.collect()
+        assert request.getfixturevalue("runtime").engine.n_open == 0

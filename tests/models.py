@@ -34,6 +34,12 @@ SMALLEST = {"n_layer": 1, "n_embd": 32, "n_ff": 64, "n_head": 2, "n_head_kv": 1,
 SMALL = {"n_layer": 2, "n_embd": 64, "n_ff": 96, "n_head": 4, "n_head_kv": 2, "n_vocab": 300, "fmt": "Q8_0"}
 """For `write_random_model`, where everything there is more than one of matters: layers, heads, groups of heads."""
 
+TEXTUAL = SMALL | {"n_vocab": 400, "n_ctx": 96}
+"""The same with words beside the bytes, and a context that a text fills."""
+
+CHATML = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}{% endfor %}"
+"""A chat template for it."""
+
 OFTEN = {"logit_bias": {token: 100.0 for token in (70, 71, 72)}, "ignore_eos": True}
 """For generations of such a model: few tokens to choose from, so that runs of them come again and are guessed."""
 

@@ -14,7 +14,8 @@ import pytest
 
 from axiom.cli.group import COMMANDS
 from axiom.cli.story_options import KERNEL_OPTIONS
-from tests.commands import CHATML, MODEL, REFERENCE, axiom, printed
+from tests.commands import MODEL, REFERENCE, axiom, printed
+from tests.models import CHATML
 
 
 @pytest.fixture(scope="module")

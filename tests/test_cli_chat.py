@@ -9,7 +9,6 @@ import pty
 import re
 import select
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,8 @@ import pytest
 
 from axiom.cli import chat
 from axiom.runtime import Runtime
-from tests.commands import CHATML, MODEL, PLAIN, REFERENCE, RUN, axiom, axiom_bytes, heed_ctrl_c, printed
+from tests.commands import MODEL, PLAIN, REFERENCE, axiom, axiom_bytes, printed, start_at
+from tests.models import CHATML
 
 
 @pytest.fixture(scope="module")
@@ -93,13 +93,7 @@ def test_ctrl_c_while_a_piece_is_shown_ends_the_answer_and_no_more(model: str, m
 
 def test_ctrl_c_at_the_prompt_does_not_end_a_chat(model: str) -> None:
     main_fd, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [*RUN, "chat", "-m", model, *REFERENCE, "-s", "1", "-n", "3"],
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        preexec_fn=heed_ctrl_c,
-    )
+    process = start_at(terminal, "chat", "-m", model, *REFERENCE, "-s", "1", "-n", "3")
     shown = b""
     while b"> " not in shown:
         shown += os.read(main_fd, 1000)

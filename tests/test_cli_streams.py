@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from axiom.cli.terminal import error_line
-from tests.commands import CHATML, MODEL, PLAIN, REFERENCE, RUN, axiom, axiom_bytes, heed_ctrl_c, printed
+from tests.commands import MODEL, PLAIN, REFERENCE, RUN, axiom, axiom_bytes, heed_ctrl_c, printed, start_at
+from tests.models import CHATML
 
 
 @pytest.fixture(scope="module")
@@ -147,13 +148,7 @@ def test_the_terminal_is_as_it_was_after_ctrl_c(model: str) -> None:
 
     main_fd, terminal = pty.openpty()
     before = termios.tcgetattr(terminal)
-    process = subprocess.Popen(
-        [*RUN, "run", "-m", model, *REFERENCE, "-s", "1", "--ignore-eos", "Hello"],
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        preexec_fn=heed_ctrl_c,
-    )
+    process = start_at(terminal, "run", "-m", model, *REFERENCE, "-s", "1", "--ignore-eos", "Hello")
     shown = b""
     while len(shown) < 40:
         shown += os.read(main_fd, 1000)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from axiom.errors import AxiomError
+from tests.models import CHATML
 
 ROOT = Path(__file__).parent.parent
-CHATML = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}{% endfor %}"
 
 
 def python_blocks(page: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +16,9 @@ import axiom
 from axiom.generation.loop import CHUNK_TOKENS
 from axiom.hardware import MemoryBudget
 from axiom.runtime import Runtime
-from tests.backends import ENGINES
-from tests.models import SMALL
+from tests.models import TEXTUAL
 
-MODEL = SMALL | {"n_vocab": 400, "n_ctx": 96}
-CHATML = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}{% endfor %}"
-
-
-@pytest.fixture(scope="module", params=ENGINES)
-def runtime(request: pytest.FixtureRequest, random_model: Callable[..., Path]) -> Iterator[Runtime]:
-    path = random_model(**MODEL, chat_template=CHATML)
-    with axiom.Runtime(path, backend=request.param, n_seq_max=4, threads=1) as opened:
-        yield opened
-
-
-@pytest.fixture(autouse=True)
-def no_sequence_is_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
-    yield
-    if "runtime" in request.fixturenames:
-        gc.collect()
-        assert request.getfixturevalue("runtime").engine.n_open == 0
+pytestmark = pytest.mark.usefixtures("no_sequence_is_left_open")
 
 
 # Generation
@@ -165,7 +148,7 @@ def test_progress_of_a_prompt(runtime: Runtime, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_models_own_sampling_is_the_default(random_model: Callable[..., Path]) -> None:
-    path = random_model(**MODEL, metadata={"general.sampling.temp": 0.25, "general.sampling.top_k": 7})
+    path = random_model(**TEXTUAL, metadata={"general.sampling.temp": 0.25, "general.sampling.top_k": 7})
     with axiom.Runtime(path, backend="reference") as runtime:
         assert runtime.default_sampling == axiom.Sampling(temperature=0.25, top_k=7)
         request = runtime.checked_request({"top_k": 3})
@@ -189,7 +172,7 @@ def test_the_models_own_sampling_is_the_default(random_model: Callable[..., Path
 def test_a_models_own_sampling_that_cannot_be_is_refused_at_the_door(
     key: str, value: Any, message: str, random_model: Callable[..., Path]
 ) -> None:
-    path = random_model(**MODEL, metadata={f"general.sampling.{key}": value})
+    path = random_model(**TEXTUAL, metadata={f"general.sampling.{key}": value})
     with pytest.raises(
         axiom.ModelFormatError, match=rf"gguf: general.sampling: .*{message}.*; the metadata are damaged"
     ):
@@ -287,7 +270,7 @@ def test_a_template_may_be_given(runtime: Runtime) -> None:
 
 def test_a_model_without_template_says_so(random_model: Callable[..., Path]) -> None:
     with (
-        axiom.Runtime(random_model(**MODEL), backend="reference") as runtime,
+        axiom.Runtime(random_model(**TEXTUAL), backend="reference") as runtime,
         pytest.raises(axiom.TemplateError, match="has no chat template; give template="),
     ):
         runtime.chat([{"role": "user", "content": "Hi"}])
@@ -333,7 +316,7 @@ def test_score(runtime: Runtime) -> None:
 
 
 def test_a_closed_runtime_says_so(random_model: Callable[..., Path]) -> None:
-    runtime = axiom.Runtime(random_model(**MODEL), backend="reference")
+    runtime = axiom.Runtime(random_model(**TEXTUAL), backend="reference")
     session = runtime.session()
     stream = runtime.stream("Hello", ignore_eos=True)
     next(stream)
@@ -357,7 +340,7 @@ def test_a_closed_runtime_says_so(random_model: Callable[..., Path]) -> None:
 
 
 def test_memory_is_freed(random_model: Callable[..., Path]) -> None:
-    runtime = axiom.Runtime(random_model(**MODEL), backend="reference")
+    runtime = axiom.Runtime(random_model(**TEXTUAL), backend="reference")
     runtime.generate("Hello", max_tokens=2)
     engine = weakref.ref(runtime.engine._engine)
     runtime.close()
@@ -376,14 +359,14 @@ def test_telemetry(runtime: Runtime) -> None:
 
 def test_loading_reports_progress_and_takes_an_open_file(random_model: Callable[..., Path]) -> None:
     calls: list[tuple[int, int]] = []
-    file = axiom.GGUFFile(random_model(**MODEL))
+    file = axiom.GGUFFile(random_model(**TEXTUAL))
     with axiom.Runtime(file, backend="reference", on_load=lambda n, of: calls.append((n, of))) as runtime:
         assert runtime.gguf is file
         assert calls[-1][0] == calls[-1][1] > 0
 
 
 def test_a_model_without_vocabulary_takes_tokens(random_model: Callable[..., Path]) -> None:
-    with axiom.Runtime(random_model(**MODEL, tokenizer="none"), backend="reference") as runtime:
+    with axiom.Runtime(random_model(**TEXTUAL, tokenizer="none"), backend="reference") as runtime:
         got = runtime.generate([1, 2, 3], max_tokens=4, seed=1)
         assert (len(got.tokens), got.text) == (4, "")
         with pytest.raises(axiom.UnsupportedModelError, match="expected a vocabulary, got none"):
@@ -394,7 +377,7 @@ def test_what_is_not_finite_is_an_error(random_model: Callable[..., Path], tmp_p
     from axiom.model_file.model_config import ModelConfig
 
     path = tmp_path / "damaged.gguf"
-    path.write_bytes(random_model(**MODEL).read_bytes())
+    path.write_bytes(random_model(**TEXTUAL).read_bytes())
     file = axiom.GGUFFile(path)
     assert ModelConfig.from_gguf(file)
     info = file.tensors["output_norm.weight"]
@@ -410,7 +393,7 @@ def test_what_is_not_finite_is_an_error(random_model: Callable[..., Path], tmp_p
 
 def test_both_bodies_choose_the_same_tokens(random_model: Callable[..., Path]) -> None:
     pytest.importorskip("axiom._native", reason="the extension is not built; `make test` builds it")
-    path = random_model(**MODEL)
+    path = random_model(**TEXTUAL)
     options: dict[str, Any] = {
         "max_tokens": 40, "seed": 11, "top_k": 50, "top_p": 0.95, "min_p": 0.01, "repeat_penalty": 1.1, "logprobs": 3,
         "receipt": True,

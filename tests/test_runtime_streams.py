@@ -4,33 +4,15 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import axiom
 from axiom.runtime import Runtime
-from tests.backends import ENGINES
-from tests.models import SMALL
 
-MODEL = SMALL | {"n_vocab": 400, "n_ctx": 96}
-
-
-@pytest.fixture(scope="module", params=ENGINES)
-def runtime(request: pytest.FixtureRequest, random_model: Callable[..., Path]) -> Iterator[Runtime]:
-    path = random_model(**MODEL)
-    with axiom.Runtime(path, backend=request.param, n_seq_max=4, threads=1) as opened:
-        yield opened
-
-
-@pytest.fixture(autouse=True)
-def no_sequence_is_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
-    yield
-    if "runtime" in request.fixturenames:
-        gc.collect()
-        assert request.getfixturevalue("runtime").engine.n_open == 0
+pytestmark = pytest.mark.usefixtures("no_sequence_is_left_open")
 
 
 def test_a_stream_gives_the_same_text(runtime: Runtime) -> None:
