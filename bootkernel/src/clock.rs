@@ -121,19 +121,15 @@ fn from_cpuid() -> Option<(u64, Source)> {
     None
 }
 
-/// Channel 0 of the old timer counts down 1,193,182 times a second and can be read while it does.
+/// Channel 0 of the old timer counts down 1,193,182 times a second, in 16 bits, and can be read while it does.
 fn interval_timer() -> Option<u64> {
-    let count = || {
-        write_u8(0x43, 0);
-        u16::from_le_bytes([read_u8(0x40), read_u8(0x40)])
-    };
     write_u8(0x43, 0x34); // channel 0, both bytes, rate generator
     write_u8(0x40, 0);
     write_u8(0x40, 0); // 65,536
-    let mut last = count();
-    counted_beside(1_193_182, || {
-        let before = core::mem::replace(&mut last, count());
-        before.wrapping_sub(last).into()
+    counted_beside(1_193_182, 0xFFFF, || {
+        write_u8(0x43, 0);
+        // What is left, turned into what has gone by.
+        u32::from(!u16::from_le_bytes([read_u8(0x40), read_u8(0x40)]))
     })
 }
 
@@ -141,30 +137,28 @@ fn interval_timer() -> Option<u64> {
 ///
 /// It counts up, in 24 bits at least, whatever the machine does.
 pub fn set_up_beside_power_timer(port: u16) -> Source {
-    let count = || read_u32(port) & 0xFF_FFFF;
-    let mut last = count();
-    let khz = counted_beside(3_579_545, || {
-        let before = core::mem::replace(&mut last, count());
-        (last.wrapping_sub(before) & 0xFF_FFFF).into()
-    });
-    let Some(khz) = khz else {
+    let Some(khz) = counted_beside(3_579_545, 0xFF_FFFF, || read_u32(port)) else {
         return Source::Unknown;
     };
     KHZ.store(khz, Ordering::Relaxed);
     Source::PowerTimer
 }
 
-/// Counts in a millisecond, by those during 20 ms of a timer; `new_ticks` says how many of its ticks came since it was asked last.
-fn counted_beside(ticks_per_second: u64, mut new_ticks: impl FnMut() -> u64) -> Option<u64> {
-    let (start, mut n_tick, mut n_without) = (tsc(), 0, 0);
+/// Counts in a millisecond, by those during 20 ms of a timer that counts up; `mask` has the bits of its count.
+fn counted_beside(ticks_per_second: u64, mask: u32, count: impl Fn() -> u32) -> Option<u64> {
+    let (mut last, mut n_tick) = (count(), 0);
+    let start = tsc();
+    // A machine without the timer reads the same value for ever.
+    let mut n_same = 0;
     while n_tick < ticks_per_second / 50 {
-        let n_new = new_ticks();
-        n_tick += n_new;
-        n_without = if n_new == 0 { n_without + 1 } else { 0 };
-        // A machine without the timer reads the same value for ever.
-        if n_without > 10_000 {
+        let now = count();
+        let n_new = now.wrapping_sub(last) & mask;
+        n_tick += u64::from(n_new);
+        n_same = if n_new == 0 { n_same + 1 } else { 0 };
+        if n_same > 10_000 {
             return None;
         }
+        last = now;
     }
     Some(u64::max(1, (tsc() - start) * ticks_per_second / n_tick / 1000))
 }

@@ -1,7 +1,7 @@
 //! The life of the runtime, from the nub's hand-over on.
 
 use crate::devices::{self, Devices};
-use crate::exit::{Status, exit, set_up as set_up_exit};
+use crate::exit::{Status, exit, fail, set_up as set_up_exit};
 use crate::line;
 use crate::memory::{self, Peek};
 use crate::nub::N_CORE_MAX;
@@ -81,8 +81,7 @@ extern "C" fn runtime_main(magic: u32, address: u32) -> ! {
     match source {
         Ok(source) => crate::story::tell(source, &info.command_line, kernels, n_core),
         Err(searched) => {
-            line!("axiom: {searched}");
-            exit(if searched.has_failed { Status::Device } else { Status::Image });
+            fail(if searched.has_failed { Status::Device } else { Status::Image }, searched);
         }
     }
     exit(Status::Done)
@@ -105,8 +104,7 @@ fn ends_by_bochs(info: &BootInfo) -> bool {
         None => false,
         Some(b"bochs") => true,
         Some(other) => {
-            line!("axiom: exit={}: expected bochs", other.escape_ascii());
-            exit(Status::CommandLine)
+            fail(Status::CommandLine, format_args!("exit={}: expected bochs", other.escape_ascii()));
         }
     }
 }
@@ -129,8 +127,7 @@ fn n_core_wanted(info: &BootInfo) -> usize {
     match str::from_utf8(text).ok().and_then(|text| text.parse().ok()) {
         Some(n @ 1..) => n,
         _ => {
-            line!("axiom: cores={}: expected a number from 1 on", text.escape_ascii());
-            exit(Status::CommandLine)
+            fail(Status::CommandLine, format_args!("cores={}: expected a number from 1 on", text.escape_ascii()));
         }
     }
 }
@@ -138,10 +135,8 @@ fn n_core_wanted(info: &BootInfo) -> usize {
 /// The best table that this processor runs, or the one that `kernels=` names.
 fn choose_kernels(info: &BootInfo) -> &'static Kernels {
     let forced = info.command_line.value("kernels").map(|name| str::from_utf8(name).unwrap_or("?"));
-    Kernels::choose(&CpuFeatures::detect(), forced).unwrap_or_else(|error| {
-        line!("axiom: kernels=: {error}");
-        exit(Status::CommandLine)
-    })
+    Kernels::choose(&CpuFeatures::detect(), forced)
+        .unwrap_or_else(|error| fail(Status::CommandLine, format_args!("kernels=: {error}")))
 }
 
 /// What every core needs before it computes: floating point as `docs/arithmetic.md` has it.
