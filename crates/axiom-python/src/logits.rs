@@ -1,6 +1,7 @@
 //! `axiom._native.Logits`: what a pass computed, for samplers to read where it lies. Numpy, which takes longer to import than a
 //! model to load, is needed by those alone who ask for an array.
 
+use axiom_host::float_mode::StandardFloat;
 use numpy::{PyArray1, PyArray2, PyArrayMethods};
 use pyo3::exceptions::{PyIndexError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -122,12 +123,14 @@ fn as_asked<'py>(
     dtype.map_or(Ok(array.clone()), |dtype| array.call_method1("astype", (dtype,)))
 }
 
-/// One row of logits as a slice: [`LogitRow`] where it lies, an array copied where its elements are apart.
+/// One row of logits as a slice: [`LogitRow`] where it lies, an array copied where its elements are apart. `body` computes in
+/// the mode in which the arithmetic is defined.
 ///
 /// # Errors
 ///
 /// `TypeError` for anything else.
 pub fn with_logits<T>(object: &Bound<'_, PyAny>, body: impl FnOnce(&[f32]) -> PyResult<T>) -> PyResult<T> {
+    let _mode = StandardFloat::enter();
     if let Ok(row) = object.cast::<LogitRow>() {
         return body(row.get().values());
     }

@@ -1,7 +1,6 @@
 //! `axiom._native.Sampler`: the sampler of the core, with the interface of `axiom.reference.sample.Sampler`.
 
 use axiom_core::sample::{N_VOCAB_MAX, Parameters, SampleError};
-use axiom_host::float_mode::StandardFloat;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMapping};
@@ -86,14 +85,12 @@ impl Sampler {
     fn sample(&mut self, logits: &Bound<'_, PyAny>, history: &Bound<'_, PyAny>, position: Integer) -> PyResult<u32> {
         let position = position.as_u32("position")?;
         self.read_window(history)?;
-        let _mode = StandardFloat::enter();
         with_logits(logits, |logits| self.inner.sample(logits, &self.window, position).map_err(refuse))
     }
 
     /// The tokens that `sample` may choose, by rank, each with its probability.
     fn distribution(&mut self, logits: &Bound<'_, PyAny>, history: &Bound<'_, PyAny>) -> PyResult<Vec<(u32, f64)>> {
         self.read_window(history)?;
-        let _mode = StandardFloat::enter();
         let mut pairs = Vec::new();
         with_logits(logits, |logits| {
             let take = |token, probability| pairs.push((token, probability));
@@ -114,7 +111,6 @@ impl Sampler {
         let token = token.as_token("token", n_vocab)?;
         let top_n = top_n.within("top_n", &format!("from 0 to {n_vocab}"), 0, n_vocab as i128)? as usize;
         let mut top = vec![(0, 0.0); top_n];
-        let _mode = StandardFloat::enter();
         let chosen = with_logits(logits, |logits| self.inner.logprobs(logits, token, &mut top).map_err(refuse))?;
         Ok((chosen, top))
     }
