@@ -10,9 +10,9 @@ from axiom.model_file.model_config import KVFormat, ModelConfig
 from axiom.record import Record
 
 __all__ = [
+    "POSITIONS_PER_SLAB",
     "ROWS_RESIDENT",
     "ROWS_STREAMED",
-    "SLAB_POSITIONS",
     "WORK_BYTES",
     "Capacity",
     "StreamingPlan",
@@ -25,7 +25,7 @@ WORK_BYTES = 64 << 20
 """Room for activations, logits and tables beside weights and cache."""
 ROWS_RESIDENT, ROWS_STREAMED = 256, 512
 """Tokens of one reading of the weights: many where a reading is dear."""
-SLAB_POSITIONS = 128
+POSITIONS_PER_SLAB = 128
 """By how many positions the cache of a sequence grows."""
 
 # Memory that streaming leaves alone: logits, receipts, what Python itself grows by.
@@ -154,7 +154,7 @@ def plan_streamed(
         least = min(config.n_ctx_max, _LEAST_POSITIONS)
         room = budget - besides_weights(least) - least_weights
         # The cache grows by slabs, of which the first may be half empty: a slab less is sure to fit.
-        most = least + max(0, room // (per_position * n_seq) - SLAB_POSITIONS)
+        most = least + max(0, room // (per_position * n_seq) - POSITIONS_PER_SLAB)
         n_ctx = min(config.n_ctx_max, most, max(least, usable_bytes // 8 // (per_position * n_seq)))
     besides = besides_weights(n_ctx)
     floor = besides + least_weights

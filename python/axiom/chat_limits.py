@@ -9,11 +9,22 @@ change afterwards, since the sandbox is immutable.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from axiom.errors import TemplateError
 
-__all__ = ["MAX_CHARS", "MAX_ITEMS", "MAX_SECONDS", "MAX_STEPS", "Meter", "check_bits", "check_chars", "check_items"]
+__all__ = [
+    "MAX_CHARS",
+    "MAX_ITEMS",
+    "MAX_SECONDS",
+    "MAX_STEPS",
+    "Meter",
+    "check_bits",
+    "check_chars",
+    "check_items",
+    "joined",
+]
 
 # A prompt of a million tokens has some four million characters.
 MAX_CHARS = 1 << 24
@@ -92,6 +103,17 @@ def check_chars(n: int) -> None:
     """Refuse a text of `n` characters that is too long."""
     if n > MAX_CHARS:
         raise TemplateError(f"the chat template makes a text of {n} characters, over the limit of {MAX_CHARS}")
+
+
+def joined(texts: Iterable[str], between: str = "") -> str:
+    """Join texts that come one after another, and refuse them as soon as they are too long together."""
+    parts: list[str] = []
+    n_chars = 0
+    for text in texts:
+        parts.append(text)
+        n_chars += len(between) + len(text)
+        check_chars(n_chars)
+    return between.join(parts)
 
 
 def check_items(n: int) -> None:

@@ -27,7 +27,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from axiom.chat_limits import Meter, check_bits, check_chars, check_items
+from axiom.chat_limits import Meter, check_bits, check_chars, check_items, joined
 from axiom.errors import TemplateError
 
 __all__ = ["ChatEnvironment"]
@@ -103,13 +103,7 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
         return self._joined("", parts)
 
     def _joined(self, between: str, parts: Iterable[Any]) -> str:
-        texts: list[str] = []
-        n_chars = 0
-        for part in parts:
-            texts.append(str(part))
-            n_chars += len(between) + len(texts[-1])
-            check_chars(n_chars)
-        text: str = self.meter.made(between.join(texts))
+        text: str = self.meter.made(joined(map(str, parts), between))
         return text
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
@@ -287,15 +281,7 @@ def _tojson(
     if indent is not None:
         indent = min(int(indent), 64)
     encoder = json.JSONEncoder(ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-    if indent is None and separators is None:
-        return encoder.encode(value)
-    pieces: list[str] = []
-    n_chars = 0
-    for piece in encoder.iterencode(value):
-        pieces.append(piece)
-        n_chars += len(piece)
-        check_chars(n_chars)
-    return "".join(pieces)
+    return encoder.encode(value) if indent is None and separators is None else joined(encoder.iterencode(value))
 
 
 def _raise_exception(message: Any) -> None:

@@ -123,7 +123,8 @@ class LoadedModel:
         """What the header recommends, checked now: it is used by every call that does not set it."""
         try:
             sampling = Sampling.from_metadata(self.gguf.metadata)
-            self.body.sampler(self.config.n_vocab, **sampling.replace(seed=0).as_dict())
+            if sampling != Sampling():
+                self.body.sampler(self.config.n_vocab, **sampling.replace(seed=0).as_dict())
         except ValueError as error:
             raise ModelFormatError(
                 f"{self.gguf.path.name}: general.sampling: {error}; the metadata are damaged: convert the model again"

@@ -11,7 +11,7 @@ from axiom.bare.engine import Engine
 from axiom.bare.kernel import kernel_file
 from axiom.bare.qemu import find_qemu
 from axiom.body import host_backend
-from axiom.capacity import SLAB_POSITIONS, Capacity, plan_image
+from axiom.capacity import POSITIONS_PER_SLAB, Capacity, plan_image
 from axiom.errors import MemoryBudgetError
 from axiom.hardware import cpu_budget, memory_budget
 from axiom.image_writer import pack
@@ -100,7 +100,7 @@ def open_bare(
 def machine_mib(image: ImageFile, config: ModelConfig, capacity: Capacity, rows_per_pass: int, n_core: int) -> int:
     """Return the memory of a machine that holds a model whole. What it does not use costs nothing."""
     weights = sum(at.n_bytes for at in image.extents)
-    positions = -(-capacity.n_ctx // SLAB_POSITIONS) * SLAB_POSITIONS * capacity.n_seq_max
+    positions = -(-capacity.n_ctx // POSITIONS_PER_SLAB) * POSITIONS_PER_SLAB * capacity.n_seq_max
     cache = positions * config.kv_bytes_per_position("f32")
     widest = max(config.n_embd, config.n_ff, config.n_head * config.head_dim)
     activations = rows_per_pass * widest * 32 + n_core * 8 * MIB
