@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import resource
 import subprocess
@@ -16,10 +17,12 @@ import pytest
 
 import axiom
 from axiom import _native as native
+from axiom.body import Backend
 from axiom.files import checked_target, whole_file, write_whole
 from axiom.model_file.open_file import OpenFile
 from axiom.reference.format import format_named
 from axiom.telemetry import TelemetryFile
+from tests.backends import BACKENDS, ENGINES
 from tests.commands import RUN
 from tests.models import SMALL
 
@@ -288,6 +291,49 @@ except axiom.ModelFormatError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, "as when it was opened, got 8192" in done.stdout) == (0, True), done
+
+
+@pytest.fixture
+def rewrite(model: Path) -> Callable[..., None]:
+    """Writes other weights of the same length into the model, long after it was made."""
+    os.utime(model, (1, 1))
+
+    def write(*_: object) -> None:
+        with model.open("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"!")
+
+    return write
+
+
+REWRITTEN = r"model\.gguf: contents: expected those of when it was opened, got others, written since; .* open it again"
+
+
+@pytest.mark.parametrize("backend", ENGINES)
+def test_a_model_that_is_written_to_while_it_loads_is_an_error(
+    backend: Backend, model: Path, rewrite: Callable[..., None]
+) -> None:
+    """It would compute with some weights of each."""
+    with pytest.raises(axiom.ModelFormatError, match=REWRITTEN):
+        axiom.Runtime(model, backend=backend, on_load=rewrite)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_model_that_is_written_to_while_it_is_packed_is_an_error(
+    backend: Backend, model: Path, rewrite: Callable[..., None], tmp_path: Path
+) -> None:
+    with pytest.raises(axiom.ModelFormatError, match=REWRITTEN):
+        axiom.pack(model, tmp_path / "model.axiom", backend=backend, on_progress=rewrite)
+    assert list(tmp_path.iterdir()) == [model]
+
+
+def test_a_digest_is_that_of_the_model_that_was_opened(model: Path, rewrite: Callable[..., None]) -> None:
+    gguf = axiom.GGUFFile(model)
+    rewrite()
+    for digest in (gguf.digest, gguf.header_digest):
+        with pytest.raises(axiom.ModelFormatError, match=REWRITTEN):
+            digest()
+    assert axiom.GGUFFile(model).digest() == hashlib.sha256(model.read_bytes()).hexdigest()
 
 
 def test_a_model_that_becomes_shorter_within_a_tensor_is_an_error(model: Path) -> None:

@@ -27,7 +27,7 @@ from axiom.model_file.image_file import HEADER_BYTES, ROOT_OFFSET, ImageFile, im
 from axiom.model_file.model_config import ModelConfig
 from axiom.opening import open_engine
 from axiom.reference.image import blake3
-from tests.backends import BACKENDS
+from tests.backends import BACKENDS, ENGINES
 
 FORMATS = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"]
 SMALL = {"n_layer": 3, "n_embd": 256, "n_ff": 256, "n_head": 4, "n_head_kv": 2, "n_vocab": 300, "n_ctx": 96}
@@ -257,7 +257,7 @@ def test_a_file_that_is_cut_off_while_it_streams(backend: str, packed: Packed, t
     engine.close()
 
 
-@pytest.mark.parametrize("backend", NATIVE)
+@pytest.mark.parametrize("backend", ENGINES[1:])
 def test_an_image_that_was_replaced_since_it_was_opened_is_refused(
     backend: str, packed: Packed, tmp_path: Path
 ) -> None:

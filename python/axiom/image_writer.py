@@ -28,7 +28,7 @@ from axiom.model_file.image_file import (
 )
 from axiom.model_file.model_config import ModelConfig, TensorSpec
 from axiom.model_file.model_file import open_model
-from axiom.model_file.tensor_source import checked_length, tensor_array, tensor_source
+from axiom.model_file.tensor_source import tensor_array, tensor_source, unchanged
 from axiom.reference.format import format_named
 from axiom.reference.image import EXTENT_ALIGN, Layout, model_layout
 
@@ -36,14 +36,14 @@ __all__ = ["pack"]
 
 
 def pack(
-    model: str | os.PathLike[str],
+    model: str | os.PathLike[str] | GGUFFile,
     image: str | os.PathLike[str],
     *,
     backend: Backend = "native",
     threads: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Pack the GGUF at `model` (the first part, if split) into an image, and return its path.
+    """Pack the GGUF at `model` (the first part, if split), or one that is open, into an image, and return its path.
 
     The image is written beside its place and moved there when it is whole and on the disk. `backend="reference"` packs
     the same bytes in numpy. `on_progress(n_done, n_bytes)` counts bytes of weights. Raises `ModelFormatError` or
@@ -51,7 +51,7 @@ def pack(
     """
     backend = host_backend(backend)
     load_body(backend)
-    gguf = open_model(model)
+    gguf = model if isinstance(model, GGUFFile) else open_model(model)
     if not isinstance(gguf, GGUFFile):
         raise ValueError(f"{gguf.path.name}: expected a GGUF, got an image, which is packed already; use it as it is")
     config = ModelConfig.from_gguf(gguf)
@@ -60,7 +60,7 @@ def pack(
     sections = _Sections(gguf, config, layout)
     digests: list[bytes] = []
     done, total = 0, sum(layout.extents)
-    with whole_file(image, *gguf.paths, is_image=True) as file:
+    with whole_file(image, *gguf.paths, is_image=True) as file, unchanged(gguf):
         file.truncate(sections.n_file)
         for extent, n_bytes in enumerate(layout.extents):
             packed = _packed_extent(gguf, layout, extent, n_bytes, backend, threads)
@@ -98,8 +98,7 @@ def _packed_extent(
 def _pack_natively(gguf: GGUFFile, spec: TensorSpec, room: npt.NDArray[np.uint8], threads: int | None) -> None:
     from axiom._native import pack_matrix
 
-    with checked_length(gguf):
-        pack_matrix(tensor_source(gguf, spec), room, threads)
+    pack_matrix(tensor_source(gguf, spec), room, threads)
 
 
 class _Sections:

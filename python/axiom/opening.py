@@ -24,7 +24,7 @@ from axiom.model_file.image_check import check_layout
 from axiom.model_file.image_file import ImageFile
 from axiom.model_file.model_config import KVFormat, ModelConfig
 from axiom.model_file.model_file import ModelFile
-from axiom.model_file.tensor_source import checked_length, tensor_array, tensor_source
+from axiom.model_file.tensor_source import tensor_array, tensor_source, unchanged
 
 __all__ = ["open_engine"]
 
@@ -86,10 +86,10 @@ def open_engine(
     if isinstance(model, ImageFile):
         check_layout(model, config)
     source = tensor_source if backend == "native" else tensor_array
-    tensors = [source(model, spec) for spec in config.tensors]
-    if isinstance(model, ImageFile):
-        model.release_extent()
-    with checked_length(model):
+    with unchanged(model):
+        tensors = [source(model, spec) for spec in config.tensors]
+        if isinstance(model, ImageFile):
+            model.release_extent()
         engine = engine_class(
             config.as_dict(),
             tensors,

@@ -63,7 +63,7 @@ def open_bare(
             folder = tempfile.TemporaryDirectory(prefix="axiom-bare-")
             stack.callback(folder.cleanup)
             path = Path(folder.name) / "model.axiom"
-            pack(model.path, path, backend=host_backend("bare"), threads=threads, on_progress=progress)
+            pack(model, path, backend=host_backend("bare"), threads=threads, on_progress=progress)
             image = ImageFile(path)
         usable = memory_budget().usable_bytes
         if memory is not None:
@@ -93,6 +93,11 @@ def open_bare(
             paranoid=paranoid,
             progress=progress,
         )
+        try:
+            image.check_in_place()
+        except BaseException:
+            engine.close()
+            raise
         # The machine has the file open: without its name, it is gone with the machine, however that ends.
         return engine, capacity
 

@@ -86,10 +86,10 @@ class GGUFFile:
         part = self._parts[0]
         return part.n_keys, part.file.read(part.keys[0], part.keys[1] - part.keys[0])
 
-    def check_length(self) -> None:
-        """Raise `ModelFormatError` if a file has become shorter than it was when it was opened."""
+    def check_unchanged(self) -> None:
+        """Raise `ModelFormatError` if a file was written to since it was opened, by what its system says."""
         for part in self._parts:
-            part.file.check_length()
+            part.file.check_unchanged()
 
     def header_digest(self) -> bytes:
         """SHA-256 over everything before the tensor data, of all parts: metadata, vocabulary and directory.
@@ -99,6 +99,7 @@ class GGUFFile:
         sha = sha256()
         for part in self._parts:
             sha.update(part.file.read(0, part.n_header_bytes))
+        self.check_unchanged()
         return sha.digest()
 
     def digest(self, progress: Callable[[int, int], None] | None = None) -> str:
@@ -117,6 +118,7 @@ class GGUFFile:
                 done += len(chunk)
                 if progress is not None:
                     progress(done, total)
+        self.check_unchanged()
         return sha.hexdigest()
 
 

@@ -217,6 +217,14 @@ class ImageFile:
         """Give back the extent that was kept."""
         self._kept = None
 
+    def check_in_place(self) -> None:
+        """Raise `ModelFormatError` if another image has its path now: for whoever opened that by its path."""
+        if OpenFile(self.path).head(HEADER_BYTES)[ROOT_OFFSET:] != self.root:
+            raise ModelFormatError(
+                f"{self.path.name}: expected the image that was opened, got another: another program has replaced or "
+                "rewritten it; open it again"
+            )
+
     def header_digest(self) -> bytes:
         """Return `GGUFFile.header_digest` of the GGUF that this was packed from."""
         return self._header_sha256

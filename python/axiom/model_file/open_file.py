@@ -33,6 +33,7 @@ class OpenFile:
             remedy = f"it is a {kind}, and a model is read from a file; save it to one"
             raise OSError(errno.ESPIPE, remedy, str(path))
         self.n_bytes: int = status.st_size
+        self._written_ns = status.st_mtime_ns
 
     def __del__(self) -> None:
         """Close it."""
@@ -56,18 +57,21 @@ class OpenFile:
         """Read the first bytes, or all where there are fewer. Raises as `read`."""
         return self.read(0, min(n_bytes, self.n_bytes))
 
-    def check_length(self) -> None:
-        """Raise `ModelFormatError` if the file has become shorter than it was when it was opened."""
+    def check_unchanged(self) -> None:
+        """Raise `ModelFormatError` if the file was written to since it was opened, by what its system says."""
         with named_errors(self.path):
-            n_bytes = os.fstat(self.number).st_size
-        if n_bytes < self.n_bytes:
-            raise self._shorter(n_bytes)
+            status = os.fstat(self.number)
+        if status.st_size < self.n_bytes:
+            raise self._shorter(status.st_size)
+        if (status.st_size, status.st_mtime_ns) != (self.n_bytes, self._written_ns):
+            raise self._changed("contents: expected those of when it was opened, got others, written since")
 
     def _shorter(self, n_bytes: int) -> ModelFormatError:
-        return ModelFormatError(
-            f"{self.path.name}: length: expected {self.n_bytes} bytes, as when it was opened, got {n_bytes}; "
-            "another program writes to it: wait until it is whole, and open it again"
-        )
+        return self._changed(f"length: expected {self.n_bytes} bytes, as when it was opened, got {n_bytes}")
+
+    def _changed(self, how: str) -> ModelFormatError:
+        remedy = "another program writes to it: wait until it is whole, and open it again"
+        return ModelFormatError(f"{self.path.name}: {how}; {remedy}")
 
 
 class FileBytes(Record):

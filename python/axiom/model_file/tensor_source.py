@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["TensorArray", "TensorSource", "checked_length", "tensor_array", "tensor_source"]
+__all__ = ["TensorArray", "TensorSource", "tensor_array", "tensor_source", "unchanged"]
 
 TensorArray = tuple[str, str, int, int, "npt.NDArray[np.uint8]"]
 """Name, name of the `TensorFormat`, rows, columns, and the bytes as a read-only uint8 array."""
@@ -45,17 +45,23 @@ def tensor_array(model: ModelFile, spec: TensorSpec) -> TensorArray:
 
 
 @contextlib.contextmanager
-def checked_length(model: ModelFile) -> Iterator[None]:
-    """Have a read by the engine that fails in a block say so, if the reason is that the file has become shorter.
+def unchanged(model: ModelFile) -> Iterator[None]:
+    """Have the weights that are read in a block be those of the file that was opened.
 
-    Raises `ModelFormatError` then, as `OpenFile.read` does, and else what the read raised.
+    Raises `ModelFormatError` where it was written to meanwhile, also in place of what a read raised on that account.
+    The weights of an image are known by their digests.
     """
     try:
         yield
     except OSError:
-        if isinstance(model, GGUFFile):
-            model.check_length()
+        _check_unchanged(model)
         raise
+    _check_unchanged(model)
+
+
+def _check_unchanged(model: ModelFile) -> None:
+    if isinstance(model, GGUFFile):
+        model.check_unchanged()
 
 
 def _is_as_wanted(spec: TensorSpec) -> bool:
