@@ -13,7 +13,6 @@ from axiom.body import Backend, host_backend, load_body
 from axiom.files import checked_target, whole_file
 from axiom.model_file.gguf_file import GGUFFile
 from axiom.model_file.gguf_types import TensorFormat
-from axiom.model_file.image_check import config_fields
 from axiom.model_file.image_file import (
     CONFIG,
     CONFIG_OFFSET,
@@ -137,7 +136,7 @@ class _Sections:
         HEADER.pack_into(
             head, 0, MAGIC, VERSION, 0, self.n_file, self.n_head, *places, n_tensors, self._source, self._header
         )
-        CONFIG.pack_into(head, CONFIG_OFFSET, *config_fields(self._config).values())
+        CONFIG.pack_into(head, CONFIG_OFFSET, *self._config.as_numbers().values())
         head[metadata : metadata + len(self._metadata)] = self._metadata
         head[names : names + len(self._names)] = self._names
         for i, at in enumerate(self._layout.tensors):

@@ -20,7 +20,6 @@ from axiom.capacity import WORK_BYTES, Capacity, plan_capacity, plan_image
 from axiom.engine import Engine
 from axiom.errors import MemoryBudgetError
 from axiom.hardware import memory_budget
-from axiom.model_file.image_check import check_layout
 from axiom.model_file.image_file import ImageFile
 from axiom.model_file.model_config import KVFormat, ModelConfig
 from axiom.model_file.model_file import ModelFile
@@ -84,6 +83,8 @@ def open_engine(
             ) from None
         raise
     if isinstance(model, ImageFile):
+        from axiom.reference.image import check_layout
+
         check_layout(model, config)
     source = tensor_source if backend == "native" else tensor_array
     with unchanged(model):

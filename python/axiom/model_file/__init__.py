@@ -10,6 +10,5 @@ model_file     either of the two, by what it begins with
 metadata       values of a header by their keys, with their types
 architectures  which keys and tensors a family of models has
 model_config   from a header to checked numbers and a checked list of tensors
-image_check    whether what an image says of its model is what its metadata say
 tensor_source  tensors as engines take them
 """

@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 RopePairing = Literal["norm", "neox"]
+"""In the order of their numbers in an image."""
 
 
 class Architecture(Record):

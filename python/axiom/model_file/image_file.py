@@ -96,7 +96,7 @@ class ImageFile:
                     f"extent {extent}", "a place in the file, after the head", f"{at.n_bytes} bytes at {at.offset}"
                 )
         self.config_fields: tuple[int | float, ...] = CONFIG.unpack_from(head, CONFIG_OFFSET)
-        """The configuration in the header, which `axiom.model_file.image_check` compares with the metadata."""
+        """The configuration in the header, which `check_config` compares with that of the metadata."""
         self.places: dict[str, tuple[int, int, int]] = {}
         """Extent, offset there, and bytes of each tensor."""
         self.tensors: dict[str, TensorInfo] = {}
@@ -147,6 +147,16 @@ class ImageFile:
             )
         if table[1] % EXTENT_ENTRY.size:
             raise self.wrong("length of the table of extents", f"entries of {EXTENT_ENTRY.size} bytes", table[1])
+
+    def check_config(self, expected: dict[str, int | float]) -> None:
+        """Raise `ModelFormatError` unless the configuration in the header is `expected`, that of the metadata, by name.
+
+        An engine computes from the first; tokens, names and everything above an engine come from the second. Two models
+        in one file would give other bits in one body than in the other.
+        """
+        for (name, number), got in zip(expected.items(), self.config_fields, strict=True):
+            if number != got:
+                raise self.wrong(f"{name} of the configuration", f"{number}, as the metadata say", got)
 
     def _add_tensor(self, entry: tuple[int, ...], names: _Place, head: bytes) -> None:
         start, length, code, extent, rows, cols, offset, n_bytes = entry

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from axiom.errors import ModelFormatError, UnsupportedModelError
 from axiom.model_file.architectures import (
@@ -25,7 +25,6 @@ from axiom.model_file.architectures import (
 )
 from axiom.model_file.gguf_file import StringArray, TensorInfo
 from axiom.model_file.gguf_types import TensorFormat
-from axiom.model_file.image_check import check_config
 from axiom.model_file.image_file import ImageFile
 from axiom.model_file.metadata import Metadata, shown
 from axiom.model_file.model_file import ModelFile
@@ -35,6 +34,7 @@ __all__ = ["KVFormat", "ModelConfig", "RopeScaling", "TensorSpec"]
 
 KVFormat = Literal["f16", "f32"]
 RopeScaling = Literal["none", "linear", "yarn"]
+"""In the order of their numbers in an image."""
 
 # Rotation tensors of converters before 2024, which every engine recomputes.
 _REDUNDANT_TENSOR = re.compile(r"blk\.[0-9]+\.attn_rot_embd\.weight")
@@ -107,7 +107,7 @@ class ModelConfig(Record):
         """
         config = _read_config(gguf)
         if isinstance(gguf, ImageFile):
-            check_config(gguf, config)
+            gguf.check_config(config.as_numbers())
         return config
 
     def as_dict(self) -> dict[str, Any]:
@@ -115,6 +115,30 @@ class ModelConfig(Record):
         fields = self.fields()
         del fields["tensors"]
         return fields
+
+    def as_numbers(self) -> dict[str, int | float]:
+        """Return what the header of an image has of them, in its order and its numbers (docs/image.md)."""
+        return {
+            "n_vocab": self.n_vocab,
+            "n_embd": self.n_embd,
+            "n_layer": self.n_layer,
+            "n_ff": self.n_ff,
+            "n_head": self.n_head,
+            "n_head_kv": self.n_head_kv,
+            "head_dim": self.head_dim,
+            "rope_dim": self.rope_dim,
+            "rope_base": self.rope_base,
+            "rope_pairing": get_args(RopePairing).index(self.rope_pairing),
+            "rope_scaling": get_args(RopeScaling).index(self.rope_scaling),
+            "rope_factor": self.rope_factor,
+            "rope_original_ctx": self.rope_original_ctx,
+            "rope_attn_factor": self.rope_attn_factor,
+            "rope_beta_fast": self.rope_beta_fast,
+            "rope_beta_slow": self.rope_beta_slow,
+            "rope_ext_factor": self.rope_ext_factor,
+            "rms_eps": self.rms_eps,
+            "flags": self.tied_output | self.qk_norm << 1,
+        }
 
     def kv_bytes_per_position(self, kv: KVFormat) -> int:
         """Bytes of keys and values that one position of one sequence takes."""
