@@ -1,10 +1,10 @@
 //! The local APIC of each core: its timer, and messages between cores. As x2APIC, by registers of the processor, where it has
 //! that; in memory elsewhere.
 
-use crate::exit::{Status, fail};
-use crate::{clock, memory, nub};
+use crate::clock;
+use crate::nub::{self, N_CORE_MAX};
 use bare::timer::{Sample, counts_for};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 const BASE: u32 = 0x1b;
 const BASE_IS_ON: u64 = 1 << 11;
@@ -28,6 +28,9 @@ const TIMER_VECTOR: u32 = 32;
 
 /// Where the registers are in memory; 0 means x2APIC, and 1 that nothing is set up.
 static WHERE: AtomicU64 = AtomicU64::new(1);
+/// The APIC of each core that was started, the first included.
+static STARTED: [AtomicU32; N_CORE_MAX] = [const { AtomicU32::new(NO_APIC) }; N_CORE_MAX];
+const NO_APIC: u32 = u32::MAX;
 
 fn read(register: u32) -> u32 {
     match WHERE.load(Ordering::Relaxed) {
@@ -45,23 +48,18 @@ fn write(register: u32, value: u32) {
     }
 }
 
-/// Finds the registers, for all cores. Called once, by the first.
-pub fn set_up() {
-    let base = nub::read_msr(BASE);
+/// Where the page of registers is in memory, if the processor has none of its own.
+pub fn address() -> Option<u64> {
     let has_x2 = nub::cpuid(1, 0)[2] >> 21 & 1 == 1;
-    if has_x2 {
-        WHERE.store(0, Ordering::SeqCst);
-        nub::set_end_of_interrupt(None);
-    } else {
-        let address = base & 0xf_ffff_f000;
-        if !memory::map_device(address, 4096) {
-            let what = "expected the local APIC where a device can be";
-            fail(Status::Machine, format_args!("{what}, got {address:#x}; switch it on in the firmware"));
-        }
-        WHERE.store(address, Ordering::SeqCst);
-        nub::set_end_of_interrupt(Some(address + u64::from(register::END_OF_INTERRUPT)));
-    }
+    (!has_x2).then(|| nub::read_msr(BASE) & 0xf_ffff_f000)
+}
+
+/// Takes the registers at [`address`], which is mapped, for all cores. Called once, by the first.
+pub fn set_up(address: Option<u64>) {
+    WHERE.store(address.unwrap_or(0), Ordering::SeqCst);
+    nub::set_end_of_interrupt(address.map(|address| address + u64::from(register::END_OF_INTERRUPT)));
     set_up_core();
+    enlist(0, id());
 }
 
 /// Switches this core's APIC on.
@@ -111,9 +109,22 @@ pub fn send_start(target: u32, page: u8) {
     send(target, 0x4600 | u32::from(page));
 }
 
-/// Sends the core `target` a non-maskable interrupt: it stops, where it was told to take that so.
-pub fn send_stop(target: u32) {
-    send(target, 0x4400);
+/// Notes that core `core`, which is about to be started, has the APIC `id`.
+pub fn enlist(core: usize, id: u32) {
+    STARTED[core].store(id, Ordering::SeqCst);
+}
+
+/// Stops every core but this one for good, by a non-maskable interrupt. Those that were never started are the firmware's, and
+/// let be: an interrupt could reset the machine there.
+pub fn stop_others() {
+    let this = nub::core();
+    for (core, id) in STARTED.iter().enumerate() {
+        let id = id.load(Ordering::SeqCst);
+        if core != this && id != NO_APIC {
+            nub::core_pages()[core].stop.store(1, Ordering::SeqCst);
+            send(id, 0x4400);
+        }
+    }
 }
 
 /// Wakes all other cores that sleep, by a tick out of turn.

@@ -5,7 +5,7 @@ use crate::spin::Spin;
 use crate::{apic, clock, line, memory};
 use axiom_core::kernels::CpuFeatures;
 use bare::boot::{MemoryMap, Range};
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Memory of a core: a page that is not there, its stack, another such page, its stack for faults.
 const BYTES_CORE: u64 = 1 << 20;
@@ -17,9 +17,6 @@ const MOST_FOR_STACKS: u64 = 4;
 /// Where they wake up; `nub/cores.s` puts code there.
 const TRAMPOLINE: Range = Range { start: 0x8000, end: 0x9000 };
 
-/// The APIC of each core that was started, the first included.
-static APICS: [AtomicU32; N_CORE_MAX] = [const { AtomicU32::new(NO_APIC) }; N_CORE_MAX];
-const NO_APIC: u32 = u32::MAX;
 /// Start of the memory of each core but the first.
 static STACKS: [AtomicU64; N_CORE_MAX] = [const { AtomicU64::new(0) }; N_CORE_MAX];
 /// Cores that have come up, the first included.
@@ -67,7 +64,6 @@ pub fn start(listed: &[u32], n_wanted: usize, memory_map: &MemoryMap) -> usize {
 
 fn start_all(listed: &[u32], n_wanted: usize, memory_map: &MemoryMap) -> usize {
     let this = apic::id();
-    APICS[0].store(this, Ordering::SeqCst);
     *FEATURES.lock() = Some(CpuFeatures::detect());
     let others = || listed.iter().copied().filter(|&id| id != this);
     let n_wanted = others().count().min(n_wanted.min(N_CORE_MAX) - 1);
@@ -95,7 +91,7 @@ fn start_all(listed: &[u32], n_wanted: usize, memory_map: &MemoryMap) -> usize {
             nub::map(range.start, range.bytes() / Page::Small.bytes(), Page::Small, false);
         }
         STACKS[core].store(base, Ordering::SeqCst);
-        APICS[core].store(id, Ordering::SeqCst);
+        apic::enlist(core, id);
         if start_one(core, id, base) {
             core += 1;
         } else {
@@ -127,19 +123,6 @@ fn start_one(core: usize, id: u32, base: u64) -> bool {
         }
     }
     false
-}
-
-/// Stops every core but this one for good. Those that were never started are the firmware's, and let be: an interrupt could
-/// reset the machine there.
-pub fn stop_others() {
-    let this = nub::core();
-    for (core, id) in APICS.iter().enumerate() {
-        let id = id.load(Ordering::SeqCst);
-        if core != this && id != NO_APIC {
-            nub::core_pages()[core].stop.store(1, Ordering::SeqCst);
-            apic::send_stop(id);
-        }
-    }
 }
 
 /// The life of a core that was started.

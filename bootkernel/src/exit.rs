@@ -3,7 +3,7 @@
 use crate::console::CONSOLE;
 use crate::ports::{write_u8, write_u16, write_u32};
 use crate::spin::Spin;
-use crate::{cores, nub};
+use crate::{apic, nub};
 use bare::acpi::PowerOff;
 use core::fmt::Display;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -59,7 +59,7 @@ pub fn take_last_word() {
     nub::interrupts(false);
     let this = nub::core();
     match WHOSE.compare_exchange(NOBODY, this, Ordering::SeqCst, Ordering::SeqCst) {
-        Ok(_) => cores::stop_others(),
+        Ok(_) => apic::stop_others(),
         // A mistake in the report of a mistake.
         Err(whose) if whose == this => {}
         Err(_) => nub::stop(),

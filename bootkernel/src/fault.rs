@@ -1,11 +1,10 @@
 //! The end of a run that went wrong: what happened, where, and how it came there.
 
+use crate::backtrace::{backtrace, backtrace_here};
 use crate::exit::{Status, exit, fail, take_last_word};
 use crate::nub::{CorePage, Report};
-use crate::stacks::{is_stack, stack_note};
-use crate::watchdog;
-use crate::{heap, line};
-use core::arch::asm;
+use crate::stacks::stack_note;
+use crate::{heap, line, watchdog};
 use core::panic::PanicInfo;
 
 /// Names of the exceptions, by vector; 32 is the watchdog's tick.
@@ -89,37 +88,6 @@ fn registers(r: &Report) {
     line!("  rsi {:016x} rdi {:016x} rbp {:016x} r8  {:016x}", r.rsi, r.rdi, r.rbp, r.r8);
     line!("  r9  {:016x} r10 {:016x} r11 {:016x} r12 {:016x}", r.r9, r.r10, r.r11, r.r12);
     line!("  r13 {:016x} r14 {:016x} r15 {:016x} cr2 {:016x}", r.r13, r.r14, r.r15, r.cr2);
-}
-
-/// Prints the functions from `rip` outwards.
-fn backtrace(rip: u64, frame: u64) {
-    const MOST_FRAMES: usize = 24;
-    let (mut rip, mut frame) = (rip, frame);
-    for _ in 0..MOST_FRAMES {
-        match crate::symbols::find(rip) {
-            Some((name, offset)) if crate::memory::is_code(rip) => line!("  at {rip:#x} {name}+{offset:#x}"),
-            _ => line!("  at {rip:#x}"),
-        }
-        // Only what surely is a stack is read: a fault in here ends without a word more.
-        if !frame.is_multiple_of(8) || !is_stack(frame, 16) {
-            break;
-        }
-        // SAFETY: on a stack, which is mapped.
-        let (next, return_to) = unsafe { ((frame as *const u64).read(), (frame as *const u64).add(1).read()) };
-        if return_to == 0 || next <= frame {
-            break;
-        }
-        // The call, not what comes after it: that may belong to the next function.
-        (rip, frame) = (return_to - 1, next);
-    }
-}
-
-/// Prints the functions from the caller outwards.
-pub fn backtrace_here() {
-    let frame: u64;
-    // SAFETY: reads a register.
-    unsafe { asm!("mov {}, rbp", out(reg) frame, options(nomem, nostack, preserves_flags)) };
-    backtrace(backtrace_here as *const () as u64, frame);
 }
 
 #[panic_handler]

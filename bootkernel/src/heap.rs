@@ -1,6 +1,7 @@
 //! Memory for initialisation: tables of tokenizers, queues of devices, the engine's own small parts. When all is built the
 //! heap is sealed: from then on an allocation is a mistake that ends the machine.
 
+use crate::backtrace::backtrace_here;
 use crate::exit::{Status, exit, take_last_word};
 use crate::memory;
 use crate::spin::Spin;
@@ -110,7 +111,7 @@ unsafe impl GlobalAlloc for Allocator {
                 "axiom: allocation of {} bytes after initialisation; nothing may allocate there",
                 layout.size()
             );
-            crate::fault::backtrace_here();
+            backtrace_here();
             crate::progress::report();
             exit(Status::Allocation);
         }

@@ -8,6 +8,7 @@
 extern crate alloc;
 
 mod apic;
+mod backtrace;
 mod clock;
 mod console;
 mod cores;

@@ -56,7 +56,7 @@ extern "C" fn runtime_main(magic: u32, address: u32) -> ! {
     }
     set_up_exit(ends_by_bochs(&info), power_off(tables.as_ref()));
     crate::wish::check_names(&info.command_line);
-    apic::set_up();
+    set_up_apic();
     let listed = tables.as_ref().map_or(&[][..], Tables::cores);
     let n_core = cores::start(listed, n_core_wanted(&info), &info.memory);
     line!("axiom: {n_core} of {} cores", listed.len().max(1));
@@ -107,6 +107,18 @@ fn ends_by_bochs(info: &BootInfo) -> bool {
             fail(Status::CommandLine, format_args!("exit={}: expected bochs", other.escape_ascii()));
         }
     }
+}
+
+/// Sets up the local APIC, where it is; registers in memory are mapped.
+fn set_up_apic() {
+    let address = apic::address();
+    if let Some(address) = address
+        && !memory::map_device(address, 4096)
+    {
+        let what = "expected the local APIC where a device can be";
+        fail(Status::Machine, format_args!("{what}, got {address:#x}; switch it on in the firmware"));
+    }
+    apic::set_up(address);
 }
 
 /// The firmware's way to switch off, if it can be gone; a register in memory is mapped.
