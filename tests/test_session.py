@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import axiom
+from axiom.body import Backend
 from axiom.runtime import Runtime
 from tests.backends import ENGINES
 from tests.models import SMALL
@@ -165,6 +166,30 @@ def test_damaged_and_foreign_files_are_refused(
         pytest.raises(ValueError, match="the session is of another model"),
     ):
         foreign.load_session(path)
+
+
+@pytest.mark.parametrize("backend", ENGINES)
+def test_a_session_of_other_settings_is_refused_by_its_name(
+    backend: Backend, random_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    model, path = random_model(**MODEL), tmp_path / "session"
+    with axiom.Runtime(model, backend="reference") as runtime, runtime.session() as session:
+        session.append(list(range(3, 43)))
+        session.save(path)
+    with (
+        axiom.Runtime(model, backend=backend, n_ctx=39) as short,
+        pytest.raises(
+            axiom.ContextLengthError, match=r"session: expected a session of 39 tokens at most, .* got one of 40"
+        ),
+    ):
+        short.load_session(path)
+    with (
+        axiom.Runtime(model, backend=backend, kv="f32") as wide,
+        pytest.raises(
+            ValueError, match=r"session: .* bytes per number: expected 4, got 2; load it with the .* kv that saved"
+        ),
+    ):
+        wide.load_session(path)
 
 
 def test_a_file_with_a_sound_checksum_and_unsound_content_is_refused(runtime: Runtime, tmp_path: Path) -> None:

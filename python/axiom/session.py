@@ -188,15 +188,28 @@ class Session:
 
     @classmethod
     def from_file(cls, model: LoadedModel, path: str | os.PathLike[str]) -> Session:
-        """Open a new session from a file. Raises `ValueError` if it is damaged or of another model."""
+        """Open a new session from a file.
+
+        Raises `ValueError` if it is damaged, or of another model or type of cache, and `ContextLengthError` if it is
+        longer than the context.
+        """
+        name = os.fspath(path)
         tokens, state = read_session_file(path, model.gguf.header_digest())
-        checked_tokens(tokens, model.config.n_vocab, f"{os.fspath(path)}: tokens")
-        seq = model.engine.open_sequence(lambda engine: engine.seq_load(state), held=True)
+        checked_tokens(tokens, model.config.n_vocab, f"{name}: tokens")
+        if len(tokens) > model.n_ctx:
+            raise ContextLengthError(
+                f"{name}: expected a session of {model.n_ctx} tokens at most, the positions of the context, got one of "
+                f"{len(tokens)}; {model.longer_context}"
+            )
+        try:
+            seq = model.engine.open_sequence(lambda engine: engine.seq_load(state), held=True)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
         session = cls(model, seq, tokens)
         n_pos = session._n_pos()
         if n_pos != len(tokens):
             session.close()
-            raise ValueError(f"{os.fspath(path)}: expected the state of {len(tokens)} tokens, got one of {n_pos}")
+            raise ValueError(f"{name}: expected the state of {len(tokens)} tokens, got one of {n_pos}")
         return session
 
     def close(self) -> None:
