@@ -3,6 +3,7 @@
 extern crate alloc;
 
 pub mod checksum;
+pub mod config;
 pub mod digest;
 pub mod error;
 pub mod platform;

@@ -8,12 +8,13 @@ pub use self::parts::RegionBytes;
 use self::parts::Parts;
 use self::rows::PassRows;
 use crate::arithmetic::portable::sqrt_f32;
+use crate::config::ModelConfig;
 use crate::error::Error;
 use crate::kernels::Kernels;
 use crate::memory::{ActivationPool, KVCachePool, KVFormat, TensorRegion, Work};
 use crate::model::{
-    Boundary, EXTENT_ALIGN, MemoryPlan, ModelConfig, ModelLayout, Pass, Progress, Rope, TensorSource, WeightImage,
-    WeightStore, rows_per_item,
+    Boundary, EXTENT_ALIGN, MemoryPlan, ModelLayout, Pass, Progress, Rope, TensorSource, WeightImage, WeightStore,
+    rows_per_item,
 };
 use crate::platform::Platform;
 use crate::schedule::{LayerLock, Phases, Served};

@@ -2,10 +2,10 @@
 
 mod common;
 
+use axiom_core::config::RopePairing;
 use axiom_core::error::Error;
 use axiom_core::format::Format;
 use axiom_core::memory::KVFormat;
-use axiom_core::model::RopePairing;
 use axiom_core::runtime::{Append, Options};
 use common::LogitRows::{self, All, Last};
 use common::{Model, appends, config, load, load_for, tensors, usable};

@@ -2,9 +2,10 @@
 
 mod common;
 
+use axiom_core::config::ModelConfig;
 use axiom_core::error::Error;
 use axiom_core::format::Format;
-use axiom_core::model::{ModelConfig, ModelLayout, TensorShape};
+use axiom_core::model::{ModelLayout, TensorShape};
 
 #[test]
 fn layers_that_no_memory_has_room_for_are_missing_tensors() {

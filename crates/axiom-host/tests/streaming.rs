@@ -14,12 +14,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 const OPTIONS: Options = Options { n_ctx: 700, n_seq_max: 5, rows_per_pass: 300, kv: KVFormat::F16 };
 
-fn deep() -> axiom_core::model::ModelConfig {
-    axiom_core::model::ModelConfig { n_layer: 7, ..config() }
+fn deep() -> axiom_core::config::ModelConfig {
+    axiom_core::config::ModelConfig { n_layer: 7, ..config() }
 }
 
-fn model(name: &str, tied: bool) -> (axiom_core::model::ModelConfig, Vec<Tensor>, Packed) {
-    let config = axiom_core::model::ModelConfig { tied_output: tied, ..deep() };
+fn model(name: &str, tied: bool) -> (axiom_core::config::ModelConfig, Vec<Tensor>, Packed) {
+    let config = axiom_core::config::ModelConfig { tied_output: tied, ..deep() };
     let tensors = tensors(&config, Format::Q4_0, 3);
     let packed = Packed::new(&config, &tensors, name);
     (config, tensors, packed)

@@ -1,10 +1,11 @@
 //! What Python hands to `Engine`, checked: configuration, tensors, batches of tokens, room for logits.
 
 use crate::error::{system_to_py, to_py};
+use axiom_core::config::{ModelConfig, RopePairing, RopeScaling};
 use axiom_core::error::Error;
 use axiom_core::format::Format;
 use axiom_core::memory::KVFormat;
-use axiom_core::model::{ModelConfig, RopePairing, RopeScaling, TensorBytes, TensorSource};
+use axiom_core::model::{TensorBytes, TensorSource};
 use axiom_core::runtime::Append;
 use axiom_host::FileBytes;
 use numpy::{PyArray2, PyArrayMethods, PyReadonlyArray1, PyUntypedArrayMethods};

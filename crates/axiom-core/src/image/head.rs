@@ -1,9 +1,10 @@
 //! The head of an image, checked. Numbers are little-endian; the layout is in `docs/image.md`.
 
+use crate::config::{ModelConfig, RopePairing, RopeScaling};
 use crate::digest::digest;
 use crate::error::Error;
 use crate::format::Format;
-use crate::model::{EXTENT_ALIGN, ModelConfig, ModelLayout, RopePairing, RopeScaling, StoredExtent, TensorShape};
+use crate::model::{EXTENT_ALIGN, ModelLayout, StoredExtent, TensorShape};
 use alloc::{format, string::String, vec::Vec};
 
 /// What an image begins with.

@@ -4,8 +4,8 @@ use super::region::TensorRegion;
 use crate::arithmetic::activation::Activations;
 use crate::arithmetic::block::Block;
 use crate::arithmetic::{BLOCK, LANES};
+use crate::config::ModelConfig;
 use crate::error::Error;
-use crate::model::ModelConfig;
 
 /// Rows (tokens) that go through a layer together. A pass of more takes them in waves; the bits do not depend on it.
 pub const ROWS_PER_WAVE: usize = 256;

@@ -6,9 +6,9 @@
 
 use super::region::TensorRegion;
 use crate::arithmetic::{LANES, TILE_POSITIONS};
+use crate::config::ModelConfig;
 use crate::error::Error;
 use crate::kernels::Kernels;
-use crate::model::ModelConfig;
 use alloc::vec;
 use alloc::vec::Vec;
 

@@ -1,12 +1,12 @@
 //! The forward pass: rows of tokens in, rows of logits out. Every worker runs [`Pass::run`]; phases share out the work.
 
 use super::boundary::Boundary;
-use super::config::ModelConfig;
 use super::matrix::Matrix;
 use super::rope::Rope;
 use super::weights::Weights;
 use crate::arithmetic::LANES;
 use crate::arithmetic::activation::Activations;
+use crate::config::ModelConfig;
 use crate::kernels::Kernels;
 use crate::memory::{ActivationSlots, KVCachePool, ROWS_PER_WAVE, Rows, Work, row_group};
 use crate::platform::Platform;

@@ -1,10 +1,10 @@
 //! One layer: attention and feed-forward, each added to the residual stream (`docs/arithmetic.md`, section 5).
 
-use super::config::RopePairing;
 use super::forward::{Pass, Wave};
 use super::layout::LayerWeights;
 use crate::arithmetic::activation::Activations;
 use crate::arithmetic::{BLOCK, LANES};
+use crate::config::RopePairing;
 use crate::memory::{ROW_GROUP, row_group};
 use crate::schedule::{Cancelled, Member};
 use crate::telemetry::Part;

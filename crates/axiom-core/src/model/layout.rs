@@ -5,8 +5,8 @@
 //! matrices in panels, vectors in f32, each bias after its matrix. Addresses come from [`LayerLayout::place`], so a layer
 //! computes from wherever its extent was put.
 
-use super::config::ModelConfig;
 use super::matrix::Matrix;
+use crate::config::ModelConfig;
 use crate::error::Error;
 use crate::format::Format;
 use alloc::format;

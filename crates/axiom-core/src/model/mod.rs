@@ -1,8 +1,7 @@
-//! The model: configuration, weights, and the forward pass from tokens to logits.
+//! The model: weights, and the forward pass from tokens to logits.
 
 mod attention;
 mod boundary;
-mod config;
 mod forward;
 mod layer;
 mod layout;
@@ -17,7 +16,6 @@ mod weights;
 
 pub use self::attention::rows_per_item;
 pub use self::boundary::Boundary;
-pub use self::config::{ModelConfig, RopePairing, RopeScaling};
 pub use self::forward::{Pass, Span, Wave};
 pub use self::layout::{
     EXTENT_ALIGN, LayerLayout, LayerWeights, MatrixAt, ModelLayout, OutputLayout, TensorAt, TensorShape,

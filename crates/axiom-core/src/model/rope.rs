@@ -1,7 +1,7 @@
 //! Rotary position embedding (Su et al. 2021), with linear and YaRN scaling (Peng et al. 2023): `docs/arithmetic.md`, section 5.
 
-use super::config::{ModelConfig, RopeScaling};
 use crate::arithmetic::float64::{cos, exp, ln, sin};
+use crate::config::{ModelConfig, RopeScaling};
 use alloc::vec::Vec;
 
 /// The f64 nearest to 2π.

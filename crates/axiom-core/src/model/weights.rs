@@ -1,8 +1,8 @@
 //! `Weights`: where each extent is in memory, and the tensors in it.
 
-use super::config::ModelConfig;
 use super::layout::{LayerWeights, ModelLayout};
 use super::matrix::Matrix;
+use crate::config::ModelConfig;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 

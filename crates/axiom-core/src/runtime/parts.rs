@@ -1,9 +1,10 @@
 //! What an engine carves from its region: weights, cache, room for activations.
 
 use super::Options;
+use crate::config::ModelConfig;
 use crate::error::Error;
 use crate::memory::{ActivationPool, KVCachePool, TensorRegion, Work};
-use crate::model::{MemoryPlan, ModelConfig, ModelLayout, WeightStore};
+use crate::model::{MemoryPlan, ModelLayout, WeightStore};
 
 /// Bytes of the parts of an engine's region.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,15 +1,13 @@
 //! Random models for tests: sane scales, random codes.
 #![allow(dead_code)] // each test binary uses a part
 
+use axiom_core::config::{ModelConfig, RopePairing, RopeScaling};
 use axiom_core::digest::digest;
 use axiom_core::error::Error;
 use axiom_core::format::Format;
 use axiom_core::kernels::{CpuFeatures, Kernels};
 use axiom_core::memory::KVFormat;
-use axiom_core::model::{
-    MemoryPlan, ModelConfig, ModelLayout, RopePairing, RopeScaling, StoredExtent, TensorBytes, TensorSource,
-    WeightImage, pack_matrix,
-};
+use axiom_core::model::{MemoryPlan, ModelLayout, StoredExtent, TensorBytes, TensorSource, WeightImage, pack_matrix};
 use axiom_core::runtime::{Append, Engine, Options, WeightSource};
 use axiom_host::disk::Disk;
 use axiom_host::{Host, Region};

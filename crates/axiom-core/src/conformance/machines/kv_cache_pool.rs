@@ -2,10 +2,10 @@
 
 use super::{Answer, Step, done, said, unknown};
 use crate::arithmetic::TILE_POSITIONS;
+use crate::config::{ModelConfig, RopePairing, RopeScaling};
 use crate::conformance::inputs::{Memory, portable};
 use crate::error::Error;
 use crate::memory::{KVCachePool, KVFormat, TensorRegion};
-use crate::model::{ModelConfig, RopePairing, RopeScaling};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
