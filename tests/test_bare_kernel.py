@@ -80,7 +80,7 @@ def census(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Counter[str]]:
             if table[i][0] > int(address, 16):
                 continue
             widest = next((name for name in ("zmm", "ymm", "xmm") if name in instruction), "plain")
-            counts[table[i][1]].update([widest, instruction.split()[0]])
+            counts[table[i][1]].update([widest, instruction.removeprefix("{vex} ").split()[0]])
     return counts
 
 
@@ -90,10 +90,13 @@ def of_table(census: dict[str, Counter[str]], table: str) -> Counter[str]:
 
 
 def test_the_tables_have_the_instructions_of_their_names(census: dict[str, Counter[str]]) -> None:
-    avx2, avx512, sse2 = (of_table(census, name) for name in ("avx2", "avx512", "sse2"))
+    avx2, avxvnni, avx512, sse2 = (of_table(census, name) for name in ("avx2", "avxvnni", "avx512", "sse2"))
     assert avx2["ymm"] > 1000
     assert avx2["vpmaddubsw"] > 10
     assert avx2["zmm"] == 0
+    assert avxvnni["ymm"] > 1000
+    assert avxvnni["vpdpbusd"] > 10
+    assert avxvnni["vpmaddubsw"] + avxvnni["zmm"] == 0
     assert avx512["zmm"] > 1000
     assert avx512["vpdpbusd"] > 10
     assert sse2["xmm"] > 1000

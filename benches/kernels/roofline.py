@@ -32,7 +32,7 @@ FROM_MEMORY, FROM_CACHE = 128 << 20, 192 << 10
 N_ROUND = 7
 # Multiplications that a core starts in a cycle with two multipliers of the table's registers: of bytes, and of f32.
 # SSE2 has no products of bytes, it multiplies them in 16 bits.
-PEAK = {"avx512": (128, 32), "avx2": (64, 16), "sse2": (16, 8)}
+PEAK = {"avx512": (128, 32), "avxvnni": (64, 16), "avx2": (64, 16), "sse2": (16, 8)}
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,24 @@
-//! AVX2 with F16C: sixteen lanes are two registers. (FMA is on such processors too; the contract has no use for it.)
+//! AVX2: of products of bytes, `vpmaddubsw` sums pairs in 16 bits, and `vpmaddwd` widens what fits there.
 
 use super::avx2_tile::{SignedGroup, add_two_groups, add_two_signed, two_groups, two_signed};
 use super::block::Block;
-use super::simd::{Simd, simd_ops, unrolled};
+use super::simd::{ByteProducts, simd_ops, unrolled};
+use super::ymm::{Ints, Ymm, columns};
 use core::arch::x86_64::*;
 
 /// AVX2 and F16C.
+pub type Avx2 = Ymm<Pairs>;
+
+/// Products of bytes, summed in pairs.
 #[derive(Clone, Copy)]
-pub struct Avx2;
+pub struct Pairs;
 
 /// Signed weights, ready for products of unsigned with signed bytes.
 #[derive(Clone, Copy)]
 pub struct Signed {
     groups: [SignedGroup; 8],
     /// Of each row, the sum of the absolute values of those below zero.
-    below: [__m256i; 2],
-}
-
-/// Columns `at` … `at + 3` of a token, in every group of four bytes.
-#[inline(always)]
-unsafe fn columns(x: *const Block, at: usize) -> __m256i {
-    // SAFETY: AVX is there, and `at` is at most 28 (contract of `Simd::dots`).
-    unsafe { _mm256_set1_epi32((&raw const (*x).q).cast::<u8>().add(at).cast::<i32>().read_unaligned()) }
+    below: Ints,
 }
 
 /// The same, at this place in the program. Compilers add sums up in trees, for which there are too few registers here.
@@ -36,11 +33,11 @@ fn in_order(mut x: __m256i) -> __m256i {
 /// `Σ factor × Σ w × x`: sums of pairs in 16 bits are multiplied with the 16-bit halves of `factor` when they are widened.
 #[inline(always)]
 unsafe fn sums<const T: usize, const N: usize, const MAX: i32>(
-    w: &[[__m256i; 2]; N],
+    w: &[Ints; N],
     x: *const Block,
     at: usize,
-    factor: [__m256i; 2],
-) -> [[__m256i; 2]; T] {
+    factor: Ints,
+) -> [Ints; T] {
     // `vpmaddubsw` sums pairs in 16 bits: 2 × MAX × 127 at most. `run` of them fit before widening.
     let run = const {
         assert!(MAX <= 127, "pairs would saturate; use dots_signed");
@@ -81,127 +78,35 @@ unsafe fn sums<const T: usize, const N: usize, const MAX: i32>(
     }
 }
 
-// SAFETY: each method is the instruction of its name, on both halves; pointers are used as the trait says.
-unsafe impl Simd for Avx2 {
-    type F = [__m256; 2];
-    type I = [__m256i; 2];
-    type B = [__m256i; 2];
-    type Q = __m128i;
+// SAFETY: pointers are used as the trait says.
+unsafe impl ByteProducts for Pairs {
+    type I = Ints;
+    type B = Ints;
     type Signed = Signed;
 
-    // Eight registers of accumulators; the weights of the block stay in the first-level cache.
-    const TILE: usize = 4;
+    // Of 16 registers eight hold sums; the weights of the block stay in the first-level cache.
     const BY_GROUP: bool = true;
 
-    #[inline(always)]
-    #[allow(clippy::pointers_in_nomem_asm_block)] // nothing is read or written: what is hidden is where the pointer comes from
-    fn in_memory(mut p: *mut Self::F) -> *mut Self::F {
-        // SAFETY: no instruction at all.
-        unsafe { core::arch::asm!("/* {} */", inout(reg) p, options(nomem, nostack, preserves_flags)) };
-        p
-    }
-
     simd_ops! {
-        fn splat(x: f32) -> Self::F { [_mm256_set1_ps(x); 2] }
-        fn load(p: *const f32) -> Self::F { unrolled!(2, |h| _mm256_loadu_ps(p.add(8 * h))) }
-        fn store(p: *mut f32, x: Self::F) {
-            _mm256_storeu_ps(p, x[0]);
-            _mm256_storeu_ps(p.add(8), x[1]);
-        }
-        fn load_f16(p: *const u16) -> Self::F { unrolled!(2, |h| _mm256_cvtph_ps(_mm_loadu_si128(p.add(8 * h).cast()))) }
-        fn load_bf16(p: *const u16) -> Self::F {
-            unrolled!(2, |h| {
-                let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.add(8 * h).cast()));
-                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
-            })
-        }
-        fn store_f16(p: *mut u16, x: Self::F) {
-            _mm_storeu_si128(p.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x[0]));
-            _mm_storeu_si128(p.add(8).cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x[1]));
-        }
-        fn add(a: Self::F, b: Self::F) -> Self::F { unrolled!(2, |h| _mm256_add_ps(a[h], b[h])) }
-        fn sub(a: Self::F, b: Self::F) -> Self::F { unrolled!(2, |h| _mm256_sub_ps(a[h], b[h])) }
-        fn mul(a: Self::F, b: Self::F) -> Self::F { unrolled!(2, |h| _mm256_mul_ps(a[h], b[h])) }
-        fn div(a: Self::F, b: Self::F) -> Self::F { unrolled!(2, |h| _mm256_div_ps(a[h], b[h])) }
-        fn sqrt(a: Self::F) -> Self::F { unrolled!(2, |h| _mm256_sqrt_ps(a[h])) }
-        fn max(a: Self::F, b: Self::F) -> Self::F { unrolled!(2, |h| _mm256_max_ps(a[h], b[h])) }
-        fn select_lt(a: Self::F, b: Self::F, x: Self::F, y: Self::F) -> Self::F {
-            unrolled!(2, |h| _mm256_blendv_ps(y[h], x[h], _mm256_cmp_ps::<_CMP_LT_OQ>(a[h], b[h])))
-        }
-        fn keep_nan(a: Self::F, y: Self::F) -> Self::F {
-            unrolled!(2, |h| _mm256_blendv_ps(y[h], a[h], _mm256_cmp_ps::<_CMP_UNORD_Q>(a[h], a[h])))
-        }
-        fn tree_sum(a: Self::F) -> f32 {
-            let a = _mm256_add_ps(a[0], a[1]);
-            let a = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
-            let a = _mm_add_ps(a, _mm_movehl_ps(a, a));
-            _mm_cvtss_f32(_mm_add_ss(a, _mm_shuffle_ps::<1>(a, a)))
-        }
-        fn tree_max(a: Self::F) -> f32 {
-            let a = _mm256_max_ps(a[0], a[1]);
-            let a = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
-            let a = _mm_max_ps(a, _mm_movehl_ps(a, a));
-            _mm_cvtss_f32(_mm_max_ss(a, _mm_shuffle_ps::<1>(a, a)))
-        }
-
-        fn splat_i(x: i32) -> Self::I { [_mm256_set1_epi32(x); 2] }
-        fn add_i(a: Self::I, b: Self::I) -> Self::I { unrolled!(2, |h| _mm256_add_epi32(a[h], b[h])) }
-        fn sub_i(a: Self::I, b: Self::I) -> Self::I { unrolled!(2, |h| _mm256_sub_epi32(a[h], b[h])) }
-        fn mul_i(a: Self::I, b: Self::I) -> Self::I { unrolled!(2, |h| _mm256_mullo_epi32(a[h], b[h])) }
-        fn shl_i<const N: i32>(a: Self::I) -> Self::I { unrolled!(2, |h| _mm256_slli_epi32::<N>(a[h])) }
-        fn max_i(a: Self::I, b: Self::I) -> Self::I { unrolled!(2, |h| _mm256_max_epi32(a[h], b[h])) }
-        fn pair_i(low: Self::I, high: Self::I) -> Self::I {
-            unrolled!(2, |h| _mm256_blend_epi16::<0b1010_1010>(low[h], _mm256_slli_epi32::<16>(high[h])))
-        }
-        fn dot_pairs(a: Self::I, b: Self::I) -> Self::I { unrolled!(2, |h| _mm256_madd_epi16(a[h], b[h])) }
-        fn and_i(a: Self::I, b: Self::I) -> Self::I { unrolled!(2, |h| _mm256_and_si256(a[h], b[h])) }
-        fn to_f(a: Self::I) -> Self::F { unrolled!(2, |h| _mm256_cvtepi32_ps(a[h])) }
-        fn round_to_i(a: Self::F) -> Self::I { unrolled!(2, |h| _mm256_cvtps_epi32(a[h])) }
-        fn bits(a: Self::F) -> Self::I { unrolled!(2, |h| _mm256_castps_si256(a[h])) }
-        fn from_bits(a: Self::I) -> Self::F { unrolled!(2, |h| _mm256_castsi256_ps(a[h])) }
-        fn store_i8(p: *mut i8, a: Self::I) {
-            // Packing works within 128-bit halves; the permutation puts the rows back in order.
-            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(a[0], a[1]));
-            let bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
-            _mm_storeu_si128(p.cast(), bytes)
-        }
-        fn sum_i(a: Self::I) -> i32 {
-            let a = _mm256_add_epi32(a[0], a[1]);
-            let a = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256::<1>(a));
-            let a = _mm_add_epi32(a, _mm_shuffle_epi32::<0b01_00_11_10>(a));
-            _mm_cvtsi128_si32(_mm_add_epi32(a, _mm_shuffle_epi32::<1>(a)))
-        }
-        fn tree_max_i(a: Self::I) -> i32 {
-            let a = _mm256_max_epi32(a[0], a[1]);
-            let a = _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256::<1>(a));
-            let a = _mm_max_epi32(a, _mm_shuffle_epi32::<0b01_00_11_10>(a));
-            _mm_cvtsi128_si32(_mm_max_epi32(a, _mm_shuffle_epi32::<1>(a)))
-        }
-
-        fn load_b(p: *const u8) -> Self::B { unrolled!(2, |h| _mm256_loadu_si256(p.add(32 * h).cast())) }
-        fn and_b(a: Self::B, m: u8) -> Self::B { unrolled!(2, |h| _mm256_and_si256(a[h], _mm256_set1_epi8(m as i8))) }
-        fn or_b(a: Self::B, b: Self::B) -> Self::B { unrolled!(2, |h| _mm256_or_si256(a[h], b[h])) }
-        fn shr_b<const N: i32>(a: Self::B) -> Self::B { unrolled!(2, |h| _mm256_srli_epi16::<N>(a[h])) }
-        fn shl_b<const N: i32>(a: Self::B) -> Self::B { unrolled!(2, |h| _mm256_slli_epi16::<N>(a[h])) }
         fn dots<const T: usize, const N: usize, const MAX: i32>(
-            w: &[Self::B; N], x: *const Block, at: usize,
-        ) -> [Self::I; T] {
+            w: &[Ints; N], x: *const Block, at: usize,
+        ) -> [Ints; T] {
             sums::<T, N, MAX>(w, x, at, [_mm256_set1_epi16(1); 2])
         }
         fn dots_scaled<const T: usize, const MAX: i32>(
-            w: &[Self::B; 4], x: *const Block, at: usize, scale: Self::I,
-        ) -> [Self::I; T] {
+            w: &[Ints; 4], x: *const Block, at: usize, scale: Ints,
+        ) -> [Ints; T] {
             const { assert!(MAX <= 63, "a scale of 8 bits and a sum of two pairs fit in 32 bits") };
             sums::<T, 4, MAX>(w, x, at, scale)
         }
-        fn dots_signed<const T: usize>(w: &[Self::B; 8], x: *const Block) -> [Self::I; T] {
+        fn dots_signed<const T: usize>(w: &[Ints; 8], x: *const Block) -> [Ints; T] {
             // |w| × (x with the sign of w): 2 × 128 × 127 = 32512 fits in 16 bits.
             let ones = _mm256_set1_epi16(1);
             let flip = _mm256_set1_epi8(-128);
             let mut sums = [[_mm256_setzero_si256(); 2]; T];
             for g in 0..8 {
-                let w: Self::B = unrolled!(2, |h| _mm256_xor_si256(w[g][h], flip));
-                let size: Self::B = unrolled!(2, |h| _mm256_abs_epi8(w[h]));
+                let w: Ints = unrolled!(2, |h| _mm256_xor_si256(w[g][h], flip));
+                let size: Ints = unrolled!(2, |h| _mm256_abs_epi8(w[h]));
                 for t in 0..T {
                     let x = columns(x.add(t), 4 * g);
                     for h in 0..2 {
@@ -213,11 +118,11 @@ unsafe impl Simd for Avx2 {
             sums
         }
 
-        fn signed(w: [Self::B; 8]) -> Self::Signed {
+        fn signed(w: [Ints; 8]) -> Signed {
             let (ones, pairs) = (_mm256_set1_epi16(1), _mm256_set1_epi8(1));
             let mut below = [_mm256_setzero_si256(); 2];
             let groups = unrolled!(8, |g| {
-                let w: Self::B = unrolled!(2, |h| _mm256_xor_si256(w[g][h], _mm256_set1_epi8(-128)));
+                let w: Ints = unrolled!(2, |h| _mm256_xor_si256(w[g][h], _mm256_set1_epi8(-128)));
                 let size = unrolled!(2, |h| _mm256_abs_epi8(w[h]));
                 let sign = unrolled!(2, |h| _mm256_cmpgt_epi8(_mm256_setzero_si256(), w[h]));
                 // Sizes are at most 128: two of them fit.
@@ -227,7 +132,7 @@ unsafe impl Simd for Avx2 {
             });
             Signed { groups, below }
         }
-        fn dots_ready<const T: usize>(w: &Self::Signed, x: *const Block) -> [Self::I; T] {
+        fn dots_ready<const T: usize>(w: &Signed, x: *const Block) -> [Ints; T] {
             // |w| × (x ^ sign) is w × x, and |w| less where w is below zero. 2 × 128 × −128 fits in 16 bits.
             let ones = _mm256_set1_epi16(1);
             let mut sums = [w.below; T];
@@ -251,14 +156,5 @@ unsafe impl Simd for Avx2 {
             }
             sums
         }
-
-        fn load_q(p: *const u8) -> Self::Q { _mm_loadu_si128(p.cast()) }
-        fn and_q(a: Self::Q, m: u8) -> Self::Q { _mm_and_si128(a, _mm_set1_epi8(m as i8)) }
-        fn or_q(a: Self::Q, b: Self::Q) -> Self::Q { _mm_or_si128(a, b) }
-        fn shr_q<const N: i32>(a: Self::Q) -> Self::Q { _mm_srli_epi16::<N>(a) }
-        fn shl_q<const N: i32>(a: Self::Q) -> Self::Q { _mm_slli_epi16::<N>(a) }
-        fn unsigned_q(a: Self::Q) -> Self::I { [_mm256_cvtepu8_epi32(a), _mm256_cvtepu8_epi32(_mm_srli_si128::<8>(a))] }
-        fn signed_q(a: Self::Q) -> Self::I { [_mm256_cvtepi8_epi32(a), _mm256_cvtepi8_epi32(_mm_srli_si128::<8>(a))] }
-        fn prefetch(p: *const u8) { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
     }
 }

@@ -1,7 +1,8 @@
 //! The bit contract: what every number is, on every processor (`docs/arithmetic.md`).
 //!
-//! [`simd`] names the vector operations; [`portable`], [`sse2`], [`avx2`], [`avx512`] and [`neon`] implement them with the same
-//! names (`avx2_tile` holds loops of [`avx2`], in instructions); their products read [`block`]s. [`elementary`], [`activation`], [`vector`] and [`attention`] are
+//! [`simd`] names the vector operations; [`portable`], [`sse2`], [`avx2`], [`avxvnni`], [`avx512`], [`neon`] and [`dotprod`]
+//! implement them with the same names ([`ymm`] is what [`avx2`] and [`avxvnni`] share, [`quads`] what [`neon`] and [`dotprod`]
+//! do, `avx2_tile` holds loops of [`avx2`], in instructions); their products read [`block`]s. [`elementary`], [`activation`], [`vector`] and [`attention`] are
 //! the kernels, written once over any of them. [`half`] and [`float64`] are scalar.
 
 pub mod activation;
@@ -12,17 +13,25 @@ pub mod avx2;
 mod avx2_tile;
 #[cfg(target_arch = "x86_64")]
 pub mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub mod avxvnni;
 pub mod block;
+#[cfg(target_arch = "aarch64")]
+pub mod dotprod;
 pub mod elementary;
 pub mod float64;
 pub mod half;
 #[cfg(target_arch = "aarch64")]
 pub mod neon;
 pub mod portable;
+#[cfg(target_arch = "aarch64")]
+pub mod quads;
 pub mod simd;
 #[cfg(target_arch = "x86_64")]
 pub mod sse2;
 pub mod vector;
+#[cfg(target_arch = "x86_64")]
+pub mod ymm;
 
 /// Lanes of a vector; rows of a panel; positions of a key panel.
 pub const LANES: usize = 16;

@@ -166,6 +166,44 @@ pub unsafe trait Simd: Copy + 'static {
     unsafe fn prefetch(p: *const u8);
 }
 
+/// The products of bytes, where sets that share all else differ in them: the methods of [`Simd`] of the same names.
+///
+/// # Safety
+///
+/// That of [`Simd`].
+#[allow(clippy::missing_safety_doc)] // one contract for all methods, stated above
+pub unsafe trait ByteProducts: Copy + 'static {
+    /// [`Simd::I`].
+    type I: Copy;
+    /// [`Simd::B`].
+    type B: Copy;
+    /// [`Simd::Signed`].
+    type Signed: Copy;
+
+    /// [`Simd::BY_GROUP`].
+    const BY_GROUP: bool;
+
+    /// [`Simd::dots`].
+    unsafe fn dots<const T: usize, const N: usize, const MAX: i32>(
+        w: &[Self::B; N],
+        x: *const Block,
+        at: usize,
+    ) -> [Self::I; T];
+    /// [`Simd::dots_scaled`].
+    unsafe fn dots_scaled<const T: usize, const MAX: i32>(
+        w: &[Self::B; 4],
+        x: *const Block,
+        at: usize,
+        scale: Self::I,
+    ) -> [Self::I; T];
+    /// [`Simd::dots_signed`].
+    unsafe fn dots_signed<const T: usize>(w: &[Self::B; 8], x: *const Block) -> [Self::I; T];
+    /// [`Simd::signed`].
+    unsafe fn signed(w: [Self::B; 8]) -> Self::Signed;
+    /// [`Simd::dots_ready`].
+    unsafe fn dots_ready<const T: usize>(w: &Self::Signed, x: *const Block) -> [Self::I; T];
+}
+
 /// Writes the methods of an implementation: each is inlined into the function that enables the instruction set.
 macro_rules! simd_ops {
     ($( fn $name:ident $(<$(const $g:ident: $gt:ty),+>)? ($($a:ident: $t:ty),* $(,)?) $(-> $r:ty)? { $($body:tt)* } )*) => { $(

@@ -257,9 +257,15 @@ pub fn every_operation(table: &Kernels) {
         #[cfg(target_arch = "x86_64")]
         "avx2" => set!(crate::arithmetic::avx2::Avx2, "avx2,f16c"),
         #[cfg(target_arch = "x86_64")]
+        "avxvnni" => set!(crate::arithmetic::avxvnni::AvxVnni, "avx2,f16c,avxvnni"),
+        #[cfg(target_arch = "x86_64")]
+        "emulated avxvnni" => set!(crate::arithmetic::avxvnni::EmulatedAvxVnni, "avx2,f16c"),
+        #[cfg(target_arch = "x86_64")]
         "avx512" => set!(crate::arithmetic::avx512::Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,f16c"),
         #[cfg(target_arch = "aarch64")]
         "neon" => set!(crate::arithmetic::neon::Neon),
+        #[cfg(target_arch = "aarch64")]
+        "dotprod" => set!(crate::arithmetic::dotprod::DotProd, "dotprod"),
         "portable" => {}
         name => panic!("the operations of table {name} are not checked: add them here"),
     }

@@ -7,6 +7,8 @@ pub struct CpuFeatures {
     pub avx2: bool,
     /// f16 conversion.
     pub f16c: bool,
+    /// Byte products on ymm registers.
+    pub avxvnni: bool,
     /// AVX-512 foundation (with zmm registers and masks saved by the system).
     pub avx512f: bool,
     /// AVX-512 bytes and words.
@@ -17,6 +19,8 @@ pub struct CpuFeatures {
     pub avx512vl: bool,
     /// AVX-512 byte products.
     pub avx512vnni: bool,
+    /// Byte products of 64-bit ARM.
+    pub dotprod: bool,
 }
 
 impl CpuFeatures {
@@ -30,6 +34,8 @@ impl CpuFeatures {
         }
         let one = __cpuid(1);
         let seven = __cpuid_count(7, 0);
+        // What a processor says of a part that it does not have is not to be relied on.
+        let more = if seven.eax >= 1 { __cpuid_count(7, 1).eax } else { 0 };
         let (osxsave, avx) = (bit(one.ecx, 27), bit(one.ecx, 28));
         // XCR0: bits 1, 2 are xmm and ymm; 5, 6, 7 are masks and the two parts of zmm.
         let saved = if osxsave { xgetbv() } else { 0 };
@@ -38,30 +44,40 @@ impl CpuFeatures {
         CpuFeatures {
             avx2: ymm && bit(seven.ebx, 5),
             f16c: ymm && bit(one.ecx, 29),
+            avxvnni: ymm && bit(more, 4),
             avx512f: zmm && bit(seven.ebx, 16),
             avx512dq: zmm && bit(seven.ebx, 17),
             avx512bw: zmm && bit(seven.ebx, 30),
             avx512vl: zmm && bit(seven.ebx, 31),
             avx512vnni: zmm && bit(seven.ecx, 11),
+            dotprod: false,
         }
     }
 
+    /// Asks the processor this code runs on.
+    #[cfg(target_arch = "aarch64")]
+    pub fn detect() -> CpuFeatures {
+        CpuFeatures { dotprod: has_dotprod(), ..CpuFeatures::default() }
+    }
+
     /// Asks the processor this code runs on: nothing to ask where every kernel is baseline.
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     pub fn detect() -> CpuFeatures {
         CpuFeatures::default()
     }
 
     /// Names and presence, for reports.
-    pub fn list(&self) -> [(&'static str, bool); 7] {
+    pub fn list(&self) -> [(&'static str, bool); 9] {
         [
             ("avx2", self.avx2),
             ("f16c", self.f16c),
+            ("avxvnni", self.avxvnni),
             ("avx512f", self.avx512f),
             ("avx512bw", self.avx512bw),
             ("avx512dq", self.avx512dq),
             ("avx512vl", self.avx512vl),
             ("avx512vnni", self.avx512vnni),
+            ("dotprod", self.dotprod),
         ]
     }
 
@@ -80,4 +96,19 @@ fn xgetbv() -> u64 {
         core::arch::asm!("xgetbv", in("ecx") 0, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags));
     }
     u64::from(high) << 32 | u64::from(low)
+}
+
+/// Whether there is `sdot`. Linux answers for the register, which it reads in the program's place (since 4.11); Apple has had
+/// the instruction in every processor of its computers.
+#[cfg(target_arch = "aarch64")]
+fn has_dotprod() -> bool {
+    if cfg!(target_os = "linux") {
+        let features: u64;
+        // SAFETY: reads ID_AA64ISAR0_EL1.
+        unsafe {
+            core::arch::asm!("mrs {}, ID_AA64ISAR0_EL1", out(reg) features, options(pure, nomem, nostack, preserves_flags));
+        }
+        return features >> 44 & 0xF != 0;
+    }
+    cfg!(target_os = "macos")
 }

@@ -25,7 +25,7 @@ type Multiply = unsafe fn(*const u8, &Activations, usize, usize, *mut f32, usize
 /// Every field is `unsafe` to call: its caller answers for the pointers (each function's own contract is on the generic
 /// kernel of the same name) and has the table from [`Kernels::choose`], which answers for the processor.
 pub struct Kernels {
-    /// `portable`, `sse2`, `avx2`, `avx512` or `neon`.
+    /// `portable`, `sse2`, `avx2`, `avxvnni`, `avx512`, `neon` or `dotprod`.
     pub name: &'static str,
     /// Features the processor must have.
     pub needs: &'static [&'static str],
@@ -79,6 +79,12 @@ impl Kernels {
     /// The tables of this architecture, best first.
     pub fn all() -> &'static [&'static Kernels] {
         TABLES
+    }
+
+    /// Tables in which others stand in for instructions that few processors have: to be checked, never chosen.
+    #[cfg(feature = "conformance")]
+    pub fn emulated() -> &'static [&'static Kernels] {
+        EMULATED
     }
 
     /// What `cpu` lacks for this table.
@@ -203,6 +209,16 @@ table!(sse2, crate::arithmetic::sse2::Sse2, "sse2", []);
 #[cfg(target_arch = "x86_64")]
 table!(avx2, crate::arithmetic::avx2::Avx2, "avx2", ["avx2", "f16c"], "avx2,f16c");
 #[cfg(target_arch = "x86_64")]
+table!(avxvnni, crate::arithmetic::avxvnni::AvxVnni, "avxvnni", ["avx2", "f16c", "avxvnni"], "avx2,f16c,avxvnni");
+#[cfg(all(target_arch = "x86_64", feature = "conformance"))]
+table!(
+    emulated_avxvnni,
+    crate::arithmetic::avxvnni::EmulatedAvxVnni,
+    "emulated avxvnni",
+    ["avx2", "f16c"],
+    "avx2,f16c"
+);
+#[cfg(target_arch = "x86_64")]
 table!(
     avx512,
     crate::arithmetic::avx512::Avx512,
@@ -212,10 +228,17 @@ table!(
 );
 #[cfg(target_arch = "aarch64")]
 table!(neon, crate::arithmetic::neon::Neon, "neon", []);
+#[cfg(target_arch = "aarch64")]
+table!(dotprod, crate::arithmetic::dotprod::DotProd, "dotprod", ["dotprod"], "dotprod");
 
 #[cfg(target_arch = "x86_64")]
-static TABLES: &[&Kernels] = &[&avx512::KERNELS, &avx2::KERNELS, &sse2::KERNELS, &portable::KERNELS];
+static TABLES: &[&Kernels] = &[&avx512::KERNELS, &avxvnni::KERNELS, &avx2::KERNELS, &sse2::KERNELS, &portable::KERNELS];
 #[cfg(target_arch = "aarch64")]
-static TABLES: &[&Kernels] = &[&neon::KERNELS, &portable::KERNELS];
+static TABLES: &[&Kernels] = &[&dotprod::KERNELS, &neon::KERNELS, &portable::KERNELS];
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 static TABLES: &[&Kernels] = &[&portable::KERNELS];
+
+#[cfg(all(feature = "conformance", target_arch = "x86_64"))]
+static EMULATED: &[&Kernels] = &[&emulated_avxvnni::KERNELS];
+#[cfg(all(feature = "conformance", not(target_arch = "x86_64")))]
+static EMULATED: &[&Kernels] = &[];

@@ -5,11 +5,12 @@
 pub use axiom_core::conformance::inputs::*;
 use axiom_core::kernels::{CpuFeatures, Kernels};
 
-/// The tables that this processor runs. What is left out is printed, so that a green run says what it has not seen.
+/// The tables that this processor runs, emulated ones included. What is left out is printed, so that a green run says what it has not seen.
 pub fn usable_tables() -> Vec<&'static Kernels> {
     let cpu = CpuFeatures::detect();
     Kernels::all()
         .iter()
+        .chain(Kernels::emulated())
         .copied()
         .filter(|table| {
             let missing: Vec<&str> = table.missing(&cpu).collect();
