@@ -19,11 +19,11 @@ TESTED_KERNEL := $(KERNEL)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run kernel boot test-avx512 test test-neon test-peers lint bench wheel clean
+.PHONY: help run kernel boot test-avx512 test-avxvnni test test-neon test-peers lint bench wheel clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 run: $(VENV)/.built ## Tell a story with the model in the package; PROMPT="..." begins another
 	@$(VENV)/bin/axiom run "$$PROMPT"
@@ -47,7 +47,10 @@ test-neon: ## Run the core's tests on 64-bit ARM, under emulation where this mac
 	@sh tools/test_neon.sh
 
 test-avx512: $(VENV)/.built ## Check the AVX-512 kernels, on the bare kernel in an emulator where this processor lacks it
-	@$(PYTHON) tools/test_avx512.py
+	@$(PYTHON) tools/test_emulated.py avx512
+
+test-avxvnni: $(VENV)/.built ## Check the AVX-VNNI kernels likewise
+	@$(PYTHON) tools/test_emulated.py avxvnni
 
 lint: $(VENV)/.lint ## Check formatting, lints, types and stubs
 	cargo fmt --check

@@ -31,8 +31,7 @@ log: {log}
 panic: action=fatal
 error: action=report
 info: action=ignore
-plugin_ctrl: speaker=0, unmapped=1, biosdev=1, serial=1, extfpuirq=0, parallel=0, gameport=0
-sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy
+plugin_ctrl: speaker=0
 clock: sync=none
 """
 
@@ -44,10 +43,12 @@ def run(image: Path, *, processor: str = "corei7_icelake_u", memory_mib: int = 2
 
     The kernel is to be started with `exit=bochs`, so that the emulator ends with it.
 
-    Raises `BareError` if Bochs is not installed.
+    Raises `BareError` if Bochs is not installed, or does not know that processor.
     """
     if shutil.which("bochs") is None or not FIRMWARE.is_dir():
         raise BareError("bochs is not installed (on Debian and Ubuntu: apt-get install bochs bochsbios vgabios)")
+    if processor not in _help("cpu").split():
+        raise BareError(f"this bochs emulates no processor {processor}; install a newer one")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         serial, configuration = folder / "serial", folder / "bochsrc"
@@ -63,10 +64,12 @@ def run(image: Path, *, processor: str = "corei7_icelake_u", memory_mib: int = 2
                 log=folder / "log",
             )
         )
-        # Where Bochs is built with a debugger, it waits for the word to go on.
-        go_on = folder / "go-on"
-        go_on.write_text("c\n")
-        command = ["bochs", "-q", "-f", str(configuration), "-rc", str(go_on)]
+        command = ["bochs", "-q", "-f", str(configuration)]
+        if "-rc " in _help():
+            # It is built with a debugger, which waits for the word to go on.
+            go_on = folder / "go-on"
+            go_on.write_text("c\n")
+            command += ["-rc", str(go_on)]
         start = time.monotonic()
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=folder
@@ -78,6 +81,11 @@ def run(image: Path, *, processor: str = "corei7_icelake_u", memory_mib: int = 2
                 output, _ = process.communicate()
         text = serial.read_text(errors="replace") if serial.exists() else ""
         return Ending(_status(text), text, output.decode(errors="replace"), time.monotonic() - start)
+
+
+def _help(*topics: str) -> str:
+    done = subprocess.run(["bochs", "--help", *topics], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return done.stdout + done.stderr
 
 
 def _status(text: str) -> Status | None:
