@@ -79,7 +79,7 @@ unsafe fn sums<const T: usize, const N: usize, const MAX: i32>(
 }
 
 // SAFETY: pointers are used as the trait says.
-unsafe impl ByteProducts for Pairs {
+unsafe impl ByteProducts for Ymm<Pairs> {
     type I = Ints;
     type B = Ints;
     type Signed = Signed;

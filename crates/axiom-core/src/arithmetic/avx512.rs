@@ -1,7 +1,7 @@
 //! AVX-512 with VNNI: sixteen lanes are one register, and `vpdpbusd` multiplies and sums four bytes of every row at once.
 
 use super::block::Block;
-use super::simd::{Simd, simd_ops};
+use super::simd::{ByteProducts, Simd, simd_ops};
 use core::arch::x86_64::*;
 
 /// AVX-512 F, BW, VL, DQ and VNNI.
@@ -18,14 +18,10 @@ unsafe fn columns(x: *const Block, at: usize) -> __m512i {
 // SAFETY: each method is the instruction of its name; pointers are used as the trait says.
 unsafe impl Simd for Avx512 {
     type F = __m512;
-    type I = __m512i;
-    type B = __m512i;
     type Q = __m128i;
-    type Signed = [Self::B; 8];
 
     // 8 accumulators and the 8 registers of a block's weights leave half of the registers to what is on its way.
     const TILE: usize = 8;
-    const BY_GROUP: bool = false;
 
     simd_ops! {
         fn splat(x: f32) -> Self::F { _mm512_set1_ps(x) }
@@ -82,6 +78,27 @@ unsafe impl Simd for Avx512 {
         fn or_b(a: Self::B, b: Self::B) -> Self::B { _mm512_or_si512(a, b) }
         fn shr_b<const N: i32>(a: Self::B) -> Self::B { _mm512_srl_epi16(a, _mm_cvtsi32_si128(N)) }
         fn shl_b<const N: i32>(a: Self::B) -> Self::B { _mm512_sll_epi16(a, _mm_cvtsi32_si128(N)) }
+
+        fn load_q(p: *const u8) -> Self::Q { _mm_loadu_si128(p.cast()) }
+        fn and_q(a: Self::Q, m: u8) -> Self::Q { _mm_and_si128(a, _mm_set1_epi8(m as i8)) }
+        fn or_q(a: Self::Q, b: Self::Q) -> Self::Q { _mm_or_si128(a, b) }
+        fn shr_q<const N: i32>(a: Self::Q) -> Self::Q { _mm_srl_epi16(a, _mm_cvtsi32_si128(N)) }
+        fn shl_q<const N: i32>(a: Self::Q) -> Self::Q { _mm_sll_epi16(a, _mm_cvtsi32_si128(N)) }
+        fn unsigned_q(a: Self::Q) -> Self::I { _mm512_cvtepu8_epi32(a) }
+        fn signed_q(a: Self::Q) -> Self::I { _mm512_cvtepi8_epi32(a) }
+        fn prefetch(p: *const u8) { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+}
+
+// SAFETY: pointers are used as the trait says.
+unsafe impl ByteProducts for Avx512 {
+    type I = __m512i;
+    type B = __m512i;
+    type Signed = [Self::B; 8];
+
+    const BY_GROUP: bool = false;
+
+    simd_ops! {
         fn dots<const T: usize, const N: usize, const MAX: i32>(
             w: &[Self::B; N], x: *const Block, at: usize,
         ) -> [Self::I; T] {
@@ -116,14 +133,5 @@ unsafe impl Simd for Avx512 {
 
         fn signed(w: [Self::B; 8]) -> Self::Signed { w }
         fn dots_ready<const T: usize>(w: &Self::Signed, x: *const Block) -> [Self::I; T] { Self::dots_signed::<T>(w, x) }
-
-        fn load_q(p: *const u8) -> Self::Q { _mm_loadu_si128(p.cast()) }
-        fn and_q(a: Self::Q, m: u8) -> Self::Q { _mm_and_si128(a, _mm_set1_epi8(m as i8)) }
-        fn or_q(a: Self::Q, b: Self::Q) -> Self::Q { _mm_or_si128(a, b) }
-        fn shr_q<const N: i32>(a: Self::Q) -> Self::Q { _mm_srl_epi16(a, _mm_cvtsi32_si128(N)) }
-        fn shl_q<const N: i32>(a: Self::Q) -> Self::Q { _mm_sll_epi16(a, _mm_cvtsi32_si128(N)) }
-        fn unsigned_q(a: Self::Q) -> Self::I { _mm512_cvtepu8_epi32(a) }
-        fn signed_q(a: Self::Q) -> Self::I { _mm512_cvtepi8_epi32(a) }
-        fn prefetch(p: *const u8) { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
     }
 }

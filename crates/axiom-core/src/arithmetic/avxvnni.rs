@@ -57,7 +57,7 @@ unsafe fn add_groups<const EMULATED: bool, const T: usize, const N: usize>(
 }
 
 // SAFETY: pointers are used as the trait says.
-unsafe impl<const EMULATED: bool> ByteProducts for Fours<EMULATED> {
+unsafe impl<const EMULATED: bool> ByteProducts for Ymm<Fours<EMULATED>> {
     type I = Ints;
     type B = Ints;
     type Signed = [Ints; 8];

@@ -65,7 +65,7 @@ unsafe fn dot_groups<const T: usize, const N: usize>(w: &[Bytes; N], x: *const B
 }
 
 // SAFETY: pointers are used as the trait says.
-unsafe impl ByteProducts for Fours {
+unsafe impl ByteProducts for Quads<Fours> {
     type I = Ints;
     type B = Bytes;
     type Signed = [Bytes; 8];

@@ -44,7 +44,7 @@ unsafe fn dot_bytes<const N: usize, const LARGEST: i32>(w: &[[int8x16_t; 4]; N],
 }
 
 // SAFETY: pointers are used as the trait says.
-unsafe impl ByteProducts for Words {
+unsafe impl ByteProducts for Quads<Words> {
     type I = Ints;
     type B = Bytes;
     type Signed = [Bytes; 8];

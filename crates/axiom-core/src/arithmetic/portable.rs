@@ -2,7 +2,7 @@
 
 use super::block::Block;
 use super::half::{bf16_to_f32, f16_to_f32, f32_to_f16};
-use super::simd::{Simd, simd_ops};
+use super::simd::{ByteProducts, Simd, simd_ops};
 use core::array::from_fn;
 
 /// Plain arrays; no instruction set at all.
@@ -77,13 +77,9 @@ fn halfwords<const L: usize>(a: [u8; L], f: impl Fn(u16) -> u16) -> [u8; L] {
 // SAFETY: no special instructions; pointers are read and written as the trait says.
 unsafe impl Simd for Portable {
     type F = [f32; 16];
-    type I = [i32; 16];
-    type B = [u8; 64];
     type Q = [u8; 16];
-    type Signed = [Self::B; 8];
 
     const TILE: usize = 1;
-    const BY_GROUP: bool = false;
 
     simd_ops! {
         fn splat(x: f32) -> Self::F {
@@ -204,6 +200,41 @@ unsafe impl Simd for Portable {
         fn shl_b<const N: i32>(a: Self::B) -> Self::B {
             halfwords(a, |x| x << N)
         }
+
+        fn load_q(p: *const u8) -> Self::Q {
+            p.cast::<[u8; 16]>().read_unaligned()
+        }
+        fn and_q(a: Self::Q, m: u8) -> Self::Q {
+            a.map(|x| x & m)
+        }
+        fn or_q(a: Self::Q, b: Self::Q) -> Self::Q {
+            from_fn(|l| a[l] | b[l])
+        }
+        fn shr_q<const N: i32>(a: Self::Q) -> Self::Q {
+            halfwords(a, |x| x >> N)
+        }
+        fn shl_q<const N: i32>(a: Self::Q) -> Self::Q {
+            halfwords(a, |x| x << N)
+        }
+        fn unsigned_q(a: Self::Q) -> Self::I {
+            a.map(i32::from)
+        }
+        fn signed_q(a: Self::Q) -> Self::I {
+            a.map(|x| i32::from(x as i8))
+        }
+        fn prefetch(_p: *const u8) {}
+    }
+}
+
+// SAFETY: pointers are used as the trait says.
+unsafe impl ByteProducts for Portable {
+    type I = [i32; 16];
+    type B = [u8; 64];
+    type Signed = [Self::B; 8];
+
+    const BY_GROUP: bool = false;
+
+    simd_ops! {
         fn dots<const T: usize, const N: usize, const MAX: i32>(
             w: &[Self::B; N], x: *const Block, at: usize,
         ) -> [Self::I; T] {
@@ -232,28 +263,5 @@ unsafe impl Simd for Portable {
 
         fn signed(w: [Self::B; 8]) -> Self::Signed { w }
         fn dots_ready<const T: usize>(w: &Self::Signed, x: *const Block) -> [Self::I; T] { Self::dots_signed::<T>(w, x) }
-
-        fn load_q(p: *const u8) -> Self::Q {
-            p.cast::<[u8; 16]>().read_unaligned()
-        }
-        fn and_q(a: Self::Q, m: u8) -> Self::Q {
-            a.map(|x| x & m)
-        }
-        fn or_q(a: Self::Q, b: Self::Q) -> Self::Q {
-            from_fn(|l| a[l] | b[l])
-        }
-        fn shr_q<const N: i32>(a: Self::Q) -> Self::Q {
-            halfwords(a, |x| x >> N)
-        }
-        fn shl_q<const N: i32>(a: Self::Q) -> Self::Q {
-            halfwords(a, |x| x << N)
-        }
-        fn unsigned_q(a: Self::Q) -> Self::I {
-            a.map(i32::from)
-        }
-        fn signed_q(a: Self::Q) -> Self::I {
-            a.map(|x| i32::from(x as i8))
-        }
-        fn prefetch(_p: *const u8) {}
     }
 }

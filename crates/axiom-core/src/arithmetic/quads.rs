@@ -33,15 +33,14 @@ unsafe fn load_words(p: *const u16) -> [uint16x8_t; 2] {
 }
 
 // SAFETY: each method is the instruction of its name, on all quarters; pointers are used as the trait says.
-unsafe impl<P: ByteProducts<B = Bytes, I = Ints>> Simd for Quads<P> {
+unsafe impl<P: Copy + 'static> Simd for Quads<P>
+where
+    Quads<P>: ByteProducts<B = Bytes, I = Ints>,
+{
     type F = [float32x4_t; 4];
-    type I = Ints;
-    type B = Bytes;
     type Q = uint8x16_t;
-    type Signed = P::Signed;
 
     const TILE: usize = 4;
-    const BY_GROUP: bool = P::BY_GROUP;
 
     simd_ops! {
         fn splat(x: f32) -> Self::F { [vdupq_n_f32(x); 4] }
@@ -142,19 +141,6 @@ unsafe impl<P: ByteProducts<B = Bytes, I = Ints>> Simd for Quads<P> {
         fn or_b(a: Self::B, b: Self::B) -> Self::B { unrolled!(4, |i| vorrq_u8(a[i], b[i])) }
         fn shr_b<const N: i32>(a: Self::B) -> Self::B { unrolled!(4, |i| Self::shr_q::<N>(a[i])) }
         fn shl_b<const N: i32>(a: Self::B) -> Self::B { unrolled!(4, |i| Self::shl_q::<N>(a[i])) }
-        fn dots<const T: usize, const N: usize, const MAX: i32>(
-            w: &[Self::B; N], x: *const Block, at: usize,
-        ) -> [Self::I; T] {
-            P::dots::<T, N, MAX>(w, x, at)
-        }
-        fn dots_scaled<const T: usize, const MAX: i32>(
-            w: &[Self::B; 4], x: *const Block, at: usize, scale: Self::I,
-        ) -> [Self::I; T] {
-            P::dots_scaled::<T, MAX>(w, x, at, scale)
-        }
-        fn dots_signed<const T: usize>(w: &[Self::B; 8], x: *const Block) -> [Self::I; T] { P::dots_signed::<T>(w, x) }
-        fn signed(w: [Self::B; 8]) -> Self::Signed { P::signed(w) }
-        fn dots_ready<const T: usize>(w: &Self::Signed, x: *const Block) -> [Self::I; T] { P::dots_ready::<T>(w, x) }
 
         fn load_q(p: *const u8) -> Self::Q { vld1q_u8(p) }
         fn and_q(a: Self::Q, m: u8) -> Self::Q { vandq_u8(a, vdupq_n_u8(m)) }

@@ -10,6 +10,47 @@
 
 use super::block::Block;
 
+/// Products of bytes, in which sets differ that share all else.
+///
+/// # Safety
+///
+/// That of [`Simd`].
+#[allow(clippy::missing_safety_doc)] // one contract for all methods, stated there
+pub unsafe trait ByteProducts: Copy + 'static {
+    /// 16 × i32.
+    type I: Copy;
+    /// 64 × u8: four consecutive columns of each of 16 rows.
+    type B: Copy;
+    /// 8 groups of 64 signed weights, made ready for products with many tokens.
+    type Signed: Copy;
+
+    /// Whether the tokens of a tile go through a block side by side, group by group: the weights come from the first-level
+    /// cache, the sums stay in registers. Otherwise one after the other, the block's weights staying in registers.
+    const BY_GROUP: bool;
+
+    /// For each of `T` tokens, `Σ w[g][row][i] × x[at + 4g + i]` in each row, over `N` groups of four columns; weights are
+    /// unsigned and at most `MAX`, a token's `x` are the values of its block, in −127 … 127.
+    unsafe fn dots<const T: usize, const N: usize, const MAX: i32>(
+        w: &[Self::B; N],
+        x: *const Block,
+        at: usize,
+    ) -> [Self::I; T];
+    /// As `dots`, times the scale of each row, which lies in both 16-bit halves of its lane; `MAX` is at most 63.
+    unsafe fn dots_scaled<const T: usize, const MAX: i32>(
+        w: &[Self::B; 4],
+        x: *const Block,
+        at: usize,
+        scale: Self::I,
+    ) -> [Self::I; T];
+    /// As `dots` over the whole block, for signed weights stored with their top bit flipped (w + 128).
+    unsafe fn dots_signed<const T: usize>(w: &[Self::B; 8], x: *const Block) -> [Self::I; T];
+
+    /// Signed weights, stored with their top bit flipped, made ready.
+    unsafe fn signed(w: [Self::B; 8]) -> Self::Signed;
+    /// As `dots_signed`.
+    unsafe fn dots_ready<const T: usize>(w: &Self::Signed, x: *const Block) -> [Self::I; T];
+}
+
 /// Sixteen lanes of one instruction set.
 ///
 /// # Safety
@@ -17,23 +58,14 @@ use super::block::Block;
 /// Every method may execute instructions of its set: the caller runs on a processor that has them. Methods that take
 /// pointers read or write exactly the bytes their name says (any alignment); the caller owns that range.
 #[allow(clippy::missing_safety_doc)] // one contract for all methods, stated above
-pub unsafe trait Simd: Copy + 'static {
+pub unsafe trait Simd: ByteProducts {
     /// 16 × f32.
     type F: Copy;
-    /// 16 × i32.
-    type I: Copy;
-    /// 64 × u8: four consecutive columns of each of 16 rows.
-    type B: Copy;
     /// 16 × u8: one byte of each of 16 rows.
     type Q: Copy;
-    /// 8 groups of 64 signed weights, made ready for products with many tokens.
-    type Signed: Copy;
 
     /// Tokens that a product takes at once.
     const TILE: usize;
-    /// Whether the tokens of a tile go through a block side by side, group by group: the weights come from the first-level
-    /// cache, the sums stay in registers. Otherwise one after the other, the block's weights staying in registers.
-    const BY_GROUP: bool;
 
     // ---- f32 lanes
 
@@ -117,28 +149,6 @@ pub unsafe trait Simd: Copy + 'static {
     unsafe fn shr_b<const N: i32>(a: Self::B) -> Self::B;
     /// Each 16-bit half-word `<< N` (bits cross bytes: mask afterwards).
     unsafe fn shl_b<const N: i32>(a: Self::B) -> Self::B;
-    /// For each of `T` tokens, `Σ w[g][row][i] × x[at + 4g + i]` in each row, over `N` groups of four columns; weights are
-    /// unsigned and at most `MAX`, a token's `x` are the values of its block, in −127 … 127.
-    unsafe fn dots<const T: usize, const N: usize, const MAX: i32>(
-        w: &[Self::B; N],
-        x: *const Block,
-        at: usize,
-    ) -> [Self::I; T];
-    /// As `dots`, times the scale of each row, which lies in both 16-bit halves of its lane; `MAX` is at most 63.
-    unsafe fn dots_scaled<const T: usize, const MAX: i32>(
-        w: &[Self::B; 4],
-        x: *const Block,
-        at: usize,
-        scale: Self::I,
-    ) -> [Self::I; T];
-    /// As `dots` over the whole block, for signed weights stored with their top bit flipped (w + 128).
-    unsafe fn dots_signed<const T: usize>(w: &[Self::B; 8], x: *const Block) -> [Self::I; T];
-
-    /// Signed weights, stored with their top bit flipped, made ready.
-    unsafe fn signed(w: [Self::B; 8]) -> Self::Signed;
-    /// As `dots_signed`.
-    unsafe fn dots_ready<const T: usize>(w: &Self::Signed, x: *const Block) -> [Self::I; T];
-
     // ---- 16 bytes
 
     /// Reads 16 bytes.
@@ -164,44 +174,6 @@ pub unsafe trait Simd: Copy + 'static {
 
     /// Hints that the cache line at `p` is read soon. `p` may point anywhere.
     unsafe fn prefetch(p: *const u8);
-}
-
-/// The products of bytes, where sets that share all else differ in them: the methods of [`Simd`] of the same names.
-///
-/// # Safety
-///
-/// That of [`Simd`].
-#[allow(clippy::missing_safety_doc)] // one contract for all methods, stated above
-pub unsafe trait ByteProducts: Copy + 'static {
-    /// [`Simd::I`].
-    type I: Copy;
-    /// [`Simd::B`].
-    type B: Copy;
-    /// [`Simd::Signed`].
-    type Signed: Copy;
-
-    /// [`Simd::BY_GROUP`].
-    const BY_GROUP: bool;
-
-    /// [`Simd::dots`].
-    unsafe fn dots<const T: usize, const N: usize, const MAX: i32>(
-        w: &[Self::B; N],
-        x: *const Block,
-        at: usize,
-    ) -> [Self::I; T];
-    /// [`Simd::dots_scaled`].
-    unsafe fn dots_scaled<const T: usize, const MAX: i32>(
-        w: &[Self::B; 4],
-        x: *const Block,
-        at: usize,
-        scale: Self::I,
-    ) -> [Self::I; T];
-    /// [`Simd::dots_signed`].
-    unsafe fn dots_signed<const T: usize>(w: &[Self::B; 8], x: *const Block) -> [Self::I; T];
-    /// [`Simd::signed`].
-    unsafe fn signed(w: [Self::B; 8]) -> Self::Signed;
-    /// [`Simd::dots_ready`].
-    unsafe fn dots_ready<const T: usize>(w: &Self::Signed, x: *const Block) -> [Self::I; T];
 }
 
 /// Writes the methods of an implementation: each is inlined into the function that enables the instruction set.

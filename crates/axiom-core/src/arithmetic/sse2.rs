@@ -2,7 +2,7 @@
 
 use super::block::Block;
 use super::half::f32_to_f16;
-use super::simd::{Simd, simd_ops, unrolled};
+use super::simd::{ByteProducts, Simd, simd_ops, unrolled};
 use core::arch::x86_64::*;
 
 /// SSE2.
@@ -57,13 +57,9 @@ unsafe fn sums<const T: usize, const N: usize, const SIGNED: bool>(
 // SAFETY: each method is the instruction of its name, on all quarters; pointers are used as the trait says.
 unsafe impl Simd for Sse2 {
     type F = [__m128; 4];
-    type I = [__m128i; 4];
-    type B = [__m128i; 4];
     type Q = __m128i;
-    type Signed = [Self::B; 8];
 
     const TILE: usize = 2;
-    const BY_GROUP: bool = true;
 
     simd_ops! {
         fn splat(x: f32) -> Self::F { [_mm_set1_ps(x); 4] }
@@ -177,25 +173,6 @@ unsafe impl Simd for Sse2 {
         fn or_b(a: Self::B, b: Self::B) -> Self::B { unrolled!(4, |i| _mm_or_si128(a[i], b[i])) }
         fn shr_b<const N: i32>(a: Self::B) -> Self::B { unrolled!(4, |i| _mm_srli_epi16::<N>(a[i])) }
         fn shl_b<const N: i32>(a: Self::B) -> Self::B { unrolled!(4, |i| _mm_slli_epi16::<N>(a[i])) }
-        fn dots<const T: usize, const N: usize, const MAX: i32>(
-            w: &[Self::B; N], x: *const Block, at: usize,
-        ) -> [Self::I; T] {
-            sums::<T, N, false>(w, x, at)
-        }
-        fn dots_scaled<const T: usize, const MAX: i32>(
-            w: &[Self::B; 4], x: *const Block, at: usize, scale: Self::I,
-        ) -> [Self::I; T] {
-            let scale: Self::I = unrolled!(4, |i| _mm_srai_epi32::<16>(scale[i]));
-            let mut sums = sums::<T, 4, false>(w, x, at);
-            for sum in &mut sums {
-                *sum = Self::mul_i(*sum, scale);
-            }
-            sums
-        }
-        fn dots_signed<const T: usize>(w: &[Self::B; 8], x: *const Block) -> [Self::I; T] { sums::<T, 8, true>(w, x, 0) }
-
-        fn signed(w: [Self::B; 8]) -> Self::Signed { w }
-        fn dots_ready<const T: usize>(w: &Self::Signed, x: *const Block) -> [Self::I; T] { Self::dots_signed::<T>(w, x) }
 
         fn load_q(p: *const u8) -> Self::Q { _mm_loadu_si128(p.cast()) }
         fn and_q(a: Self::Q, m: u8) -> Self::Q { _mm_and_si128(a, _mm_set1_epi8(m as i8)) }
@@ -222,5 +199,36 @@ unsafe impl Simd for Sse2 {
             ]
         }
         fn prefetch(p: *const u8) { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+}
+
+// SAFETY: pointers are used as the trait says.
+unsafe impl ByteProducts for Sse2 {
+    type I = [__m128i; 4];
+    type B = [__m128i; 4];
+    type Signed = [Self::B; 8];
+
+    const BY_GROUP: bool = true;
+
+    simd_ops! {
+        fn dots<const T: usize, const N: usize, const MAX: i32>(
+            w: &[Self::B; N], x: *const Block, at: usize,
+        ) -> [Self::I; T] {
+            sums::<T, N, false>(w, x, at)
+        }
+        fn dots_scaled<const T: usize, const MAX: i32>(
+            w: &[Self::B; 4], x: *const Block, at: usize, scale: Self::I,
+        ) -> [Self::I; T] {
+            let scale: Self::I = unrolled!(4, |i| _mm_srai_epi32::<16>(scale[i]));
+            let mut sums = sums::<T, 4, false>(w, x, at);
+            for sum in &mut sums {
+                *sum = Self::mul_i(*sum, scale);
+            }
+            sums
+        }
+        fn dots_signed<const T: usize>(w: &[Self::B; 8], x: *const Block) -> [Self::I; T] { sums::<T, 8, true>(w, x, 0) }
+
+        fn signed(w: [Self::B; 8]) -> Self::Signed { w }
+        fn dots_ready<const T: usize>(w: &Self::Signed, x: *const Block) -> [Self::I; T] { Self::dots_signed::<T>(w, x) }
     }
 }

@@ -25,15 +25,14 @@ pub(super) unsafe fn columns(x: *const Block, at: usize) -> __m256i {
 }
 
 // SAFETY: each method is the instruction of its name, on both halves; pointers are used as the trait says.
-unsafe impl<P: ByteProducts<B = Ints, I = Ints>> Simd for Ymm<P> {
+unsafe impl<P: Copy + 'static> Simd for Ymm<P>
+where
+    Ymm<P>: ByteProducts<B = Ints, I = Ints>,
+{
     type F = [__m256; 2];
-    type I = Ints;
-    type B = Ints;
     type Q = __m128i;
-    type Signed = P::Signed;
 
     const TILE: usize = 4;
-    const BY_GROUP: bool = P::BY_GROUP;
 
     #[inline(always)]
     #[allow(clippy::pointers_in_nomem_asm_block)] // nothing is read or written: what is hidden is where the pointer comes from
@@ -125,19 +124,6 @@ unsafe impl<P: ByteProducts<B = Ints, I = Ints>> Simd for Ymm<P> {
         fn or_b(a: Self::B, b: Self::B) -> Self::B { unrolled!(2, |h| _mm256_or_si256(a[h], b[h])) }
         fn shr_b<const N: i32>(a: Self::B) -> Self::B { unrolled!(2, |h| _mm256_srli_epi16::<N>(a[h])) }
         fn shl_b<const N: i32>(a: Self::B) -> Self::B { unrolled!(2, |h| _mm256_slli_epi16::<N>(a[h])) }
-        fn dots<const T: usize, const N: usize, const MAX: i32>(
-            w: &[Self::B; N], x: *const Block, at: usize,
-        ) -> [Self::I; T] {
-            P::dots::<T, N, MAX>(w, x, at)
-        }
-        fn dots_scaled<const T: usize, const MAX: i32>(
-            w: &[Self::B; 4], x: *const Block, at: usize, scale: Self::I,
-        ) -> [Self::I; T] {
-            P::dots_scaled::<T, MAX>(w, x, at, scale)
-        }
-        fn dots_signed<const T: usize>(w: &[Self::B; 8], x: *const Block) -> [Self::I; T] { P::dots_signed::<T>(w, x) }
-        fn signed(w: [Self::B; 8]) -> Self::Signed { P::signed(w) }
-        fn dots_ready<const T: usize>(w: &Self::Signed, x: *const Block) -> [Self::I; T] { P::dots_ready::<T>(w, x) }
 
         fn load_q(p: *const u8) -> Self::Q { _mm_loadu_si128(p.cast()) }
         fn and_q(a: Self::Q, m: u8) -> Self::Q { _mm_and_si128(a, _mm_set1_epi8(m as i8)) }
