@@ -38,8 +38,8 @@ clock: sync=none
 FIRMWARE = Path("/usr/share/bochs")
 
 
-def run(image: Path, *, processor: str = "corei7_icelake_u", memory_mib: int = 256, limit_s: float) -> Ending:
-    """Start `image` on an emulated processor, until the kernel says what it ends with.
+def run(image: Path, *, processor: str, memory_mib: int = 256, limit_s: float) -> Ending:
+    """Start `image` on an emulated processor, by Bochs's name for it, until the kernel says what it ends with.
 
     The kernel is to be started with `exit=bochs`, so that the emulator ends with it.
 

@@ -2,7 +2,7 @@
 //! a token from their place in a register.
 
 use super::block::Block;
-use super::quads::{Bytes, Ints, Quads};
+use super::quads::{Bytes, Ints, Quads, scaled};
 use super::simd::{ByteProducts, simd_ops, unrolled};
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -81,11 +81,7 @@ unsafe impl ByteProducts for Quads<Fours> {
         fn dots_scaled<const T: usize, const MAX: i32>(
             w: &[Bytes; 4], x: *const Block, at: usize, scale: Ints,
         ) -> [Ints; T] {
-            let mut sums = Self::dots::<T, 4, MAX>(w, x, at);
-            for sum in &mut sums {
-                *sum = unrolled!(4, |i| vmulq_s32(sum[i], vshrq_n_s32::<16>(scale[i])));
-            }
-            sums
+            scaled(Self::dots::<T, 4, MAX>(w, x, at), scale)
         }
         fn dots_signed<const T: usize>(w: &[Bytes; 8], x: *const Block) -> [Ints; T] {
             Self::dots_ready::<T>(&Self::signed(*w), x)

@@ -1,7 +1,7 @@
 //! NEON: of products of bytes, those of every 64-bit ARM processor, which are summed in 16 bits.
 
 use super::block::Block;
-use super::quads::{Bytes, Ints, Quads};
+use super::quads::{Bytes, Ints, Quads, scaled};
 use super::simd::{ByteProducts, simd_ops, unrolled};
 use core::arch::aarch64::*;
 
@@ -65,8 +65,8 @@ unsafe impl ByteProducts for Quads<Words> {
                 // A product is MAX × 127 at most; the bound is one of those that `dot_bytes` is compiled for.
                 sums[t] = match MAX {
                     ..=15 => dot_bytes::<N, { 15 * 127 }>(&signed, x),
-                    ..=31 => dot_bytes::<N, { 31 * 127 }>(&signed, x),
-                    ..=63 => dot_bytes::<N, { 63 * 127 }>(&signed, x),
+                    16..=31 => dot_bytes::<N, { 31 * 127 }>(&signed, x),
+                    32..=63 => dot_bytes::<N, { 63 * 127 }>(&signed, x),
                     _ => dot_bytes::<N, { 127 * 127 }>(&signed, x),
                 };
             }
@@ -75,11 +75,7 @@ unsafe impl ByteProducts for Quads<Words> {
         fn dots_scaled<const T: usize, const MAX: i32>(
             w: &[Bytes; 4], x: *const Block, at: usize, scale: Ints,
         ) -> [Ints; T] {
-            let mut sums = Self::dots::<T, 4, MAX>(w, x, at);
-            for sum in &mut sums {
-                *sum = unrolled!(4, |i| vmulq_s32(sum[i], vshrq_n_s32::<16>(scale[i])));
-            }
-            sums
+            scaled(Self::dots::<T, 4, MAX>(w, x, at), scale)
         }
         fn dots_signed<const T: usize>(w: &[Bytes; 8], x: *const Block) -> [Ints; T] {
             let mut signed = [[vdupq_n_s8(0); 4]; 8];

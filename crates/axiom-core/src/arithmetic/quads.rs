@@ -3,7 +3,6 @@
 //!
 //! Never here: `fmla` (fused), `vmaxq_f32` (gives NaN where either is NaN), the reciprocal estimates.
 
-use super::block::Block;
 use super::simd::{ByteProducts, Simd, simd_ops, unrolled};
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -17,6 +16,16 @@ pub type Bytes = [uint8x16_t; 4];
 /// NEON of ARMv8-A, with the byte products of `P`.
 #[derive(Clone, Copy)]
 pub struct Quads<P>(PhantomData<P>);
+
+/// Sums times the scale of each row, which lies in both 16-bit halves of its lane.
+#[inline(always)]
+pub(super) fn scaled<const T: usize>(mut sums: [Ints; T], scale: Ints) -> [Ints; T] {
+    for sum in &mut sums {
+        // SAFETY: NEON is part of 64-bit ARM.
+        *sum = unsafe { unrolled!(4, |i| vmulq_s32(sum[i], vshrq_n_s32::<16>(scale[i]))) };
+    }
+    sums
+}
 
 /// `a > b ? a : b`.
 #[inline(always)]
