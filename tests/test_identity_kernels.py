@@ -186,12 +186,17 @@ def test_matmul_at_the_largest_integers(fmt: str, byte: int) -> None:
 @given(
     seed=SEEDS,
     first_pos=st.one_of(st.integers(0, 300), st.sampled_from([126, 127, 128, 254, 255, 256])),
-    n_tokens=st.integers(1, 4),
+    n_tokens=st.one_of(st.integers(1, 4), st.sampled_from([9, 30])),
     shape=st.sampled_from([(1, 1, 16), (4, 2, 8), (3, 1, 32), (2, 2, 20)]),
+    last_value=st.sampled_from([1.0, 1.0, 1e6]),
 )
-def test_attention(kv: str, seed: int, first_pos: int, n_tokens: int, shape: tuple[int, int, int]) -> None:
+def test_attention(
+    kv: str, seed: int, first_pos: int, n_tokens: int, shape: tuple[int, int, int], last_value: float
+) -> None:
+    """A million is an infinity in f16, which only the last token sees."""
     rng = np.random.default_rng(seed)
     n_head, n_head_kv, head_dim = shape
     q = (rng.standard_normal((n_tokens, n_head, head_dim)) * 10.0 ** rng.integers(-2, 2)).astype(f32)
     k, v = rng.standard_normal((2, n_head_kv, first_pos + n_tokens, head_dim)).astype(f32)
+    v[:, -1] *= f32(last_value)
     check("attention", q, first_pos, k, v, kv)

@@ -187,6 +187,17 @@ def test_attention_is_the_text(first_pos: int, n_tokens: int) -> None:
             assert same_bits(got[t, head], attention_of_the_text(q[t, head], first_pos + t, k[kv], v[kv]))
 
 
+def test_attention_does_not_see_what_comes_later() -> None:
+    """An infinity of a later position, which other tokens of the same pass see, is as if it were not there."""
+    rng = np.random.default_rng(2)
+    q, k, v = (rng.standard_normal(shape).astype(f32) for shape in ((3, 2, 8), (1, 128, 8), (1, 128, 8)))
+    v[0, 12] = np.inf
+    together = attention(q, 10, [(k, v)])
+    assert np.isfinite(together[:2]).all()
+    assert np.isinf(together[2]).all()
+    assert all(same_bits(together[t : t + 1], attention(q[t : t + 1], 10 + t, [(k, v)])) for t in range(3))
+
+
 def test_attention_is_softmax() -> None:
     rng = np.random.default_rng(1)
     q, k, v = (rng.standard_normal(shape).astype(f32) for shape in ((1, 1, 16), (1, 256, 16), (1, 256, 16)))

@@ -20,6 +20,11 @@ fn every_head_size() {
     usable_tables().into_iter().for_each(attention::every_head_size);
 }
 
+#[test]
+fn unseen_infinities() {
+    usable_tables().into_iter().for_each(attention::unseen_infinities);
+}
+
 /// `docs/arithmetic.md`, section 5, for one query, word for word.
 fn obvious(case: &Case, i: usize) -> (f32, f32, Vec<f32>) {
     let exp = |x: f32| {

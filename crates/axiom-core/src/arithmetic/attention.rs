@@ -1,40 +1,23 @@
 //! One tile of attention: 128 positions of one key-value head against some queries (`docs/arithmetic.md`, section 5).
 //!
 //! For scores a lane is a position, so keys lie in panels of 16 positions, transposed: `[8 panels][head_dim][16]`. For values
-//! a lane is a dimension, so values lie as they come: `[128 positions][head_dim]`. Queries are taken several at a time:
-//! a key or value read once serves them all, which is what grouped-query attention and prefill live on.
+//! a lane is a dimension, so values lie as they come: `[128 positions][head_dim]`. Both are [strips](Strip), whose rows serve
+//! several queries at a time: that is what grouped-query attention and prefill live on.
 
-use super::elementary::exp;
+use super::elementary::exp_each;
 use super::simd::Simd;
+use super::strip::{Element, Strip, WIDE_ROWS, side_by_side};
 use super::vector::{load_lanes, store_lanes};
 use super::{LANES, TILE_POSITIONS};
+use core::mem::MaybeUninit;
 
-/// How the cache holds a number.
-pub trait Element: Copy + 'static {
-    /// Reads 16 of them as f32.
-    ///
-    /// # Safety
-    ///
-    /// As [`Simd::load`].
-    unsafe fn load<S: Simd>(p: *const Self) -> S::F;
-}
-
-impl Element for f32 {
-    #[inline(always)]
-    unsafe fn load<S: Simd>(p: *const f32) -> S::F {
-        // SAFETY: the caller's duty.
-        unsafe { S::load(p) }
-    }
-}
-
-/// f16 bits.
-impl Element for u16 {
-    #[inline(always)]
-    unsafe fn load<S: Simd>(p: *const u16) -> S::F {
-        // SAFETY: the caller's duty.
-        unsafe { S::load_f16(p) }
-    }
-}
+/// Queries whose weights lie in the first caches at once: as many as are worth giving a tile, and divisible by those that go
+/// side by side.
+pub const QUERIES: usize = 48;
+/// Panels whose scores become weights side by side; they divide a tile.
+const PANELS_AT_ONCE: usize = 2;
+/// Rows of values that memory is asked for ahead.
+const ROWS_AHEAD: usize = 16;
 
 /// One tile's work. Query `i` sees the first `n_valid[i]` positions of the tile (1 … 128).
 #[derive(Clone, Copy, Debug)]
@@ -71,112 +54,272 @@ pub struct Tile {
 /// arrays of `E`; every position that some query sees has been written.
 #[inline(always)]
 pub unsafe fn attend<S: Simd, E: Element>(tile: &Tile) {
-    let mut i = 0;
-    // SAFETY: the caller's duty; queries i … i + N − 1 exist.
-    unsafe {
-        while i + 4 <= tile.n_query {
-            attend_some::<S, E, 4>(tile, i);
-            i += 4;
-        }
-        if i + 2 <= tile.n_query {
-            attend_some::<S, E, 2>(tile, i);
-            i += 2;
-        }
-        if i < tile.n_query {
-            attend_some::<S, E, 1>(tile, i);
+    let mut weights = MaybeUninit::<[[f32; TILE_POSITIONS]; QUERIES]>::uninit();
+    let mut wide = MaybeUninit::<[[f32; LANES]; WIDE_ROWS]>::uninit();
+    for start in (0..tile.n_query).step_by(QUERIES) {
+        // SAFETY: the caller's duty; these queries exist.
+        unsafe {
+            let queries = Queries {
+                n: QUERIES.min(tile.n_query - start),
+                q: tile.q.add(start * tile.dim_stride),
+                n_valid: tile.n_valid.add(start),
+                m: tile.m.add(start),
+                l: tile.l.add(start),
+                o: tile.o.add(start * tile.dim_stride),
+                weights: weights.as_mut_ptr().cast(),
+                tile,
+            };
+            queries.attend::<S, E>(wide.as_mut_ptr().cast());
         }
     }
 }
 
-/// `N` queries from `start` on.
+/// Some of a tile's queries: the pointers are to the first of them.
+struct Queries<'a> {
+    n: usize,
+    q: *const f32,
+    n_valid: *const u32,
+    m: *mut f32,
+    l: *mut f32,
+    o: *mut f32,
+    /// f32 `[n][128]`: scores, then weights.
+    weights: *mut f32,
+    tile: &'a Tile,
+}
+
+/// How a tile joins what came before it: for each query, the factor of the running values and that of its own.
+struct Joints {
+    keep: [f32; QUERIES],
+    join: [f32; QUERIES],
+}
+
+impl Queries<'_> {
+    /// `wide` has room for [`WIDE_ROWS`].
+    #[inline(always)]
+    unsafe fn attend<S: Simd, E: Element>(&self, wide: *mut f32) {
+        // SAFETY: the caller's duty; every index below is within the shapes that `Tile` states, as its own loop bound says.
+        unsafe {
+            self.scores::<S, E>(wide);
+            let joints = self.softmax::<S>();
+            self.outputs::<S, E>(&joints, wide);
+        }
+    }
+
+    /// Whether so many queries read the same strips that these are widened once for all.
+    #[inline(always)]
+    fn is_widened<S: Simd, E: Element>(&self) -> bool {
+        E::IS_NARROW && self.n >= 2 * S::QUERIES
+    }
+
+    /// The scores of all queries for the positions that they see, and for others up to whole panels.
+    #[inline(always)]
+    unsafe fn scores<S: Simd, E: Element>(&self, wide: *mut f32) {
+        let head_dim = self.tile.head_dim;
+        // SAFETY: the caller's duty.
+        unsafe {
+            if !self.is_widened::<S, E>() {
+                side_by_side!(S::QUERIES, self.n, |i, N| {
+                    let n_panel = self.n_valid(i, N).1.div_ceil(LANES);
+                    side_by_side!(S::QUERIES / N, n_panel, |panel, M| {
+                        self.score::<S, E, N, M>(i, self.keys::<E>(panel, M), panel, 0);
+                    });
+                });
+                return;
+            }
+            for panel in 0..self.n_valid(0, self.n).1.div_ceil(LANES) {
+                for start in (0..head_dim).step_by(WIDE_ROWS) {
+                    let end = head_dim.min(start + WIDE_ROWS);
+                    let k = self.keys::<E>(panel, 1).rows(start, end).widened::<S>(wide);
+                    side_by_side!(S::QUERIES, self.n, |i, N| {
+                        self.score::<S, f32, N, 1>(i, k, panel, start);
+                    });
+                }
+            }
+        }
+    }
+
+    /// Joins what the tile gives to the outputs of all queries.
+    #[inline(always)]
+    unsafe fn outputs<S: Simd, E: Element>(&self, joints: &Joints, wide: *mut f32) {
+        let n_strip = self.tile.head_dim.div_ceil(LANES);
+        // SAFETY: the caller's duty.
+        unsafe {
+            if !self.is_widened::<S, E>() {
+                side_by_side!(S::QUERIES, self.n, |i, N| {
+                    side_by_side!(S::QUERIES / N, n_strip, |strip, M| {
+                        self.output::<S, E, N, M>(i, self.values::<E>(strip), strip, joints);
+                    });
+                });
+                return;
+            }
+            for strip in 0..n_strip {
+                let v = self.values::<E>(strip).rows(0, self.n_valid(0, self.n).1).widened::<S>(wide);
+                side_by_side!(S::QUERIES, self.n, |i, N| {
+                    self.output::<S, f32, N, 1>(i, v, strip, joints);
+                });
+            }
+        }
+    }
+
+    /// The least and the most positions that queries `i` … `i + n − 1` see.
+    #[inline(always)]
+    unsafe fn n_valid(&self, i: usize, n: usize) -> (usize, usize) {
+        let (mut least, mut most) = (TILE_POSITIONS, 0);
+        for i in i..i + n {
+            // SAFETY: the caller's duty: there are such queries.
+            let n = unsafe { *self.n_valid.add(i) as usize };
+            (least, most) = (least.min(n), most.max(n));
+        }
+        (least, most)
+    }
+
+    /// The keys of 16 positions, of which `n` panels are read side by side.
+    #[inline(always)]
+    fn keys<E: Element>(&self, panel: usize, n: usize) -> Strip<E> {
+        let next = self.tile.head_dim * LANES;
+        let first = self.tile.k.cast::<E>().wrapping_add(panel * next);
+        Strip { first, n: self.tile.head_dim, stride: LANES, next, ahead: n * next }
+    }
+
+    /// 16 dimensions of the values.
+    #[inline(always)]
+    fn values<E: Element>(&self, strip: usize) -> Strip<E> {
+        let stride = self.tile.dim_stride;
+        let first = self.tile.v.cast::<E>().wrapping_add(strip * LANES);
+        Strip { first, n: TILE_POSITIONS, stride, next: LANES, ahead: ROWS_AHEAD * stride }
+    }
+
+    /// Adds dimensions `start` … `start + k.n − 1` to the scores of `N` queries for `M` panels: each lane a sum over the
+    /// dimensions in order.
+    #[inline(always)]
+    unsafe fn score<S: Simd, E: Element, const N: usize, const M: usize>(
+        &self,
+        i: usize,
+        k: Strip<E>,
+        panel: usize,
+        start: usize,
+    ) {
+        // SAFETY: the caller's duty.
+        unsafe {
+            let scores = |n: usize, m: usize| self.weights.add((i + n) * TILE_POSITIONS + (panel + m) * LANES);
+            let mut sums = [[S::splat(0.0); M]; N];
+            if start > 0 {
+                for n in 0..N {
+                    for m in 0..M {
+                        sums[n][m] = S::load(scores(n, m));
+                    }
+                }
+            }
+            let q = self.q.add(i * self.tile.dim_stride + start);
+            let sums = k.weighted::<S, N, M>(q, self.tile.dim_stride, sums);
+            for n in 0..N {
+                for m in 0..M {
+                    S::store(scores(n, m), sums[n][m]);
+                }
+            }
+        }
+    }
+
+    /// Joins `M` strips of values to the outputs of `N` queries: each lane a sum over the positions in order.
+    #[inline(always)]
+    unsafe fn output<S: Simd, E: Element, const N: usize, const M: usize>(
+        &self,
+        i: usize,
+        v: Strip<E>,
+        strip: usize,
+        joints: &Joints,
+    ) {
+        // SAFETY: the caller's duty.
+        unsafe {
+            let weights = self.weights.add(i * TILE_POSITIONS);
+            // What all of them see; then, for each, the rest of what it sees.
+            let n_common = self.n_valid(i, N).0;
+            let zero = [[S::splat(0.0); M]; N];
+            let common = v.rows(0, n_common).weighted::<S, N, M>(weights, TILE_POSITIONS, zero);
+            for n in 0..N {
+                let rest = v.rows(n_common, self.n_valid(i + n, 1).0);
+                let weights = weights.add(n * TILE_POSITIONS + n_common);
+                let [sums] = rest.weighted::<S, 1, M>(weights, 0, [common[n]]);
+                for m in 0..M {
+                    let e = (strip + m) * LANES;
+                    let lanes = (self.tile.head_dim - e).min(LANES);
+                    let o = self.o.add((i + n) * self.tile.dim_stride + e);
+                    let joined = if self.tile.first {
+                        sums[m]
+                    } else {
+                        let kept = S::mul(load_lanes::<S>(o, lanes), S::splat(joints.keep[i + n]));
+                        S::add(kept, S::mul(sums[m], S::splat(joints.join[i + n])))
+                    };
+                    store_lanes::<S>(o, joined, lanes);
+                }
+            }
+        }
+    }
+
+    /// Turns scores into weights, and joins their maxima and sums to the running ones.
+    #[inline(always)]
+    unsafe fn softmax<S: Simd>(&self) -> Joints {
+        let mut maxima = [0f32; QUERIES];
+        let mut sums = [0f32; QUERIES];
+        let mut joints = Joints { keep: [0.0; QUERIES], join: [1.0; QUERIES] };
+        // SAFETY: the caller's duty; a query is a lane, and there is room for whole vectors of them.
+        unsafe {
+            for i in 0..self.n {
+                (maxima[i], sums[i]) = softmax::<S>(self.weights.add(i * TILE_POSITIONS), self.n_valid(i, 1).0);
+            }
+            for i in (0..self.n).step_by(LANES) {
+                let lanes = (self.n - i).min(LANES);
+                let (m, l) = (self.m.add(i), self.l.add(i));
+                let maxima = S::load(maxima.as_ptr().add(i));
+                let sums = S::load(sums.as_ptr().add(i));
+                if self.tile.first {
+                    store_lanes::<S>(m, maxima, lanes);
+                    store_lanes::<S>(l, sums, lanes);
+                    continue;
+                }
+                let before = load_lanes::<S>(m, lanes);
+                let larger = S::max(before, maxima);
+                let [keep, join] = exp_each::<S, 2>([S::sub(before, larger), S::sub(maxima, larger)]);
+                S::store(joints.keep.as_mut_ptr().add(i), keep);
+                S::store(joints.join.as_mut_ptr().add(i), join);
+                store_lanes::<S>(l, S::add(S::mul(load_lanes::<S>(l, lanes), keep), S::mul(sums, join)), lanes);
+                store_lanes::<S>(m, larger, lanes);
+            }
+        }
+        joints
+    }
+}
+
+/// Turns the first `n` scores of a query in a tile into weights: their maximum and the sum of the weights.
 #[inline(always)]
-unsafe fn attend_some<S: Simd, E: Element, const N: usize>(tile: &Tile, start: usize) {
-    // SAFETY: the caller's duty; every index below is within the shapes that `Tile` states, as its own loop bound says.
+unsafe fn softmax<S: Simd>(scores: *mut f32, n: usize) -> (f32, f32) {
+    // SAFETY: the caller's duty: there are scores up to whole panels, and room for 128.
     unsafe {
-        let stride = tile.dim_stride;
-        let q = tile.q.add(start * stride);
-        let n_valid: [usize; N] = core::array::from_fn(|i| *tile.n_valid.add(start + i) as usize);
-        let n_seen = n_valid.into_iter().max().unwrap_or(0);
-        let mut weights = [[0f32; TILE_POSITIONS]; N];
-
-        // Scores, 16 positions at a time, each lane a sum over the dimensions in order.
-        for panel in 0..n_seen.div_ceil(LANES) {
-            let k = tile.k.cast::<E>().add(panel * tile.head_dim * LANES);
-            let mut scores = [S::splat(0.0); N];
-            for e in 0..tile.head_dim {
-                let k = E::load::<S>(k.add(e * LANES));
-                for i in 0..N {
-                    scores[i] = S::add(scores[i], S::mul(S::splat(*q.add(i * stride + e)), k));
-                }
+        // Lanes without a position weigh +0, which changes no sum.
+        for i in n..n.next_multiple_of(PANELS_AT_ONCE * LANES) {
+            *scores.add(i) = f32::NEG_INFINITY;
+        }
+        let n_panel = n.div_ceil(LANES);
+        let mut largest = S::splat(f32::NEG_INFINITY);
+        for panel in 0..n_panel {
+            largest = S::max(largest, S::load(scores.add(panel * LANES)));
+        }
+        let maximum = S::tree_max(largest);
+        let largest = S::splat(maximum);
+        let mut sum = S::splat(0.0);
+        for panel in (0..n_panel).step_by(PANELS_AT_ONCE) {
+            let p = scores.add(panel * LANES);
+            let mut x = [largest; PANELS_AT_ONCE];
+            for i in 0..PANELS_AT_ONCE {
+                x[i] = S::sub(S::load(p.add(i * LANES)), largest);
             }
-            for i in 0..N {
-                S::store(weights[i].as_mut_ptr().add(panel * LANES), scores[i]);
+            let weights = exp_each::<S, PANELS_AT_ONCE>(x);
+            for i in 0..PANELS_AT_ONCE {
+                S::store(p.add(i * LANES), weights[i]);
+                sum = S::add(sum, weights[i]);
             }
         }
-
-        // Softmax within the tile. Positions a query does not see weigh +0, which changes no sum.
-        let mut maxima = [0f32; N];
-        let mut sums = [0f32; N];
-        for i in 0..N {
-            let w = &mut weights[i];
-            for score in &mut w[n_valid[i]..n_seen.next_multiple_of(LANES)] {
-                *score = f32::NEG_INFINITY;
-            }
-            let n_panel = n_valid[i].div_ceil(LANES);
-            let mut largest = S::splat(f32::NEG_INFINITY);
-            for panel in 0..n_panel {
-                largest = S::max(largest, S::load(w.as_ptr().add(panel * LANES)));
-            }
-            maxima[i] = S::tree_max(largest);
-            let largest = S::splat(maxima[i]);
-            let mut sum = S::splat(0.0);
-            for panel in 0..n_seen.div_ceil(LANES) {
-                let p = w.as_mut_ptr().add(panel * LANES);
-                let weight = exp::<S>(S::sub(S::load(p), largest));
-                S::store(p, weight);
-                sum = S::add(sum, weight);
-            }
-            sums[i] = S::tree_sum(sum);
-        }
-
-        // How the tile joins what came before it.
-        let mut keep = [0f32; N]; // factor of the running values
-        let mut join = [1f32; N]; // factor of this tile's
-        for i in 0..N {
-            let (m, l) = (&mut *tile.m.add(start + i), &mut *tile.l.add(start + i));
-            if tile.first {
-                (*m, *l) = (maxima[i], sums[i]);
-                continue;
-            }
-            let larger = if *m > maxima[i] { *m } else { maxima[i] };
-            keep[i] = S::tree_max(exp::<S>(S::splat(*m - larger)));
-            join[i] = S::tree_max(exp::<S>(S::splat(maxima[i] - larger)));
-            *l = *l * keep[i] + sums[i] * join[i];
-            *m = larger;
-        }
-
-        // Values, 16 dimensions at a time, each lane a sum over the positions in order.
-        for e in (0..tile.head_dim).step_by(LANES) {
-            let lanes = (tile.head_dim - e).min(LANES);
-            let v = tile.v.cast::<E>().add(e);
-            let mut sums = [S::splat(0.0); N];
-            for p in 0..n_seen {
-                let v = E::load::<S>(v.add(p * stride));
-                for i in 0..N {
-                    sums[i] = S::add(sums[i], S::mul(S::splat(weights[i][p]), v));
-                }
-            }
-            for i in 0..N {
-                let o = tile.o.add((start + i) * stride + e);
-                let joined = if tile.first {
-                    sums[i]
-                } else {
-                    let kept = S::mul(load_lanes::<S>(o, lanes), S::splat(keep[i]));
-                    S::add(kept, S::mul(sums[i], S::splat(join[i])))
-                };
-                store_lanes::<S>(o, joined, lanes);
-            }
-        }
+        (maximum, S::tree_sum(sum))
     }
 }
 

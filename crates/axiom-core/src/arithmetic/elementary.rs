@@ -10,27 +10,47 @@ use super::simd::Simd;
 #[inline(always)]
 pub unsafe fn exp<S: Simd>(x: S::F) -> S::F {
     // SAFETY: the caller's duty.
+    let [y] = unsafe { exp_each::<S, 1>([x]) };
+    y
+}
+
+/// e^x in each lane of several vectors, side by side: each step waits for the one before it, and a processor does others
+/// meanwhile.
+///
+/// # Safety
+///
+/// As [`exp`].
+#[inline(always)]
+pub unsafe fn exp_each<S: Simd, const N: usize>(x: [S::F; N]) -> [S::F; N] {
+    // SAFETY: the caller's duty.
     unsafe {
         let constant = |bits: u32| S::splat(f32::from_bits(bits));
-        // Outside the range the lanes compute something harmless that the selections below replace.
-        let low = S::splat(-87.0);
-        let high = S::splat(88.0);
-        let inside = S::select_lt(x, low, low, x);
-        let inside = S::select_lt(high, inside, high, inside);
-        let n = S::round_to_i(S::mul(inside, constant(0x3FB8_AA3B)));
-        let nf = S::to_f(n);
-        let r = S::sub(inside, S::mul(nf, constant(0x3F31_8000)));
-        let r = S::sub(r, S::mul(nf, constant(0xB95E_8083)));
-        let mut p = constant(0x3950_6967);
-        for bits in [0x3AB7_43CE, 0x3C08_8908, 0x3D2A_A9C1, 0x3E2A_AAAA, 0x3F00_0000] {
-            p = S::add(S::mul(p, r), constant(bits));
+        // Outside the range, and for NaN, lanes compute something or other that the selections at the end replace.
+        let (low, high) = (S::splat(-87.0), S::splat(88.0));
+        let mut n = [S::splat_i(0); N];
+        let mut r = x;
+        for i in 0..N {
+            n[i] = S::round_to_i(S::mul(x[i], constant(0x3FB8_AA3B)));
+            let nf = S::to_f(n[i]);
+            r[i] = S::sub(x[i], S::mul(nf, constant(0x3F31_8000)));
+            r[i] = S::sub(r[i], S::mul(nf, constant(0xB95E_8083)));
         }
-        let y = S::add(S::mul(p, S::mul(r, r)), r);
-        let y = S::add(y, S::splat(1.0));
-        let y = S::from_bits(S::add_i(S::bits(y), S::shl_i::<23>(n)));
-        let y = S::select_lt(x, low, S::splat(0.0), y);
-        let y = S::select_lt(high, x, S::splat(f32::INFINITY), y);
-        S::keep_nan(x, y)
+        let mut p = [constant(0x3950_6967); N];
+        for bits in [0x3AB7_43CE, 0x3C08_8908, 0x3D2A_A9C1, 0x3E2A_AAAA, 0x3F00_0000] {
+            for i in 0..N {
+                p[i] = S::add(S::mul(p[i], r[i]), constant(bits));
+            }
+        }
+        let mut y = x;
+        for i in 0..N {
+            y[i] = S::add(S::mul(p[i], S::mul(r[i], r[i])), r[i]);
+            y[i] = S::add(y[i], S::splat(1.0));
+            y[i] = S::from_bits(S::add_i(S::bits(y[i]), S::shl_i::<23>(n[i])));
+            y[i] = S::select_lt(x[i], low, S::splat(0.0), y[i]);
+            y[i] = S::select_lt(high, x[i], S::splat(f32::INFINITY), y[i]);
+            y[i] = S::keep_nan(x[i], y[i]);
+        }
+        y
     }
 }
 

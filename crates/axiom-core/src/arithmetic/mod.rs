@@ -2,8 +2,9 @@
 //!
 //! [`simd`] names the vector operations; [`portable`], [`sse2`], [`avx2`], [`avxvnni`], [`avx512`], [`neon`] and [`dotprod`]
 //! implement them with the same names ([`ymm`] is what [`avx2`] and [`avxvnni`] share, [`quads`] what [`neon`] and [`dotprod`]
-//! do, `avx2_tile` holds loops of [`avx2`], in instructions); their products read [`block`]s. [`elementary`], [`activation`], [`vector`] and [`attention`] are
-//! the kernels, written once over any of them. [`half`] and [`float64`] are scalar.
+//! do, `avx2_tile` holds loops of [`avx2`], in instructions); their products read [`block`]s. [`elementary`], [`activation`],
+//! [`vector`] and [`attention`], which is made of [`strip`]s, are the kernels, written once over any of them. [`half`] and
+//! [`float64`] are scalar.
 
 pub mod activation;
 pub mod attention;
@@ -29,6 +30,7 @@ pub mod quads;
 pub mod simd;
 #[cfg(target_arch = "x86_64")]
 pub mod sse2;
+pub mod strip;
 pub mod vector;
 #[cfg(target_arch = "x86_64")]
 pub mod ymm;

@@ -80,6 +80,7 @@ unsafe impl Simd for Portable {
     type Q = [u8; 16];
 
     const TILE: usize = 1;
+    const QUERIES: usize = 2;
 
     simd_ops! {
         fn splat(x: f32) -> Self::F {

@@ -50,6 +50,7 @@ where
     type Q = uint8x16_t;
 
     const TILE: usize = 4;
+    const QUERIES: usize = 4;
 
     simd_ops! {
         fn splat(x: f32) -> Self::F { [vdupq_n_f32(x); 4] }

@@ -66,6 +66,8 @@ pub unsafe trait Simd: ByteProducts {
 
     /// Tokens that a product takes at once.
     const TILE: usize;
+    /// Queries that attention takes side by side: as many sums as there are registers for.
+    const QUERIES: usize;
 
     // ---- f32 lanes
 
@@ -124,7 +126,7 @@ pub unsafe trait Simd: ByteProducts {
     unsafe fn and_i(a: Self::I, b: Self::I) -> Self::I;
     /// i32 to f32, to nearest even.
     unsafe fn to_f(a: Self::I) -> Self::F;
-    /// f32 to i32, to nearest even; for |a| < 2^22.
+    /// f32 to i32, to nearest even; for |a| ≥ 2^22 and NaN any number.
     unsafe fn round_to_i(a: Self::F) -> Self::I;
     /// The bits of f32 lanes.
     unsafe fn bits(a: Self::F) -> Self::I;
@@ -166,9 +168,10 @@ pub unsafe trait Simd: ByteProducts {
     /// Sign-extends to i32.
     unsafe fn signed_q(a: Self::Q) -> Self::I;
 
-    /// The same pointer. Where registers are few, the compiler does not know that, and leaves in memory what it points to.
+    /// The same pointer. Where registers are few, the compiler does not know that: it leaves in memory what the pointer
+    /// reaches, and keeps it beside others rather than computing it from them.
     #[inline(always)]
-    fn in_memory(p: *mut Self::F) -> *mut Self::F {
+    fn opaque<T>(p: *const T) -> *const T {
         p
     }
 

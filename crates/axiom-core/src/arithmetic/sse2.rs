@@ -60,6 +60,7 @@ unsafe impl Simd for Sse2 {
     type Q = __m128i;
 
     const TILE: usize = 2;
+    const QUERIES: usize = 2;
 
     simd_ops! {
         fn splat(x: f32) -> Self::F { [_mm_set1_ps(x); 4] }

@@ -33,10 +33,11 @@ where
     type Q = __m128i;
 
     const TILE: usize = 4;
+    const QUERIES: usize = 6;
 
     #[inline(always)]
     #[allow(clippy::pointers_in_nomem_asm_block)] // nothing is read or written: what is hidden is where the pointer comes from
-    fn in_memory(mut p: *mut Self::F) -> *mut Self::F {
+    fn opaque<T>(mut p: *const T) -> *const T {
         // SAFETY: no instruction at all.
         unsafe { core::arch::asm!("/* {} */", inout(reg) p, options(nomem, nostack, preserves_flags)) };
         p

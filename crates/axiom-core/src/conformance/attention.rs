@@ -2,7 +2,7 @@
 
 use super::inputs::*;
 use crate::arithmetic::TILE_POSITIONS;
-use crate::arithmetic::attention::Tile;
+use crate::arithmetic::attention::{QUERIES, Tile};
 use crate::arithmetic::half::{f16_to_f32, f32_to_f16};
 use crate::kernels::Kernels;
 use alloc::vec::Vec;
@@ -132,11 +132,12 @@ pub fn every_number_of_positions(table: &Kernels) {
     }
 }
 
-/// One to nine queries with views of their own.
+/// Up to nine queries, and numbers around those that go side by side, that share what was read, and that are taken at once;
+/// with views of their own.
 pub fn every_number_of_queries(table: &Kernels) {
     let mut random = Random(12);
-    for n_query in 1..=9 {
-        for round in 0..6 {
+    for n_query in (1..=9).chain([11, 12, 13, 15, 16, 17, QUERIES - 1, QUERIES, QUERIES + 1, 2 * QUERIES + 5]) {
+        for round in 0..if n_query < 10 { 6 } else { 1 } {
             let views = |random: &mut Random| (0..n_query).map(|_| 1 + random.below(128) as u32).collect::<Vec<_>>();
             let tiles = vec![vec![128; n_query], vec![128; n_query], views(&mut random)];
             check(table, &Case::new(33, tiles, 0.7, &mut random), &format!("{n_query} queries, round {round}"));
@@ -144,18 +145,43 @@ pub fn every_number_of_queries(table: &Kernels) {
     }
 }
 
-/// Heads of every size, with scores from flat to steep.
+/// Heads of every size, with scores from flat to steep, for few queries and for many.
 pub fn every_head_size(table: &Kernels) {
     let mut random = Random(13);
     for head_dim in HEAD_DIMS {
-        for spread in [0.0, 0.1, 5.0, 60.0] {
+        for (spread, n_more) in [(0.0, 0), (0.1, 0), (5.0, 14), (60.0, 0)] {
             let n = 1 + random.below(128) as u32;
-            let tiles = vec![vec![128; 3], vec![n, 1, 128 - n / 2]];
-            check(
-                table,
-                &Case::new(head_dim, tiles, spread, &mut random),
-                &format!("heads of {head_dim}, spread {spread}"),
-            );
+            let mut views = vec![n, 1, 128 - n / 2];
+            views.extend((0..n_more).map(|_| 1 + random.below(128) as u32));
+            let case = Case::new(head_dim, vec![vec![128; views.len()], views], spread, &mut random);
+            check(table, &case, &format!("heads of {head_dim}, spread {spread}"));
+        }
+    }
+}
+
+/// What a query does not see may be anything, also where others see it: with a weight of 0 an infinity would give NaN.
+pub fn unseen_infinities(table: &Kernels) {
+    let mut random = Random(15);
+    for n_query in [2, 3, 4, 6, 8, 20] {
+        // The last query alone sees the last position.
+        let views = (0..n_query as u32).map(|i| 40 + i / 2 + u32::from(i == n_query as u32 - 1)).collect::<Vec<_>>();
+        let last = views[n_query - 1] as usize - 1;
+        let mut case = Case::new(24, vec![views], 1.0, &mut random);
+        for half in [false, true] {
+            let [.., expected] = case.run(table, half);
+            let start = last * case.stride;
+            let values = case.v[0][start..start + 24].to_vec();
+            case.v[0][start..start + 24].fill(f32::INFINITY);
+            let [.., got] = case.run(table, half);
+            case.v[0][start..start + 24].copy_from_slice(&values);
+            let n = (n_query - 1) * 24;
+            assert_same(&got[..n], &expected[..n], || {
+                format!(
+                    "{} attend, f16 cache {half}, {n_query} queries: an infinity that only the last sees",
+                    table.name
+                )
+            });
+            assert!(got[n..].iter().all(|x| *x == f32::INFINITY), "{}: the last sees it", table.name);
         }
     }
 }

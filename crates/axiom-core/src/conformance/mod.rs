@@ -20,7 +20,7 @@ use crate::kernels::Kernels;
 pub type Check = (&'static str, fn(&Kernels));
 
 /// Every check, those that show the cause of a difference first.
-pub const CHECKS: [Check; 12] = [
+pub const CHECKS: [Check; 13] = [
     ("every_operation", operations::every_operation),
     ("elementwise_kernels", kernels::elementwise_kernels),
     ("kernels_stay_within_their_arrays", kernels::kernels_stay_within_their_arrays),
@@ -33,4 +33,5 @@ pub const CHECKS: [Check; 12] = [
     ("attention: every_number_of_positions", attention::every_number_of_positions),
     ("attention: every_number_of_queries", attention::every_number_of_queries),
     ("attention: every_head_size", attention::every_head_size),
+    ("attention: unseen_infinities", attention::unseen_infinities),
 ];

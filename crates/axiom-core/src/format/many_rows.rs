@@ -124,7 +124,7 @@ unsafe fn add_tile<S: Simd, Q: Quantized, const T: usize>(
             if S::BY_GROUP {
                 // The dots take all registers: the accumulators are read only now, and written at once.
                 let dots: [S::I; T] = scales.dots(w, x);
-                let acc = S::in_memory(acc);
+                let acc = S::opaque(acc).cast_mut();
                 for t in 0..T {
                     let acc = acc.add(t);
                     [*acc] = scales.join::<Many<S, Q>, 1>([*acc], [dots[t]], x.add(t));

@@ -2,6 +2,7 @@
 
 use super::region::TensorRegion;
 use crate::arithmetic::activation::Activations;
+use crate::arithmetic::attention::QUERIES;
 use crate::arithmetic::block::Block;
 use crate::arithmetic::{BLOCK, LANES};
 use crate::config::ModelConfig;
@@ -50,8 +51,6 @@ pub struct Scratch {
     pub half: *mut u16,
 }
 
-/// Queries of an attention item, unless one token alone has more.
-pub const QUERIES: usize = 64;
 /// Rows that a product takes while a panel is in the cache, at most.
 pub const ROW_GROUP: usize = 64;
 /// Bytes of activations that stay in a second-level cache beside the panels that go by.
@@ -116,6 +115,7 @@ impl Work {
         let (q_stride, kv_stride) = (n_q.next_multiple_of(LANES), n_kv.next_multiple_of(LANES));
         let embd_stride = model.n_embd.next_multiple_of(LANES);
         let dim_stride = model.head_dim.next_multiple_of(LANES);
+        // Those of one token alone may be more.
         let n_query_max = QUERIES.max(model.n_head / model.n_head_kv);
         // q, o; m, l, n_valid; up; half (as f32: twice its size) — each a multiple of a cache line.
         let scratch_stride =

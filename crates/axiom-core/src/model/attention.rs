@@ -5,9 +5,9 @@
 
 use super::forward::{Pass, Span, Wave};
 use crate::arithmetic::activation::Activations;
-use crate::arithmetic::attention::Tile;
+use crate::arithmetic::attention::{QUERIES, Tile};
 use crate::arithmetic::{BLOCK, TILE_POSITIONS};
-use crate::memory::{KVFormat, QUERIES};
+use crate::memory::KVFormat;
 use crate::schedule::{Cancelled, Member};
 
 /// Rows of an attention item for a group of that many query heads.

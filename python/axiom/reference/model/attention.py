@@ -73,7 +73,9 @@ def softmax_tile(
 
     o = np.zeros(q.shape, np.float32)
     for p in range(n_pos):
-        o += w[..., p, None] * v[:, None, None, p]
+        # Nothing of an unseen value is added: +0 times an infinity would be NaN.
+        first = max(0, p - first_pos)
+        o[:, :, first:] += w[:, :, first:, p, None] * v[:, None, None, p]
     return m, total, o
 
 
