@@ -107,8 +107,8 @@ impl Queries<'_> {
 
     /// Whether so many queries read the same strips that these are widened once for all.
     #[inline(always)]
-    fn is_widened<S: Simd, E: Element>(&self) -> bool {
-        E::IS_NARROW && self.n >= 2 * S::QUERIES
+    fn are_many<S: Simd>(&self) -> bool {
+        self.n >= 2 * S::QUERIES
     }
 
     /// The scores of all queries for the positions that they see, and for others up to whole panels.
@@ -117,7 +117,7 @@ impl Queries<'_> {
         let head_dim = self.tile.head_dim;
         // SAFETY: the caller's duty.
         unsafe {
-            if !self.is_widened::<S, E>() {
+            if !self.are_many::<S>() {
                 side_by_side!(S::QUERIES, self.n, |i, N| {
                     let n_panel = self.n_valid(i, N).1.div_ceil(LANES);
                     side_by_side!(S::QUERIES / N, n_panel, |panel, M| {
@@ -144,7 +144,7 @@ impl Queries<'_> {
         let n_strip = self.tile.head_dim.div_ceil(LANES);
         // SAFETY: the caller's duty.
         unsafe {
-            if !self.is_widened::<S, E>() {
+            if !self.are_many::<S>() {
                 side_by_side!(S::QUERIES, self.n, |i, N| {
                     side_by_side!(S::QUERIES / N, n_strip, |strip, M| {
                         self.output::<S, E, N, M>(i, self.values::<E>(strip), strip, joints);

@@ -12,9 +12,6 @@ pub const WIDE_ROWS: usize = TILE_POSITIONS;
 
 /// How the cache holds a number.
 pub trait Element: Copy + 'static {
-    /// Whether reading it takes work, which is worth doing once for many queries.
-    const IS_NARROW: bool;
-
     /// Reads 16 of them as f32.
     ///
     /// # Safety
@@ -24,8 +21,6 @@ pub trait Element: Copy + 'static {
 }
 
 impl Element for f32 {
-    const IS_NARROW: bool = false;
-
     #[inline(always)]
     unsafe fn load<S: Simd>(p: *const f32) -> S::F {
         // SAFETY: the caller's duty.
@@ -35,8 +30,6 @@ impl Element for f32 {
 
 /// f16 bits.
 impl Element for u16 {
-    const IS_NARROW: bool = true;
-
     #[inline(always)]
     unsafe fn load<S: Simd>(p: *const u16) -> S::F {
         // SAFETY: the caller's duty.
@@ -66,7 +59,7 @@ impl<E: Element> Strip<E> {
         Strip { first: self.first.wrapping_add(start * self.stride), n: end - start, ..self }
     }
 
-    /// The same rows as f32, in `wide`, which stays in a cache.
+    /// The same rows as f32, one behind the other in `wide`, which stays in the first-level cache.
     ///
     /// # Safety
     ///
