@@ -43,7 +43,7 @@ test-peers: wheel ## Build other engines in an environment of their own, and com
 	@$(PYTHON) tests/peers/environment.py --axiom dist
 	@.venv-peers/bin/python -m pytest -p no:cacheprovider tests/peers $(PYTEST_ARGS)
 
-test-neon: ## Run the core's tests on 64-bit ARM, under emulation where this machine is none
+test-neon: ## Run the core's lints and tests on 64-bit ARM, under emulation where this machine is none
 	@sh tools/test_neon.sh
 
 test-avx512: $(VENV)/.built ## Check the AVX-512 kernels, on the bare kernel in an emulator where this processor lacks it

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs the core's tests on 64-bit ARM: directly where this machine is one, otherwise cross-compiled and under qemu-user.
+# Runs the core's lints and tests on 64-bit ARM: directly where this machine is one, otherwise cross-compiled and under
+# qemu-user.
 #
 # Needs Rust's standard library for the target, a cross linker with a C library, and the emulator. What is missing is
 # installed where that needs no password (rustup; apt-get as root); if that fails, the run is skipped and says why.
@@ -56,6 +57,7 @@ if [ ! -e "$library/lib/crt1.o" ]; then
     [ -e "$library/lib/crt1.o" ] || skip "no C library in $library; on Debian and Ubuntu: apt-get install libc6-dev-arm64-cross"
 fi
 
+cargo clippy --target "$TARGET" -p axiom-core --all-targets -- -D warnings
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER="$linker"
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="$emulator -L $library"
 exec cargo test --target "$TARGET" -p axiom-core

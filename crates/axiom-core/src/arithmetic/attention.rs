@@ -16,6 +16,8 @@ use core::mem::MaybeUninit;
 pub const QUERIES: usize = 48;
 /// Panels whose scores become weights side by side; they divide a tile.
 const PANELS_AT_ONCE: usize = 2;
+/// Strips that few queries read side by side, at most: they are read from memory, which does not deliver more any faster.
+const STRIPS: usize = 4;
 /// Rows of values that memory is asked for ahead.
 const ROWS_AHEAD: usize = 16;
 
@@ -120,7 +122,7 @@ impl Queries<'_> {
             if !self.are_many::<S>() {
                 side_by_side!(S::QUERIES, self.n, |i, N| {
                     let n_panel = self.n_valid(i, N).1.div_ceil(LANES);
-                    side_by_side!(S::QUERIES / N, n_panel, |panel, M| {
+                    side_by_side!(STRIPS.min(S::QUERIES / N), n_panel, |panel, M| {
                         self.score::<S, E, N, M>(i, self.keys::<E>(panel, M), panel, 0);
                     });
                 });
@@ -146,7 +148,7 @@ impl Queries<'_> {
         unsafe {
             if !self.are_many::<S>() {
                 side_by_side!(S::QUERIES, self.n, |i, N| {
-                    side_by_side!(S::QUERIES / N, n_strip, |strip, M| {
+                    side_by_side!(STRIPS.min(S::QUERIES / N), n_strip, |strip, M| {
                         self.output::<S, E, N, M>(i, self.values::<E>(strip), strip, joints);
                     });
                 });
