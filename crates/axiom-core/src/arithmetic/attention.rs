@@ -121,14 +121,14 @@ impl Queries<'_> {
         unsafe {
             if !self.are_many::<S>() {
                 side_by_side!(S::QUERIES, self.n, |i, N| {
-                    let n_panel = self.n_valid(i, N).1.div_ceil(LANES);
+                    let n_panel = self.n_seen(i, N).div_ceil(LANES);
                     side_by_side!(STRIPS.min(S::QUERIES / N), n_panel, |panel, M| {
                         self.score::<S, E, N, M>(i, self.keys::<E>(panel, M), panel, 0);
                     });
                 });
                 return;
             }
-            for panel in 0..self.n_valid(0, self.n).1.div_ceil(LANES) {
+            for panel in 0..self.n_seen(0, self.n).div_ceil(LANES) {
                 for start in (0..head_dim).step_by(WIDE_ROWS) {
                     let end = head_dim.min(start + WIDE_ROWS);
                     let k = self.keys::<E>(panel, 1).rows(start, end).widened::<S>(wide);
@@ -155,7 +155,7 @@ impl Queries<'_> {
                 return;
             }
             for strip in 0..n_strip {
-                let v = self.values::<E>(strip).rows(0, self.n_valid(0, self.n).1).widened::<S>(wide);
+                let v = self.values::<E>(strip).rows(0, self.n_seen(0, self.n)).widened::<S>(wide);
                 side_by_side!(S::QUERIES, self.n, |i, N| {
                     self.output::<S, f32, N, 1>(i, v, strip, joints);
                 });
@@ -163,16 +163,18 @@ impl Queries<'_> {
         }
     }
 
-    /// The least and the most positions that queries `i` … `i + n − 1` see.
+    /// The most positions that one of queries `i` … `i + n − 1` sees.
     #[inline(always)]
-    unsafe fn n_valid(&self, i: usize, n: usize) -> (usize, usize) {
-        let (mut least, mut most) = (TILE_POSITIONS, 0);
-        for i in i..i + n {
-            // SAFETY: the caller's duty: there are such queries.
-            let n = unsafe { *self.n_valid.add(i) as usize };
-            (least, most) = (least.min(n), most.max(n));
-        }
-        (least, most)
+    unsafe fn n_seen(&self, i: usize, n: usize) -> usize {
+        // SAFETY: the caller's duty: there are such queries.
+        (i..i + n).map(|i| unsafe { *self.n_valid.add(i) }).max().unwrap_or(0) as usize
+    }
+
+    /// The positions that all of queries `i` … `i + n − 1` see.
+    #[inline(always)]
+    unsafe fn n_common(&self, i: usize, n: usize) -> usize {
+        // SAFETY: the caller's duty: there are such queries.
+        (i..i + n).map(|i| unsafe { *self.n_valid.add(i) }).min().unwrap_or(0) as usize
     }
 
     /// The keys of 16 positions, of which `n` panels are read side by side.
@@ -235,11 +237,11 @@ impl Queries<'_> {
         unsafe {
             let weights = self.weights.add(i * TILE_POSITIONS);
             // What all of them see; then, for each, the rest of what it sees.
-            let n_common = self.n_valid(i, N).0;
+            let n_common = self.n_common(i, N);
             let zero = [[S::splat(0.0); M]; N];
             let common = v.rows(0, n_common).weighted::<S, N, M>(weights, TILE_POSITIONS, zero);
             for n in 0..N {
-                let rest = v.rows(n_common, self.n_valid(i + n, 1).0);
+                let rest = v.rows(n_common, self.n_seen(i + n, 1));
                 let weights = weights.add(n * TILE_POSITIONS + n_common);
                 let [sums] = rest.weighted::<S, 1, M>(weights, 0, [common[n]]);
                 for m in 0..M {
@@ -267,7 +269,7 @@ impl Queries<'_> {
         // SAFETY: the caller's duty; a query is a lane, and there is room for whole vectors of them.
         unsafe {
             for i in 0..self.n {
-                (maxima[i], sums[i]) = softmax::<S>(self.weights.add(i * TILE_POSITIONS), self.n_valid(i, 1).0);
+                (maxima[i], sums[i]) = softmax::<S>(self.weights.add(i * TILE_POSITIONS), self.n_seen(i, 1));
             }
             for i in (0..self.n).step_by(LANES) {
                 let lanes = (self.n - i).min(LANES);
