@@ -41,6 +41,7 @@ need() {
 
 case "$(uname -m)" in
 aarch64 | arm64)
+    cargo clippy -p axiom-core --all-targets -- -D warnings
     exec cargo test -p axiom-core
     ;;
 esac

@@ -69,9 +69,10 @@ pub unsafe fn attend<S: Simd, E: Element>(tile: &Tile) {
                 l: tile.l.add(start),
                 o: tile.o.add(start * tile.dim_stride),
                 weights: weights.as_mut_ptr().cast(),
+                wide: wide.as_mut_ptr().cast(),
                 tile,
             };
-            queries.attend::<S, E>(wide.as_mut_ptr().cast());
+            queries.attend::<S, E>();
         }
     }
 }
@@ -86,6 +87,8 @@ struct Queries<'a> {
     o: *mut f32,
     /// f32 `[n][128]`: scores, then weights.
     weights: *mut f32,
+    /// f32 `[WIDE_ROWS][16]`: a strip that many of them read.
+    wide: *mut f32,
     tile: &'a Tile,
 }
 
@@ -96,14 +99,13 @@ struct Joints {
 }
 
 impl Queries<'_> {
-    /// `wide` has room for [`WIDE_ROWS`].
     #[inline(always)]
-    unsafe fn attend<S: Simd, E: Element>(&self, wide: *mut f32) {
+    unsafe fn attend<S: Simd, E: Element>(&self) {
         // SAFETY: the caller's duty; every index below is within the shapes that `Tile` states, as its own loop bound says.
         unsafe {
-            self.scores::<S, E>(wide);
+            self.scores::<S, E>();
             let joints = self.softmax::<S>();
-            self.outputs::<S, E>(&joints, wide);
+            self.outputs::<S, E>(&joints);
         }
     }
 
@@ -115,7 +117,7 @@ impl Queries<'_> {
 
     /// The scores of all queries for the positions that they see, and for others up to whole panels.
     #[inline(always)]
-    unsafe fn scores<S: Simd, E: Element>(&self, wide: *mut f32) {
+    unsafe fn scores<S: Simd, E: Element>(&self) {
         let head_dim = self.tile.head_dim;
         // SAFETY: the caller's duty.
         unsafe {
@@ -131,7 +133,7 @@ impl Queries<'_> {
             for panel in 0..self.n_seen(0, self.n).div_ceil(LANES) {
                 for start in (0..head_dim).step_by(WIDE_ROWS) {
                     let end = head_dim.min(start + WIDE_ROWS);
-                    let k = self.keys::<E>(panel, 1).rows(start, end).widened::<S>(wide);
+                    let k = self.keys::<E>(panel, 1).rows(start, end).widened::<S>(self.wide);
                     side_by_side!(S::QUERIES, self.n, |i, N| {
                         self.score::<S, f32, N, 1>(i, k, panel, start);
                     });
@@ -142,7 +144,7 @@ impl Queries<'_> {
 
     /// Joins what the tile gives to the outputs of all queries.
     #[inline(always)]
-    unsafe fn outputs<S: Simd, E: Element>(&self, joints: &Joints, wide: *mut f32) {
+    unsafe fn outputs<S: Simd, E: Element>(&self, joints: &Joints) {
         let n_strip = self.tile.head_dim.div_ceil(LANES);
         // SAFETY: the caller's duty.
         unsafe {
@@ -154,8 +156,9 @@ impl Queries<'_> {
                 });
                 return;
             }
+            let n_seen = self.n_seen(0, self.n);
             for strip in 0..n_strip {
-                let v = self.values::<E>(strip).rows(0, self.n_seen(0, self.n)).widened::<S>(wide);
+                let v = self.values::<E>(strip).rows(0, n_seen).widened::<S>(self.wide);
                 side_by_side!(S::QUERIES, self.n, |i, N| {
                     self.output::<S, f32, N, 1>(i, v, strip, joints);
                 });
