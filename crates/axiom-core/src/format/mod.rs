@@ -227,8 +227,25 @@ impl Format {
     }
 }
 
-/// A piece of a GGUF block that panels hold 16 rows of side by side: its offset in the block and its bytes (1 or 2).
-pub type Field = (usize, usize);
+/// Numbers of a GGUF block that follow each other there; panels hold each of 16 rows side by side.
+#[derive(Clone, Copy)]
+pub struct Fields {
+    /// Where the first is in the block.
+    offset: usize,
+    /// Bytes of each, 1 or 2.
+    size: usize,
+    n: usize,
+}
+
+/// `n` of two bytes.
+const fn f16s(offset: usize, n: usize) -> Fields {
+    Fields { offset, size: 2, n }
+}
+
+/// `n` of one byte.
+const fn bytes(offset: usize, n: usize) -> Fields {
+    Fields { offset, size: 1, n }
+}
 
 /// The GGUF side of a quantised format.
 pub trait BlockFormat: panel::Quantized {
@@ -237,7 +254,7 @@ pub trait BlockFormat: panel::Quantized {
     /// Bytes of a block.
     const BYTES: usize;
     /// Its scales, in the order in which panels hold them.
-    const FIELDS: &'static [Field];
+    const FIELDS: &'static [Fields];
 
     /// The codes of columns 32i … 32i + 31.
     fn codes(block: &[u8], i: usize) -> [u8; 32];
@@ -248,11 +265,11 @@ pub trait BlockFormat: panel::Quantized {
 }
 
 /// Bytes of panel meta for one GGUF block of 16 rows.
-const fn bytes_meta(fields: &[Field]) -> usize {
+const fn bytes_meta(fields: &[Fields]) -> usize {
     let mut bytes = 0;
     let mut i = 0;
     while i < fields.len() {
-        bytes += fields[i].1 * LANES;
+        bytes += fields[i].size * fields[i].n * LANES;
         i += 1;
     }
     bytes

@@ -53,19 +53,24 @@ fn locate<F: BlockFormat>(n: usize, n_total: usize) -> (usize, usize) {
     (start + within * meta_of_block, start + in_chunk * meta_of_block + within * codes_of_block)
 }
 
+/// Offset in the GGUF block and bytes of each number that panels hold 16 rows of side by side, in their order.
+fn fields<F: BlockFormat>() -> impl Iterator<Item = (usize, usize)> {
+    F::FIELDS.iter().flat_map(|fields| (0..fields.n).map(|i| (fields.offset + i * fields.size, fields.size)))
+}
+
 fn pack_blocks<F: BlockFormat>(rows: &[u8], bytes_row: usize, panel: &mut [u8]) {
     let n_total = bytes_row / F::BYTES;
     for n in 0..n_total {
         let (mut meta, codes) = locate::<F>(n, n_total);
         let blocks = || rows.chunks_exact(bytes_row).map(|row| &row[n * F::BYTES..(n + 1) * F::BYTES]);
-        for &(offset, bytes) in F::FIELDS {
-            let lanes = &mut panel[meta..meta + LANES * bytes];
-            match bytes {
+        for (offset, size) in fields::<F>() {
+            let lanes = &mut panel[meta..meta + LANES * size];
+            match size {
                 1 => gather::<1>(blocks(), offset, lanes),
                 2 => gather::<2>(blocks(), offset, lanes),
-                _ => unreachable!("a field of {bytes} bytes"),
+                _ => unreachable!("a field of {size} bytes"),
             }
-            meta += LANES * bytes;
+            meta += LANES * size;
         }
         let codes = &mut panel[codes..];
         if F::COLUMNS == BLOCK {
@@ -104,10 +109,10 @@ fn unpack_blocks<F: BlockFormat>(panel: &[u8], lane: usize, row: &mut [u8]) {
     let n_total = row.len() / F::BYTES;
     for (n, block) in row.chunks_exact_mut(F::BYTES).enumerate() {
         let (mut meta, mut codes) = locate::<F>(n, n_total);
-        for &(offset, bytes) in F::FIELDS {
-            let at = meta + lane * bytes;
-            block[offset..offset + bytes].copy_from_slice(&panel[at..at + bytes]);
-            meta += LANES * bytes;
+        for (offset, size) in fields::<F>() {
+            let at = meta + lane * size;
+            block[offset..offset + size].copy_from_slice(&panel[at..at + size]);
+            meta += LANES * size;
         }
         for i in 0..F::COLUMNS / BLOCK {
             F::set_codes(block, i, &F::Codes::get(&panel[codes..codes + F::Codes::BYTES], lane));

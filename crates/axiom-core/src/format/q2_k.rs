@@ -6,7 +6,7 @@
 use super::codes::Crumbs;
 use super::panel::Quantized;
 use super::scales::HalvesMin;
-use super::{BlockFormat, Field, bytes_at, f16_at, shifted};
+use super::{BlockFormat, Fields, bytes, bytes_at, f16_at, f16s, shifted};
 use crate::arithmetic::simd::{Simd, unrolled};
 
 /// The format.
@@ -36,26 +36,7 @@ impl Quantized for Q2K {
 impl BlockFormat for Q2K {
     const COLUMNS: usize = 256;
     const BYTES: usize = 84;
-    const FIELDS: &'static [Field] = &[
-        (80, 2),
-        (82, 2),
-        (0, 1),
-        (1, 1),
-        (2, 1),
-        (3, 1),
-        (4, 1),
-        (5, 1),
-        (6, 1),
-        (7, 1),
-        (8, 1),
-        (9, 1),
-        (10, 1),
-        (11, 1),
-        (12, 1),
-        (13, 1),
-        (14, 1),
-        (15, 1),
-    ];
+    const FIELDS: &'static [Fields] = &[f16s(80, 2), bytes(0, 16)];
 
     #[inline(always)]
     fn codes(block: &[u8], i: usize) -> [u8; 32] {

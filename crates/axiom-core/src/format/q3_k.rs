@@ -6,7 +6,7 @@
 use super::codes::Threes;
 use super::panel::Quantized;
 use super::scales::Halves;
-use super::{BlockFormat, Field, bytes_at, either, f16_at, moved, shifted};
+use super::{BlockFormat, Fields, bytes, bytes_at, either, f16_at, f16s, moved, shifted};
 use crate::arithmetic::simd::{Simd, unrolled};
 
 /// The format.
@@ -47,21 +47,7 @@ impl Quantized for Q3K {
 impl BlockFormat for Q3K {
     const COLUMNS: usize = 256;
     const BYTES: usize = 110;
-    const FIELDS: &'static [Field] = &[
-        (108, 2),
-        (96, 1),
-        (97, 1),
-        (98, 1),
-        (99, 1),
-        (100, 1),
-        (101, 1),
-        (102, 1),
-        (103, 1),
-        (104, 1),
-        (105, 1),
-        (106, 1),
-        (107, 1),
-    ];
+    const FIELDS: &'static [Fields] = &[f16s(108, 1), bytes(96, 12)];
 
     #[inline(always)]
     fn codes(block: &[u8], i: usize) -> [u8; 32] {

@@ -5,7 +5,7 @@
 use super::codes::Nibbles;
 use super::panel::Quantized;
 use super::scales::Scale;
-use super::{BlockFormat, Field, bytes_at, f16_at, halves};
+use super::{BlockFormat, Fields, bytes_at, f16_at, f16s, halves};
 use crate::arithmetic::simd::Simd;
 
 /// The format.
@@ -30,7 +30,7 @@ impl Quantized for Q4_0 {
 impl BlockFormat for Q4_0 {
     const COLUMNS: usize = 32;
     const BYTES: usize = 18;
-    const FIELDS: &'static [Field] = &[(0, 2)];
+    const FIELDS: &'static [Fields] = &[f16s(0, 1)];
 
     #[inline(always)]
     fn codes(block: &[u8], _i: usize) -> [u8; 32] {

@@ -5,7 +5,7 @@
 use super::codes::Nibbles;
 use super::panel::Quantized;
 use super::scales::ScaleMin;
-use super::{BlockFormat, Field, bytes_at, f16_at, halves};
+use super::{BlockFormat, Fields, bytes_at, f16_at, f16s, halves};
 use crate::arithmetic::simd::Simd;
 
 /// The format.
@@ -33,7 +33,7 @@ impl Quantized for Q4_1 {
 impl BlockFormat for Q4_1 {
     const COLUMNS: usize = 32;
     const BYTES: usize = 20;
-    const FIELDS: &'static [Field] = &[(0, 2), (2, 2)];
+    const FIELDS: &'static [Fields] = &[f16s(0, 2)];
 
     #[inline(always)]
     fn codes(block: &[u8], _i: usize) -> [u8; 32] {

@@ -7,7 +7,7 @@ use super::codes::Nibbles;
 use super::k_scales;
 use super::panel::Quantized;
 use super::scales::ScaleMin;
-use super::{BlockFormat, Field, bytes_at, f16_at, shifted};
+use super::{BlockFormat, Fields, bytes, bytes_at, f16_at, f16s, shifted};
 use crate::arithmetic::simd::Simd;
 
 /// The format.
@@ -32,22 +32,7 @@ impl Quantized for Q4K {
 impl BlockFormat for Q4K {
     const COLUMNS: usize = 256;
     const BYTES: usize = 144;
-    const FIELDS: &'static [Field] = &[
-        (0, 2),
-        (2, 2),
-        (4, 1),
-        (5, 1),
-        (6, 1),
-        (7, 1),
-        (8, 1),
-        (9, 1),
-        (10, 1),
-        (11, 1),
-        (12, 1),
-        (13, 1),
-        (14, 1),
-        (15, 1),
-    ];
+    const FIELDS: &'static [Fields] = &[f16s(0, 2), bytes(4, 12)];
 
     #[inline(always)]
     fn codes(block: &[u8], i: usize) -> [u8; 32] {

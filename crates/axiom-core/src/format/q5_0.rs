@@ -6,7 +6,7 @@
 use super::codes::Fives;
 use super::panel::Quantized;
 use super::scales::Scale;
-use super::{BlockFormat, Field, bytes_at, either, f16_at, fifths, halves};
+use super::{BlockFormat, Fields, bytes_at, either, f16_at, f16s, fifths, halves};
 use crate::arithmetic::simd::Simd;
 
 /// The format.
@@ -31,7 +31,7 @@ impl Quantized for Q5_0 {
 impl BlockFormat for Q5_0 {
     const COLUMNS: usize = 32;
     const BYTES: usize = 22;
-    const FIELDS: &'static [Field] = &[(0, 2)];
+    const FIELDS: &'static [Fields] = &[f16s(0, 1)];
 
     #[inline(always)]
     fn codes(block: &[u8], _i: usize) -> [u8; 32] {

@@ -6,7 +6,7 @@
 use super::codes::Fives;
 use super::panel::Quantized;
 use super::scales::ScaleMin;
-use super::{BlockFormat, Field, bytes_at, either, f16_at, fifths, halves};
+use super::{BlockFormat, Fields, bytes_at, either, f16_at, f16s, fifths, halves};
 use crate::arithmetic::simd::Simd;
 
 /// The format.
@@ -34,7 +34,7 @@ impl Quantized for Q5_1 {
 impl BlockFormat for Q5_1 {
     const COLUMNS: usize = 32;
     const BYTES: usize = 24;
-    const FIELDS: &'static [Field] = &[(0, 2), (2, 2)];
+    const FIELDS: &'static [Fields] = &[f16s(0, 2)];
 
     #[inline(always)]
     fn codes(block: &[u8], _i: usize) -> [u8; 32] {

@@ -6,7 +6,7 @@
 use super::codes::Sixes;
 use super::panel::Quantized;
 use super::scales::Halves;
-use super::{BlockFormat, Field, bytes_at, either, f16_at, moved, shifted};
+use super::{BlockFormat, Fields, bytes, bytes_at, either, f16_at, f16s, moved, shifted};
 use crate::arithmetic::simd::{Simd, unrolled};
 
 /// The format.
@@ -35,25 +35,7 @@ impl Quantized for Q6K {
 impl BlockFormat for Q6K {
     const COLUMNS: usize = 256;
     const BYTES: usize = 210;
-    const FIELDS: &'static [Field] = &[
-        (208, 2),
-        (192, 1),
-        (193, 1),
-        (194, 1),
-        (195, 1),
-        (196, 1),
-        (197, 1),
-        (198, 1),
-        (199, 1),
-        (200, 1),
-        (201, 1),
-        (202, 1),
-        (203, 1),
-        (204, 1),
-        (205, 1),
-        (206, 1),
-        (207, 1),
-    ];
+    const FIELDS: &'static [Fields] = &[f16s(208, 1), bytes(192, 16)];
 
     #[inline(always)]
     fn codes(block: &[u8], i: usize) -> [u8; 32] {

@@ -6,7 +6,7 @@
 use super::codes::Bytes;
 use super::panel::Quantized;
 use super::scales::Scale;
-use super::{BlockFormat, Field, by_eights, bytes_at, f16_at};
+use super::{BlockFormat, Fields, by_eights, bytes_at, f16_at, f16s};
 use crate::arithmetic::simd::Simd;
 
 /// The format.
@@ -31,7 +31,7 @@ impl Quantized for Q8_0 {
 impl BlockFormat for Q8_0 {
     const COLUMNS: usize = 32;
     const BYTES: usize = 34;
-    const FIELDS: &'static [Field] = &[(0, 2)];
+    const FIELDS: &'static [Fields] = &[f16s(0, 1)];
 
     #[inline(always)]
     fn codes(block: &[u8], _i: usize) -> [u8; 32] {
