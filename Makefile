@@ -19,7 +19,7 @@ TESTED_KERNEL := $(KERNEL)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run kernel boot test-avx512 test-avxvnni test test-neon test-peers lint bench wheel clean
+.PHONY: help run kernel boot test-avx512 test-avxvnni test test-arm test-peers lint bench wheel clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -43,8 +43,8 @@ test-peers: wheel ## Build other engines in an environment of their own, and com
 	@$(PYTHON) tests/peers/environment.py --axiom dist
 	@.venv-peers/bin/python -m pytest -p no:cacheprovider tests/peers $(PYTEST_ARGS)
 
-test-neon: ## Run the core's lints and tests on 64-bit ARM, under emulation where this machine is none
-	@sh tools/test_neon.sh
+test-arm: $(VENV)/.test ## Run the core's tests, the wheel and its identity on 64-bit ARM, emulated where this machine is none
+	@$(PYTHON) tools/test_arm.py
 
 test-avx512: $(VENV)/.built ## Check the AVX-512 kernels, on the bare kernel in an emulator where this processor lacks it
 	@$(PYTHON) tools/test_emulated.py avx512

@@ -1,5 +1,5 @@
 //! Sixteen lanes as four registers of 128 bits, by what every 64-bit ARM processor has. How bytes are multiplied is a part of
-//! its own, in which instruction sets differ: [`ByteProducts`]. `make test-neon` runs them under emulation.
+//! its own, in which instruction sets differ: [`ByteProducts`]. `make test-arm` runs them under emulation.
 //!
 //! Never here: `fmla` (fused), `vmaxq_f32` (gives NaN where either is NaN), the reciprocal estimates.
 
