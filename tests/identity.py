@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from axiom.engine_options import EngineOptions
 from axiom.model_file.gguf_file import GGUFFile
 from axiom.model_file.model_config import ModelConfig
 from axiom.opening import open_engine
@@ -30,7 +31,7 @@ ALL_TABLES = [
 def open_body(path: Path, backend: str, **kwargs: Any) -> Any:
     gguf = GGUFFile(path)
     options = {"n_ctx": 320, "n_seq_max": 5} | kwargs
-    return open_engine(gguf, ModelConfig.from_gguf(gguf), backend=backend, **options)[0]
+    return open_engine(gguf, ModelConfig.from_gguf(gguf), EngineOptions(**options), backend)[0]
 
 
 def assert_same(got: list[np.ndarray], expected: list[np.ndarray], where: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from axiom.capacity import plan_capacity
+from axiom.engine_options import EngineOptions
 from axiom.errors import ContextLengthError, MemoryBudgetError, ModelFormatError, UnsupportedModelError
 from axiom.hardware import CpuBudget, MemoryBudget, cpu_budget, memory_budget
 from axiom.model_file.gguf_file import GGUFFile
@@ -317,9 +318,11 @@ def test_absurd_numbers_are_value_errors(config: ModelConfig, name: str) -> None
 def test_opening_an_engine_checks_its_arguments(write: Callable[..., Path]) -> None:
     file = GGUFFile(write())
     config = ModelConfig.from_gguf(file)
-    for kwargs, name in (({"kv": "q8"}, "kv"), ({"threads": 0}, "threads"), ({"backend": "gpu"}, "backend")):
+    for kwargs, name in (({"kv": "q8"}, "kv"), ({"threads": 0}, "threads")):
         with pytest.raises(ValueError, match=f"{name}: expected"):
-            open_engine(file, config, **kwargs)
+            EngineOptions(**kwargs)
+    with pytest.raises(ValueError, match="backend: expected"):
+        open_engine(file, config, EngineOptions(), "gpu")
 
 
 def test_vectors_in_16_bits_are_widened(tmp_path: Path) -> None:

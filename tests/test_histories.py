@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import axiom
+from axiom.engine_options import EngineOptions
 from axiom.errors import AxiomError, PassStopped
 from axiom.model_file.image_file import ImageFile
 from axiom.model_file.model_config import ModelConfig
@@ -55,7 +56,7 @@ class History:
         budget = besides + head + (2 + seed % 4) * layer + (140 << 10)
         self.native = _native.Engine.from_image(image, budget=budget, paranoid=seed % 3 == 0, **options)
         assert self.native.is_streamed == (seed % 4 < 2)
-        self.twin, _ = open_engine(model, config, backend="reference", **sizes)
+        self.twin, _ = open_engine(model, config, EngineOptions(**sizes), "reference")
         self.lengths: dict[int, int] = {}
         self.saved: list[bytes] = []
         self.new("new", NO_SEQUENCE)

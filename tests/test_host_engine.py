@@ -18,6 +18,7 @@ import pytest
 
 from axiom import _native, errors
 from axiom.engine import Engine
+from axiom.engine_options import EngineOptions
 from axiom.model_file.gguf_file import GGUFFile
 from axiom.model_file.model_config import ModelConfig
 from axiom.opening import open_engine
@@ -36,7 +37,7 @@ def opened(random_model: Callable[..., Path]) -> Iterator[Open]:
     def open_it(backend: str = "native", **options: Any) -> Engine:
         gguf = GGUFFile(path)
         options = {"n_ctx": 256, "n_seq_max": 3, "threads": 2} | options
-        engine, _ = open_engine(gguf, ModelConfig.from_gguf(gguf), backend=backend, **options)
+        engine, _ = open_engine(gguf, ModelConfig.from_gguf(gguf), EngineOptions(**options), backend)
         engines.append(engine)
         return engine
 
@@ -261,15 +262,16 @@ def test_memory_that_the_system_refuses(random_model: Callable[..., Path]) -> No
     code = """
 import resource, sys
 from axiom import errors
+from axiom.engine_options import EngineOptions
 from axiom.opening import open_engine
 from axiom.model_file.gguf_file import GGUFFile
 from axiom.model_file.model_config import ModelConfig
 gguf = GGUFFile(sys.argv[1])
 options = {"n_seq_max": 1, "threads": 1}
-open_engine(gguf, ModelConfig.from_gguf(gguf), n_ctx=64, **options)[0].close()
+open_engine(gguf, ModelConfig.from_gguf(gguf), EngineOptions(n_ctx=64, **options))[0].close()
 resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 try:
-    open_engine(gguf, ModelConfig.from_gguf(gguf), n_ctx=4 << 20, **options)
+    open_engine(gguf, ModelConfig.from_gguf(gguf), EngineOptions(n_ctx=4 << 20, **options))
 except errors.MemoryBudgetError as error:
     print(error)
 """
@@ -283,11 +285,13 @@ def test_what_there_is_no_memory_to_return_is_refused(random_model: Callable[...
     code = """
 import resource, sys
 from axiom import errors
+from axiom.engine_options import EngineOptions
 from axiom.opening import open_engine
 from axiom.model_file.gguf_file import GGUFFile
 from axiom.model_file.model_config import ModelConfig
 gguf = GGUFFile(sys.argv[1])
-engine, _ = open_engine(gguf, ModelConfig.from_gguf(gguf), n_ctx=2048, n_seq_max=2, threads=1, kv="f32")
+options = EngineOptions(n_ctx=2048, n_seq_max=2, threads=1, kv="f32")
+engine, _ = open_engine(gguf, ModelConfig.from_gguf(gguf), options)
 seq, other = engine.seq_new(), engine.seq_new()
 engine.forward([seq], [[1] * 2048], "none")
 long, short = [1] * 3_662_109, [1] * 2048
@@ -412,11 +416,12 @@ def test_after_a_fork_the_engine_still_computes(random_model: Callable[..., Path
     code = """
 import os, sys
 import numpy as np
+from axiom.engine_options import EngineOptions
 from axiom.opening import open_engine
 from axiom.model_file.gguf_file import GGUFFile
 from axiom.model_file.model_config import ModelConfig
 gguf = GGUFFile(sys.argv[1])
-engine, _ = open_engine(gguf, ModelConfig.from_gguf(gguf), n_ctx=64, n_seq_max=1, threads=3)
+engine, _ = open_engine(gguf, ModelConfig.from_gguf(gguf), EngineOptions(n_ctx=64, n_seq_max=1, threads=3))
 seq = engine.seq_new()
 expected = np.asarray(engine.forward([seq], [[1, 2, 3]])).tobytes()
 child = os.fork()

@@ -22,6 +22,7 @@ import axiom
 from axiom.capacity import ROWS_STREAMED, plan_streamed
 from axiom.cli import inspect, pack, verify_image
 from axiom.engine import FIELDS
+from axiom.engine_options import EngineOptions
 from axiom.errors import AxiomError, MemoryBudgetError, ModelFormatError, PassStopped
 from axiom.model_file.image_file import HEADER_BYTES, ROOT_OFFSET, ImageFile, image_digest
 from axiom.model_file.model_config import ModelConfig
@@ -132,7 +133,7 @@ def test_inspect_plans_what_the_runtime_does(backend: str, packed: Packed) -> No
     config = ModelConfig.from_gguf(ImageFile(image))
     usable = image.stat().st_size // 2 + (60 << 20)
     plan = plan_streamed(config, n_ctx=96, kv="f16", n_seq_max=1, usable_bytes=usable, threads=2)
-    engine, capacity = open_engine(ImageFile(image), config, n_ctx=96, n_seq_max=1, threads=2, memory=None)
+    engine, capacity = open_engine(ImageFile(image), config, EngineOptions(n_ctx=96, n_seq_max=1, threads=2))
     assert capacity.n_ctx == 96
     assert engine.info()["bytes_streamed"] == 0
     streamed = type(engine).from_image(  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from axiom.engine import FIELDS
+from axiom.engine_options import EngineOptions
 from axiom.errors import ContextLengthError, MemoryBudgetError, ModelFormatError, NumericError
 from axiom.model_file.gguf_file import GGUFFile
 from axiom.model_file.model_config import ModelConfig
@@ -26,7 +27,7 @@ Open = Callable[..., Engine]
 def engine_of(path: Path, **kwargs: Any) -> Engine:
     gguf = GGUFFile(path)
     options = {"n_ctx": 320, "n_seq_max": 4} | kwargs
-    engine, _ = open_engine(gguf, ModelConfig.from_gguf(gguf), backend="reference", **options)
+    engine, _ = open_engine(gguf, ModelConfig.from_gguf(gguf), EngineOptions(**options), "reference")
     assert isinstance(engine, Engine)
     return engine
 

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from axiom.engine_options import EngineOptions
 from axiom.model_file.model_config import ModelConfig
 from axiom.model_file.model_file import open_model
 from axiom.opening import open_engine
@@ -19,9 +20,8 @@ class Native:
     def __init__(self, model: str, n_ctx: int, kernels: str | None = None) -> None:
         opened = open_model(model)
         self.prompt = list(Tokenizer(opened).encode(PROMPT))
-        self._engine, _ = open_engine(
-            opened, ModelConfig.from_gguf(opened), n_ctx=n_ctx, threads=1, kernels=kernels, n_seq_max=1
-        )
+        options = EngineOptions(n_ctx=n_ctx, n_seq_max=1, threads=1, kernels=kernels)
+        self._engine, _ = open_engine(opened, ModelConfig.from_gguf(opened), options)
         self.kernels = self._engine.info()["kernels"]
         self._seq = self._engine.seq_new()
         self._out = np.empty((1, self._engine.n_vocab), np.float32)

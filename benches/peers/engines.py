@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from axiom.body import Backend
+from axiom.engine_options import EngineOptions
 from axiom.model_file.gguf_file import GGUFFile
 from axiom.model_file.model_config import KVFormat, ModelConfig
 from axiom.opening import open_engine
@@ -49,15 +50,8 @@ class Axiom:
 
     def __init__(self, model: str, n_threads: int, n_ctx: int, kv: KVFormat, n_seq: int = 1) -> None:
         gguf = GGUFFile(model)
-        self._engine, _ = open_engine(
-            gguf,
-            ModelConfig.from_gguf(gguf),
-            n_ctx=n_ctx,
-            threads=n_threads,
-            kv=kv,
-            backend=self.backend,
-            n_seq_max=n_seq,
-        )
+        options = EngineOptions(n_ctx=n_ctx, n_seq_max=n_seq, kv=kv, threads=n_threads)
+        self._engine, _ = open_engine(gguf, ModelConfig.from_gguf(gguf), options, self.backend)
         self._seqs = [self._engine.seq_new() for _ in range(n_seq)]
         self._out = np.empty((n_seq, self._engine.n_vocab), np.float32)
         self.version = f"axiom {_axiom_version()}, {self.backend} ({self._engine.info()['kernels']} kernels)"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from axiom.arguments import flag, function, integer
 from axiom.body import CONTRACT, Backend, load_body
 from axiom.engine import LogitRow
+from axiom.engine_options import EngineOptions
 from axiom.errors import ContextLengthError, ModelFormatError, UnsupportedModelError
 from axiom.generation.generation import Generation
 from axiom.generation.loop import CHUNK_TOKENS, run_generations
@@ -92,19 +93,17 @@ class LoadedModel:
         self._tokenizer = _tokenizer(self.gguf, backend)
         self.default_sampling = self._recommended_sampling()
         """What the model recommends in its header, or `Sampling()`: used for what a call does not set."""
-        engine, self.capacity = open_engine(
-            self.gguf,
-            self.config,
+        options = EngineOptions(
             n_ctx=n_ctx,
+            n_seq_max=n_seq_max,
+            kv=kv,
+            memory=None if memory is None else parse_memory(memory),
             threads=threads,
             kernels=kernels,
-            kv=kv,
-            backend=backend,
-            n_seq_max=n_seq_max,
-            memory=None if memory is None else parse_memory(memory),
             paranoid=paranoid,
             progress=on_load,
         )
+        engine, self.capacity = open_engine(self.gguf, self.config, options, backend)
         self.engine = SharedEngine(engine)
         self.n_ctx = self.engine.n_ctx
         """Positions of one sequence."""

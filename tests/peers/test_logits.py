@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from axiom.engine_options import EngineOptions
 from axiom.model_file.gguf_file import GGUFFile
 from axiom.model_file.model_config import ModelConfig
 from axiom.opening import open_engine
@@ -73,7 +74,8 @@ def tokens_for(n_tokens: int, n_vocab: int) -> list[int]:
 def axiom_logits(path: Path, tokens: list[int], kv: str = "f16", n_ctx: int = 512) -> np.ndarray:
     """Axiom's logits `[n_tokens, n_vocab]` of one sequence, appended in one pass."""
     gguf = GGUFFile(path)
-    engine, _ = open_engine(gguf, ModelConfig.from_gguf(gguf), n_ctx=n_ctx, threads=2, kv=kv, backend=BACKEND)
+    options = EngineOptions(n_ctx=n_ctx, threads=2, kv=kv)
+    engine, _ = open_engine(gguf, ModelConfig.from_gguf(gguf), options, BACKEND)
     try:
         return np.asarray(engine.forward([engine.seq_new()], [tokens], logits="all"))
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from axiom.bare.engine import Engine
@@ -12,11 +11,13 @@ from axiom.bare.kernel import kernel_file
 from axiom.bare.qemu import find_qemu
 from axiom.body import host_backend
 from axiom.capacity import POSITIONS_PER_SLAB, Capacity, plan_image
+from axiom.engine_options import EngineOptions
 from axiom.errors import MemoryBudgetError
 from axiom.hardware import cpu_budget, memory_budget
 from axiom.image_writer import pack
+from axiom.model_file.gguf_file import GGUFFile
 from axiom.model_file.image_file import ImageFile
-from axiom.model_file.model_config import KVFormat, ModelConfig
+from axiom.model_file.model_config import ModelConfig
 from axiom.model_file.model_file import ModelFile
 
 __all__ = ["machine_mib", "open_bare"]
@@ -31,53 +32,26 @@ _BESIDES_BYTES = 96 * MIB
 _BELOW_HOLE_MIB = 3 << 10
 
 
-def open_bare(
-    model: ModelFile,
-    config: ModelConfig,
-    *,
-    n_ctx: int | None,
-    n_seq_max: int | None,
-    kv: KVFormat,
-    memory: int | None,
-    threads: int | None,
-    kernels: str | None,
-    paranoid: bool,
-    progress: Callable[[int, int], None] | None,
-) -> tuple[Engine, Capacity]:
+def open_bare(model: ModelFile, config: ModelConfig, options: EngineOptions) -> tuple[Engine, Capacity]:
     """Start a machine that holds `model`, and say how much it was opened for.
 
-    A GGUF is packed first, into a file that is gone when the machine is. `memory` is that of the machine, in bytes;
-    without it, it is what the model needs, or what there is. `threads` is the number of its cores.
+    A GGUF is packed first, into a file that is gone when the machine is. Where no memory is asked for, the machine has
+    what the model needs, or what there is.
     """
     # Before the model is packed, which may take long.
     kernel_file()
     find_qemu()
-    if memory is not None and memory < LEAST_MIB * MIB:
+    if options.memory is not None and options.memory < LEAST_MIB * MIB:
         raise MemoryBudgetError(
-            f"memory: a bare machine needs {LEAST_MIB} MiB at least, got {memory / MIB:.1f}; give it more"
+            f"memory: a bare machine needs {LEAST_MIB} MiB at least, got {options.memory / MIB:.1f}; give it more"
         )
     with contextlib.ExitStack() as stack:
-        if isinstance(model, ImageFile):
-            image = model
-        else:
-            folder = tempfile.TemporaryDirectory(prefix="axiom-bare-")
-            stack.callback(folder.cleanup)
-            path = Path(folder.name) / "model.axiom"
-            pack(model, path, backend=host_backend("bare"), threads=threads, on_progress=progress)
-            image = ImageFile(path)
-        usable = memory_budget().usable_bytes
-        if memory is not None:
-            usable = memory
-        elif usable is not None:
-            usable = max(0, usable - _QEMU_BYTES)
-        n_core = threads or cpu_budget().n_threads
-        capacity, budget, rows_per_pass = plan_image(
-            config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=usable, threads=n_core
-        )
-        if memory is not None:
-            mib = memory // MIB
-        elif budget is not None:
-            mib = (usable or 0) // MIB
+        image = model if isinstance(model, ImageFile) else _packed(model, options, stack)
+        usable = _usable_bytes(options.memory)
+        n_core = options.threads or cpu_budget().n_threads
+        capacity, budget, rows_per_pass = plan_image(config, **options.sizes, usable_bytes=usable, threads=n_core)
+        if usable is not None and (options.memory is not None or budget is not None):
+            mib = usable // MIB
         else:
             mib = machine_mib(image, config, capacity, rows_per_pass, n_core)
         engine = Engine(
@@ -87,11 +61,11 @@ def open_bare(
             n_seq_max=capacity.n_seq_max,
             memory_mib=mib,
             n_core=n_core,
-            kernels=kernels,
-            kv=kv,
+            kernels=options.kernels,
+            kv=options.kv,
             rows_per_pass=rows_per_pass,
-            paranoid=paranoid,
-            progress=progress,
+            paranoid=options.paranoid,
+            progress=options.progress,
         )
         try:
             image.check_in_place()
@@ -100,6 +74,22 @@ def open_bare(
             raise
         # The machine has the file open: without its name, it is gone with the machine, however that ends.
         return engine, capacity
+
+
+def _packed(model: GGUFFile, options: EngineOptions, stack: contextlib.ExitStack) -> ImageFile:
+    """Pack a GGUF into an image that is there until the stack is closed."""
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="axiom-bare-"))
+    path = Path(folder) / "model.axiom"
+    pack(model, path, backend=host_backend("bare"), threads=options.threads, on_progress=options.progress)
+    return ImageFile(path)
+
+
+def _usable_bytes(memory: int | None) -> int | None:
+    """Return the memory that a machine may have: what was asked for, or what there is and QEMU leaves."""
+    if memory is not None:
+        return memory
+    usable = memory_budget().usable_bytes
+    return None if usable is None else max(0, usable - _QEMU_BYTES)
 
 
 def machine_mib(image: ImageFile, config: ModelConfig, capacity: Capacity, rows_per_pass: int, n_core: int) -> int:
