@@ -10,8 +10,9 @@ use crate::arithmetic::simd::Simd;
 use crate::arithmetic::{BLOCK, LANES};
 
 /// How far ahead of the block in work a product asks for its weights, in bytes; and where the scales of 256 columns share
-/// bits, so that a block takes longer.
-const PREFETCH: [usize; 2] = [2048, 3072];
+/// bits, so that a block takes longer. What is asked for later comes too late; further ahead, there are more requests than a
+/// core has room for, and they wait for each other.
+const PREFETCH: [usize; 2] = [1536, 3072];
 
 /// Rows from which a chunk's weights are unpacked into the first-level cache instead of into registers.
 const MANY_ROWS: usize = 3;
