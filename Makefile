@@ -44,6 +44,7 @@ test-peers: wheel ## Build other engines in an environment of their own, and com
 	@.venv-peers/bin/python -m pytest -p no:cacheprovider tests/peers $(PYTEST_ARGS)
 
 test-arm: $(VENV)/.test ## Run the core's tests, the wheel and its identity on 64-bit ARM, emulated where this machine is none
+	@sh tools/set_up.sh arm
 	@$(PYTHON) tools/test_arm.py
 
 test-avx512: $(VENV)/.built ## Check the AVX-512 kernels, on the bare kernel in an emulator where this processor lacks it

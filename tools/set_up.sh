@@ -5,6 +5,7 @@
 #   set_up.sh check-rust        a Rust toolchain and a linker
 #   set_up.sh check-c++         a C++ compiler, for the other engines that tests compare with
 #   set_up.sh bare              what starts the bare kernel and makes images that boot; without it, its tests are skipped
+#   set_up.sh arm               what builds and runs programs for 64-bit ARM; without it, their test is skipped
 #
 # A system package is installed only where that needs no password: by root, with apt-get.
 set -eu
@@ -56,6 +57,15 @@ want_bare() {
     command -v objdump >/dev/null || want_system binutils objdump
 }
 
+# A linker, a C library and an emulator, where this machine is not ARM itself.
+want_arm() {
+    case "$(uname -m)" in aarch64 | arm64) return ;; esac
+    command -v aarch64-linux-gnu-gcc >/dev/null || want_system gcc-aarch64-linux-gnu "a linker for ARM"
+    [ -e /usr/aarch64-linux-gnu/lib/crt1.o ] || want_system libc6-dev-arm64-cross "a C library for ARM"
+    command -v qemu-aarch64-static >/dev/null || command -v qemu-aarch64 >/dev/null ||
+        want_system qemu-user-static "an emulator of ARM"
+}
+
 make_environment() {
     python=$(find_python)
     say "making $1 with $("$python" --version)"
@@ -83,6 +93,7 @@ case "${1:-}" in
 environment) make_environment "$2" ;;
 check-rust) check_rust ;;
 bare) want_bare ;;
+arm) want_arm ;;
 check-c++) command -v c++ >/dev/null || install_system g++ "a C++ compiler" ;;
-*) fail "expected environment, check-rust, check-c++ or bare, got '${1:-}'" ;;
+*) fail "expected environment, check-rust, check-c++, bare or arm, got '${1:-}'" ;;
 esac

@@ -4,8 +4,8 @@ First the core's lints and tests. Then the wheel: it is built for ARM and instal
 engine must equal the reference, and tell a story whose receipt verifies on this machine. Where this machine is ARM,
 `make test` is that second half.
 
-What is needed comes from rustup, Debian's packages and PyPI. System packages are installed only where that needs no
-password; if something cannot be had, the run is skipped and says why.
+What is needed comes from rustup, Debian's packages (`tools/set_up.sh arm`) and PyPI; if something cannot be had, the
+run is skipped and says why.
 """
 
 from __future__ import annotations
@@ -70,31 +70,15 @@ def succeeds(*command: str) -> bool:
     return bool(shutil.which(command[0])) and subprocess.run(command, stdout=sys.stderr, check=False).returncode == 0
 
 
-def need_package(package: str, *paths: str) -> str:
-    """The first of these commands or files that there is, from that Debian package if it must be."""
-    if not (found := first_of(paths)) and os.getuid() == 0:
-        print(f"test-arm: installing {package}", file=sys.stderr)
-        _ = succeeds("apt-get", "update", "-qq") and succeeds(
-            *("apt-get", "install", "-qq", "-y", "--no-install-recommends", package)
-        )
-        found = first_of(paths)
-    return found or skip(f"{paths[0]} is missing; on Debian and Ubuntu: apt-get install {package}")
-
-
-def first_of(paths: tuple[str, ...]) -> str | None:
-    """The first of these commands or files that there is."""
-    found = (shutil.which(path) or (path if Path(path).is_file() else None) for path in paths)
-    return next(filter(None, found), None)
-
-
 def prepare() -> str:
     """What cross-compiling needs; returns the emulator, which cargo then runs tests with."""
     sysroot = subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True, check=True).stdout.strip()
     if not (Path(sysroot) / "lib/rustlib" / TARGET).is_dir() and not succeeds("rustup", "target", "add", TARGET):
         skip(f"this Rust has no standard library for {TARGET}, and rustup cannot add it")
-    linker = need_package("gcc-aarch64-linux-gnu", "aarch64-linux-gnu-gcc")
-    emulator = need_package("qemu-user-static", "qemu-aarch64-static", "qemu-aarch64")
-    need_package("libc6-dev-arm64-cross", str(C_LIBRARY / "lib/crt1.o"))
+    linker = shutil.which("aarch64-linux-gnu-gcc")
+    emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+    if not linker or not emulator or not (C_LIBRARY / "lib/crt1.o").is_file():
+        skip("a linker, a C library or an emulator for ARM is missing; tools/set_up.sh arm says which package has it")
     os.environ["CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER"] = linker
     os.environ["CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER"] = f"{emulator} -L {C_LIBRARY}"
     return emulator
