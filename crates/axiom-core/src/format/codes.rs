@@ -3,10 +3,11 @@
 //! All layouts serve one instruction: the product of four consecutive bytes of every row with four activations. Group g
 //! of 64 bytes holds columns 4g … 4g + 3 of rows 0 … 15 (byte `row × 4 + t`); narrower codes share bytes so that a shift and
 //! a mask bring out one group. `join` makes a block of its eight groups, `unpack` brings them out again in registers, and
-//! `get` reads the codes of one row.
+//! `get` reads the codes of one row. Three pieces serve all narrower widths: 5 bits are a piece of four and one of one.
 
 use super::groups::{Flipped, Groups, Small};
 use crate::arithmetic::simd::{Simd, unrolled};
+use core::marker::PhantomData;
 
 /// Eight groups of 64 codes, a byte each: group g, byte `row × 4 + t` is the code of column 4g + t.
 pub type GroupBytes = [u8; 512];
@@ -60,17 +61,97 @@ impl Codes for Bytes {
     }
 }
 
+/// 2 bits.
+pub type Twos = One<Crumbs, 3>;
+/// 3 bits: the lower two, then the third.
+pub type Threes = Two<Crumbs, Bits, 7>;
+/// 4 bits.
+pub type Fours = One<Nibbles, 15>;
+/// 5 bits: the lower four, then the fifth.
+pub type Fives = Two<Nibbles, Bits, 31>;
+/// 6 bits: the lower four, then the upper two.
+pub type Sixes = Two<Nibbles, Crumbs, 63>;
+
+/// Codes of at most `MAX` that are one piece.
+pub struct One<P: Piece, const MAX: i32>(PhantomData<P>);
+
+impl<P: Piece, const MAX: i32> Codes for One<P, MAX> {
+    const BYTES: usize = P::BYTES;
+    type Unpacked<S: Simd> = Small<S, MAX>;
+
+    fn join(groups: &GroupBytes, block: &mut [u8]) {
+        P::join(groups, 0, block);
+    }
+
+    fn get(block: &[u8], row: usize) -> [u8; 32] {
+        P::get(block, row)
+    }
+
+    #[inline(always)]
+    unsafe fn unpack<S: Simd>(block: *const u8) -> Small<S, MAX> {
+        // SAFETY: the caller's duty.
+        unsafe { Small(P::unpack::<S>(block, 0)) }
+    }
+}
+
+/// Codes of at most `MAX` in two pieces, one after the other: their lower bits, then their upper bits.
+pub struct Two<L: Piece, H: Piece, const MAX: i32>(PhantomData<(L, H)>);
+
+impl<L: Piece, H: Piece, const MAX: i32> Codes for Two<L, H, MAX> {
+    const BYTES: usize = L::BYTES + H::BYTES;
+    type Unpacked<S: Simd> = Small<S, MAX>;
+
+    fn join(groups: &GroupBytes, block: &mut [u8]) {
+        let (lower, upper) = block.split_at_mut(L::BYTES);
+        L::join(groups, 0, lower);
+        H::join(groups, L::BITS, upper);
+    }
+
+    fn get(block: &[u8], row: usize) -> [u8; 32] {
+        let (lower, upper) = (L::get(block, row), H::get(&block[L::BYTES..], row));
+        core::array::from_fn(|c| lower[c] | upper[c] << L::BITS)
+    }
+
+    #[inline(always)]
+    unsafe fn unpack<S: Simd>(block: *const u8) -> Small<S, MAX> {
+        // SAFETY: the caller's duty; the pieces lie one after the other.
+        unsafe {
+            let lower = L::unpack::<S>(block, 0);
+            let upper = H::unpack::<S>(block.add(L::BYTES), L::BITS);
+            Small(unrolled!(8, |g| S::or_b(lower[g], upper[g])))
+        }
+    }
+}
+
+/// Some bits of each code of a block.
+pub trait Piece {
+    /// Bits of a code.
+    const BITS: usize;
+    /// Bytes of a block.
+    const BYTES: usize = 64 * Self::BITS;
+    /// Takes the bits from bit `at` of the groups' codes on.
+    fn join(groups: &GroupBytes, at: usize, block: &mut [u8]);
+    /// Reads them for the codes of one row.
+    fn get(block: &[u8], row: usize) -> [u8; 32];
+    /// The bits of every group, moved to bit `at`.
+    ///
+    /// # Safety
+    ///
+    /// As [`Codes::unpack`].
+    unsafe fn unpack<S: Simd>(block: *const u8, at: usize) -> [S::B; 8];
+}
+
 /// 4 bits: group g in the low halves of the g-th 64 bytes, group g + 4 in the high halves.
 pub struct Nibbles;
 
-impl Codes for Nibbles {
-    const BYTES: usize = 256;
-    type Unpacked<S: Simd> = Small<S, 15>;
+impl Piece for Nibbles {
+    const BITS: usize = 4;
 
-    fn join(groups: &GroupBytes, block: &mut [u8]) {
+    #[inline(always)]
+    fn join(groups: &GroupBytes, at: usize, block: &mut [u8]) {
         let (low, high) = groups.split_at(256);
         for ((out, low), high) in block.iter_mut().zip(low).zip(high) {
-            *out = low & 15 | high << 4;
+            *out = low >> at & 15 | (high >> at & 15) << 4;
         }
     }
 
@@ -82,15 +163,11 @@ impl Codes for Nibbles {
     }
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd>(block: *const u8) -> Small<S, 15> {
+    unsafe fn unpack<S: Simd>(block: *const u8, at: usize) -> [S::B; 8] {
         // SAFETY: the caller's duty; four groups of 64 bytes.
         unsafe {
             let packed: [S::B; 4] = unrolled!(4, |g| S::load_b(block.add(64 * g)));
-            Small(unrolled!(8, |g| if g < 4 {
-                S::and_b(packed[g % 4], 15)
-            } else {
-                S::and_b(S::shr_b::<4>(packed[g % 4]), 15)
-            }))
+            unrolled!(8, |g| S::and_b(moved::<S>(packed[g % 4], g / 4 * 4, at), 15 << at))
         }
     }
 }
@@ -98,12 +175,17 @@ impl Codes for Nibbles {
 /// 2 bits: groups 0 … 3 in the bit pairs of 64 bytes, groups 4 … 7 in those of the next 64.
 pub struct Crumbs;
 
-impl Codes for Crumbs {
-    const BYTES: usize = 128;
-    type Unpacked<S: Simd> = Small<S, 3>;
+impl Piece for Crumbs {
+    const BITS: usize = 2;
 
-    fn join(groups: &GroupBytes, block: &mut [u8]) {
-        Crumbs::join_from::<0>(groups, block);
+    #[inline(always)]
+    fn join(groups: &GroupBytes, at: usize, block: &mut [u8]) {
+        for (out, four) in block.chunks_exact_mut(64).zip(groups.chunks_exact(256)) {
+            for (i, out) in out.iter_mut().enumerate() {
+                let crumb = |group: usize| four[64 * group + i] >> at & 3;
+                *out = crumb(0) | crumb(1) << 2 | crumb(2) << 4 | crumb(3) << 6;
+            }
+        }
     }
 
     fn get(block: &[u8], row: usize) -> [u8; 32] {
@@ -114,48 +196,27 @@ impl Codes for Crumbs {
     }
 
     #[inline(always)]
-    unsafe fn unpack<S: Simd>(block: *const u8) -> Small<S, 3> {
+    unsafe fn unpack<S: Simd>(block: *const u8, at: usize) -> [S::B; 8] {
         // SAFETY: the caller's duty; two groups of 64 bytes.
         unsafe {
             let packed: [S::B; 2] = unrolled!(2, |h| S::load_b(block.add(64 * h)));
-            Small([
-                S::and_b(packed[0], 3),
-                S::and_b(S::shr_b::<2>(packed[0]), 3),
-                S::and_b(S::shr_b::<4>(packed[0]), 3),
-                S::and_b(S::shr_b::<6>(packed[0]), 3),
-                S::and_b(packed[1], 3),
-                S::and_b(S::shr_b::<2>(packed[1]), 3),
-                S::and_b(S::shr_b::<4>(packed[1]), 3),
-                S::and_b(S::shr_b::<6>(packed[1]), 3),
-            ])
+            unrolled!(8, |g| S::and_b(moved::<S>(packed[g / 4], g % 4 * 2, at), 3 << at))
         }
     }
 }
 
-impl Crumbs {
-    /// From bits `AT` and `AT + 1` of the groups' codes.
-    fn join_from<const AT: u8>(groups: &GroupBytes, block: &mut [u8]) {
-        for (out, four) in block.chunks_exact_mut(64).zip(groups.chunks_exact(256)) {
-            for (i, out) in out.iter_mut().enumerate() {
-                let crumb = |group: usize| four[64 * group + i] >> AT & 3;
-                *out = crumb(0) | crumb(1) << 2 | crumb(2) << 4 | crumb(3) << 6;
-            }
-        }
-    }
-}
+/// 1 bit: group g in bit g of 64 bytes.
+pub struct Bits;
 
-/// 1 bit: group g in bit g of 64 bytes. A part of wider codes.
-struct Bits;
+impl Piece for Bits {
+    const BITS: usize = 1;
 
-impl Bits {
-    const BYTES: usize = 64;
-
-    /// From bit `AT` of the groups' codes.
-    fn join<const AT: u8>(groups: &GroupBytes, block: &mut [u8]) {
+    #[inline(always)]
+    fn join(groups: &GroupBytes, at: usize, block: &mut [u8]) {
         block.fill(0);
         for (g, group) in groups.chunks_exact(64).enumerate() {
             for (out, code) in block.iter_mut().zip(group) {
-                *out |= (code >> AT & 1) << g;
+                *out |= (code >> at & 1) << g;
             }
         }
     }
@@ -167,138 +228,38 @@ impl Bits {
         })
     }
 
-    /// Bit g of each byte, moved to bit `AT` (2 or 4), for every group.
-    ///
-    /// # Safety
-    ///
-    /// As [`Codes::unpack`].
     #[inline(always)]
-    unsafe fn unpack_at<S: Simd, const AT: i32>(block: *const u8) -> [S::B; 8] {
-        const { assert!(AT == 2 || AT == 4) }
+    unsafe fn unpack<S: Simd>(block: *const u8, at: usize) -> [S::B; 8] {
         // SAFETY: the caller's duty; 64 bytes.
         unsafe {
             let bits = S::load_b(block);
-            let mask = 1u8 << AT;
-            if AT == 4 {
-                [
-                    S::and_b(S::shl_b::<4>(bits), mask),
-                    S::and_b(S::shl_b::<3>(bits), mask),
-                    S::and_b(S::shl_b::<2>(bits), mask),
-                    S::and_b(S::shl_b::<1>(bits), mask),
-                    S::and_b(bits, mask),
-                    S::and_b(S::shr_b::<1>(bits), mask),
-                    S::and_b(S::shr_b::<2>(bits), mask),
-                    S::and_b(S::shr_b::<3>(bits), mask),
-                ]
-            } else {
-                [
-                    S::and_b(S::shl_b::<2>(bits), mask),
-                    S::and_b(S::shl_b::<1>(bits), mask),
-                    S::and_b(bits, mask),
-                    S::and_b(S::shr_b::<1>(bits), mask),
-                    S::and_b(S::shr_b::<2>(bits), mask),
-                    S::and_b(S::shr_b::<3>(bits), mask),
-                    S::and_b(S::shr_b::<4>(bits), mask),
-                    S::and_b(S::shr_b::<5>(bits), mask),
-                ]
-            }
+            unrolled!(8, |g| S::and_b(moved::<S>(bits, g, at), 1 << at))
         }
     }
 }
 
-/// 5 bits: nibbles, then the fifth bits.
-pub struct Fives;
-
-impl Codes for Fives {
-    const BYTES: usize = Nibbles::BYTES + Bits::BYTES;
-    type Unpacked<S: Simd> = Small<S, 31>;
-
-    fn join(groups: &GroupBytes, block: &mut [u8]) {
-        let (low, high) = block.split_at_mut(Nibbles::BYTES);
-        Nibbles::join(groups, low);
-        Bits::join::<4>(groups, high);
-    }
-
-    fn get(block: &[u8], row: usize) -> [u8; 32] {
-        let (low, high) = (Nibbles::get(block, row), Bits::get(&block[Nibbles::BYTES..], row));
-        core::array::from_fn(|c| low[c] | high[c] << 4)
-    }
-
-    #[inline(always)]
-    unsafe fn unpack<S: Simd>(block: *const u8) -> Small<S, 31> {
-        // SAFETY: the caller's duty; the parts lie one after the other.
-        unsafe {
-            let low = Nibbles::unpack::<S>(block);
-            let high = Bits::unpack_at::<S, 4>(block.add(Nibbles::BYTES));
-            Small(unrolled!(8, |g| S::or_b(low.0[g], high[g])))
-        }
-    }
-}
-
-/// 6 bits: nibbles, then the upper two bits as crumbs.
-pub struct Sixes;
-
-impl Codes for Sixes {
-    const BYTES: usize = Nibbles::BYTES + Crumbs::BYTES;
-    type Unpacked<S: Simd> = Small<S, 63>;
-
-    fn join(groups: &GroupBytes, block: &mut [u8]) {
-        let (low, high) = block.split_at_mut(Nibbles::BYTES);
-        Nibbles::join(groups, low);
-        Crumbs::join_from::<4>(groups, high);
-    }
-
-    fn get(block: &[u8], row: usize) -> [u8; 32] {
-        let (low, high) = (Nibbles::get(block, row), Crumbs::get(&block[Nibbles::BYTES..], row));
-        core::array::from_fn(|c| low[c] | high[c] << 4)
-    }
-
-    #[inline(always)]
-    unsafe fn unpack<S: Simd>(block: *const u8) -> Small<S, 63> {
-        // SAFETY: the caller's duty; the parts lie one after the other.
-        unsafe {
-            let low = Nibbles::unpack::<S>(block).0;
-            let high = block.add(Nibbles::BYTES);
-            let high: [S::B; 2] = unrolled!(2, |h| S::load_b(high.add(64 * h)));
-            Small([
-                S::or_b(low[0], S::and_b(S::shl_b::<4>(high[0]), 0x30)),
-                S::or_b(low[1], S::and_b(S::shl_b::<2>(high[0]), 0x30)),
-                S::or_b(low[2], S::and_b(high[0], 0x30)),
-                S::or_b(low[3], S::and_b(S::shr_b::<2>(high[0]), 0x30)),
-                S::or_b(low[4], S::and_b(S::shl_b::<4>(high[1]), 0x30)),
-                S::or_b(low[5], S::and_b(S::shl_b::<2>(high[1]), 0x30)),
-                S::or_b(low[6], S::and_b(high[1], 0x30)),
-                S::or_b(low[7], S::and_b(S::shr_b::<2>(high[1]), 0x30)),
-            ])
-        }
-    }
-}
-
-/// 3 bits: crumbs, then the third bits.
-pub struct Threes;
-
-impl Codes for Threes {
-    const BYTES: usize = Crumbs::BYTES + Bits::BYTES;
-    type Unpacked<S: Simd> = Small<S, 7>;
-
-    fn join(groups: &GroupBytes, block: &mut [u8]) {
-        let (low, high) = block.split_at_mut(Crumbs::BYTES);
-        Crumbs::join(groups, low);
-        Bits::join::<2>(groups, high);
-    }
-
-    fn get(block: &[u8], row: usize) -> [u8; 32] {
-        let (low, high) = (Crumbs::get(block, row), Bits::get(&block[Crumbs::BYTES..], row));
-        core::array::from_fn(|c| low[c] | high[c] << 2)
-    }
-
-    #[inline(always)]
-    unsafe fn unpack<S: Simd>(block: *const u8) -> Small<S, 7> {
-        // SAFETY: the caller's duty; the parts lie one after the other.
-        unsafe {
-            let low = Crumbs::unpack::<S>(block);
-            let high = Bits::unpack_at::<S, 2>(block.add(Crumbs::BYTES));
-            Small(unrolled!(8, |g| S::or_b(low.0[g], high[g])))
+/// Every bit `from` at bit `to`; others anywhere. Both are known where this is compiled.
+///
+/// # Safety
+///
+/// The processor has the instructions of `S`.
+#[inline(always)]
+unsafe fn moved<S: Simd>(bytes: S::B, from: usize, to: usize) -> S::B {
+    // SAFETY: the caller's duty.
+    unsafe {
+        match to as isize - from as isize {
+            4 => S::shl_b::<4>(bytes),
+            3 => S::shl_b::<3>(bytes),
+            2 => S::shl_b::<2>(bytes),
+            1 => S::shl_b::<1>(bytes),
+            0 => bytes,
+            -1 => S::shr_b::<1>(bytes),
+            -2 => S::shr_b::<2>(bytes),
+            -3 => S::shr_b::<3>(bytes),
+            -4 => S::shr_b::<4>(bytes),
+            -5 => S::shr_b::<5>(bytes),
+            -6 => S::shr_b::<6>(bytes),
+            _ => unreachable!("no piece lies {from} bits up and belongs at {to}"),
         }
     }
 }

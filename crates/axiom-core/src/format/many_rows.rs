@@ -1,8 +1,9 @@
 //! The product of a panel with many rows of activations: weights are unpacked once, into the first-level cache.
 
+use super::BlockFormat;
 use super::codes::Codes;
 use super::groups::Groups;
-use super::panel::{CHUNK_BLOCKS, LINE, Quantized, bytes_block};
+use super::panel::{CHUNK_BLOCKS, LINE, Quantized};
 use super::scales::Scales;
 use crate::arithmetic::activation::Activations;
 use crate::arithmetic::block::Block;
@@ -15,7 +16,7 @@ pub(super) const ROWS_AT_ONCE: usize = 64;
 type Many<S, Q> = <<<Q as Quantized>::Codes as Codes>::Unpacked<S> as Groups<S>>::Ready;
 
 /// A block of weights, unpacked for many rows.
-struct Unpacked<S: Simd, Q: Quantized> {
+struct Unpacked<S: Simd, Q: BlockFormat> {
     w: Many<S, Q>,
     scales: Q::Scales<S>,
 }
@@ -51,7 +52,7 @@ impl Lines {
 ///
 /// As [`multiply`](super::product::multiply).
 #[inline(always)]
-pub(super) unsafe fn multiply_rows<S: Simd, Q: Quantized>(
+pub(super) unsafe fn multiply_rows<S: Simd, Q: BlockFormat>(
     panel: *const u8,
     x: &Activations,
     start: usize,
@@ -79,7 +80,7 @@ pub(super) unsafe fn multiply_rows<S: Simd, Q: Quantized>(
             let weights = unpacked.as_ptr().cast::<Unpacked<S, Q>>();
             // The tiles ask for the next chunk line by line, so that memory delivers while they are multiplied.
             let n_tile = (end - start).div_ceil(S::TILE);
-            let mut lines = Lines::new(codes.add(n * Q::Codes::BYTES), bytes_block::<Q>().div_ceil(LINE), n_tile);
+            let mut lines = Lines::new(codes.add(n * Q::Codes::BYTES), Q::bytes_block().div_ceil(LINE), n_tile);
             let mut row = start;
             while row < end {
                 let ahead = lines.take();
@@ -105,7 +106,7 @@ pub(super) unsafe fn multiply_rows<S: Simd, Q: Quantized>(
 
 /// Adds the products of `n` unpacked blocks with the `T` rows of a tile to their accumulators.
 #[inline(always)]
-unsafe fn add_tile<S: Simd, Q: Quantized, const T: usize>(
+unsafe fn add_tile<S: Simd, Q: BlockFormat, const T: usize>(
     weights: *const Unpacked<S, Q>,
     n: usize,
     blocks: *const Block,
@@ -119,7 +120,7 @@ unsafe fn add_tile<S: Simd, Q: Quantized, const T: usize>(
             let Unpacked { w, scales } = &*weights.add(i);
             let x = blocks.add(i * T);
             for line in 0..ahead.n_take {
-                S::prefetch(ahead.first.wrapping_add(i * bytes_block::<Q>() + line * LINE));
+                S::prefetch(ahead.first.wrapping_add(i * Q::bytes_block() + line * LINE));
             }
             if S::BY_GROUP {
                 // The dots take all registers: the accumulators are read only now, and written at once.

@@ -40,6 +40,7 @@ pub use self::q6_k::Q6K;
 pub use self::q8_0::Q8_0;
 
 use self::codes::Codes;
+use self::panel::CHUNK_BLOCKS;
 use crate::arithmetic::half::f16_to_f32;
 use crate::arithmetic::{BLOCK, LANES};
 
@@ -262,6 +263,20 @@ pub trait BlockFormat: panel::Quantized {
     fn set_codes(block: &mut [u8], i: usize, codes: &[u8; 32]);
     /// The block as f32.
     fn dequantize(block: &[u8], out: &mut [f32]);
+
+    /// Bytes of meta in a chunk of `n_block` blocks of 32 columns.
+    #[inline(always)]
+    fn meta_bytes(n_block: usize) -> usize {
+        // Blocks of 256 columns are chunks.
+        let n_gguf = if Self::COLUMNS == BLOCK { n_block } else { 1 };
+        n_gguf * const { bytes_meta(Self::FIELDS) }
+    }
+
+    /// Bytes of a block of a whole chunk: its codes and its share of the meta.
+    #[inline(always)]
+    fn bytes_block() -> usize {
+        Self::meta_bytes(CHUNK_BLOCKS) / CHUNK_BLOCKS + Self::Codes::BYTES
+    }
 }
 
 /// Bytes of panel meta for one GGUF block of 16 rows.

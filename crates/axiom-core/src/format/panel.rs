@@ -19,8 +19,6 @@ pub trait Quantized {
     type Codes: Codes;
     /// Shape of the scales.
     type Scales<S: Simd>: Scales<S>;
-    /// Bytes of meta in a chunk of `n_block` blocks.
-    fn meta_bytes(n_block: usize) -> usize;
     /// The scales of block `i` of a chunk.
     ///
     /// # Safety
@@ -39,10 +37,4 @@ pub trait Plain {
     ///
     /// The processor has the instructions of `S`; `p` is readable for 16 numbers.
     unsafe fn load<S: Simd>(p: *const u8) -> S::F;
-}
-
-/// Bytes of a block of a whole chunk: its codes and its share of the meta.
-#[inline(always)]
-pub(super) fn bytes_block<Q: Quantized>() -> usize {
-    Q::meta_bytes(CHUNK_BLOCKS) / CHUNK_BLOCKS + Q::Codes::BYTES
 }

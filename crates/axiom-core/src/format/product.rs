@@ -1,8 +1,9 @@
 //! The product of a panel with rows of activations: of codes, and of plain numbers.
 
+use super::BlockFormat;
 use super::codes::Codes;
 use super::many_rows::{ROWS_AT_ONCE, multiply_rows};
-use super::panel::{CHUNK_BLOCKS, LINE, Plain, Quantized, bytes_block};
+use super::panel::{CHUNK_BLOCKS, LINE, Plain, Quantized};
 use super::scales::Scales;
 use crate::arithmetic::activation::Activations;
 use crate::arithmetic::block::Block;
@@ -25,7 +26,7 @@ const MANY_ROWS: usize = 3;
 /// The processor has the instructions of `S`; `panel` holds `x.n_block` blocks of format `Q`; `x.widest` is `S::TILE`; `start`
 /// and `end` are at tile boundaries of `x`, whose rows have been quantised; `out` is writable for 16 values in each row.
 #[inline(always)]
-pub unsafe fn multiply<S: Simd, Q: Quantized>(
+pub unsafe fn multiply<S: Simd, Q: BlockFormat>(
     panel: *const u8,
     x: &Activations,
     start: usize,
@@ -58,18 +59,17 @@ pub unsafe fn multiply<S: Simd, Q: Quantized>(
 
 /// Asks for a block's share of the bytes, scales and codes, that come some way later.
 #[inline(always)]
-unsafe fn prefetch<S: Simd, Q: Quantized>(chunk: *const u8, i: usize) {
-    let is_shared = Q::meta_bytes(1) == Q::meta_bytes(CHUNK_BLOCKS);
-    let ahead = PREFETCH[usize::from(is_shared)];
-    for line in (0..bytes_block::<Q>()).step_by(LINE) {
+unsafe fn prefetch<S: Simd, Q: BlockFormat>(chunk: *const u8, i: usize) {
+    let ahead = PREFETCH[usize::from(Q::COLUMNS > BLOCK)];
+    for line in (0..Q::bytes_block()).step_by(LINE) {
         // SAFETY: a hint may point anywhere.
-        unsafe { S::prefetch(chunk.wrapping_add(ahead + i * bytes_block::<Q>() + line)) };
+        unsafe { S::prefetch(chunk.wrapping_add(ahead + i * Q::bytes_block() + line)) };
     }
 }
 
 /// A tile of `T` rows, one or two: each block of weights is read from memory once and multiplied with all of them.
 #[inline(always)]
-unsafe fn multiply_tile<S: Simd, Q: Quantized, const T: usize>(
+unsafe fn multiply_tile<S: Simd, Q: BlockFormat, const T: usize>(
     panel: *const u8,
     n_block: usize,
     blocks: *const Block,

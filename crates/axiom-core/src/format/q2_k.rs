@@ -3,7 +3,7 @@
 //! GGUF block: 16 bytes, scale in the low and min in the high half; 64 bytes of bit pairs; f16 D; f16 Dmin. Each 128 weights
 //! share 32 bytes: block i of 32 in bit pair i.
 
-use super::codes::Crumbs;
+use super::codes::Twos;
 use super::panel::Quantized;
 use super::scales::HalvesMin;
 use super::{BlockFormat, Fields, bytes, bytes_at, f16_at, f16s, shifted};
@@ -13,13 +13,8 @@ use crate::arithmetic::simd::{Simd, unrolled};
 pub struct Q2K;
 
 impl Quantized for Q2K {
-    type Codes = Crumbs;
+    type Codes = Twos;
     type Scales<S: Simd> = HalvesMin<S>;
-
-    #[inline(always)]
-    fn meta_bytes(_n_block: usize) -> usize {
-        320
-    }
 
     #[inline(always)]
     unsafe fn scales<S: Simd>(meta: *const u8, i: usize) -> Self::Scales<S> {

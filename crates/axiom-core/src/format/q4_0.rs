@@ -2,7 +2,7 @@
 //!
 //! GGUF block: f16 d; 16 bytes, byte j holds code j in its low and code j + 16 in its high half.
 
-use super::codes::Nibbles;
+use super::codes::Fours;
 use super::panel::Quantized;
 use super::scales::Scale;
 use super::{BlockFormat, Fields, bytes_at, f16_at, f16s, halves};
@@ -12,18 +12,13 @@ use crate::arithmetic::simd::Simd;
 pub struct Q4_0;
 
 impl Quantized for Q4_0 {
-    type Codes = Nibbles;
+    type Codes = Fours;
     type Scales<S: Simd> = Scale<S, 8>;
 
     #[inline(always)]
-    fn meta_bytes(n_block: usize) -> usize {
-        32 * n_block
-    }
-
-    #[inline(always)]
     unsafe fn scales<S: Simd>(meta: *const u8, i: usize) -> Self::Scales<S> {
-        // SAFETY: the caller's duty; block i has 16 scales.
-        unsafe { Scale { d: S::load_f16(meta.add(32 * i).cast()) } }
+        // SAFETY: the caller's duty.
+        unsafe { Scale::load(meta, i) }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! GGUF block: f16 d; f16 m; 16 bytes, byte j holds code j in its low and code j + 16 in its high half.
 
-use super::codes::Nibbles;
+use super::codes::Fours;
 use super::panel::Quantized;
 use super::scales::ScaleMin;
 use super::{BlockFormat, Fields, bytes_at, f16_at, f16s, halves};
@@ -12,21 +12,13 @@ use crate::arithmetic::simd::Simd;
 pub struct Q4_1;
 
 impl Quantized for Q4_1 {
-    type Codes = Nibbles;
+    type Codes = Fours;
     type Scales<S: Simd> = ScaleMin<S>;
 
     #[inline(always)]
-    fn meta_bytes(n_block: usize) -> usize {
-        64 * n_block
-    }
-
-    #[inline(always)]
     unsafe fn scales<S: Simd>(meta: *const u8, i: usize) -> Self::Scales<S> {
-        // SAFETY: the caller's duty; block i has 16 scales and 16 minima.
-        unsafe {
-            let meta = meta.add(64 * i);
-            ScaleMin { d: S::load_f16(meta.cast()), m: S::load_f16(meta.add(32).cast()) }
-        }
+        // SAFETY: the caller's duty.
+        unsafe { ScaleMin::load(meta, i) }
     }
 }
 

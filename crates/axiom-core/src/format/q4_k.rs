@@ -3,7 +3,7 @@
 //! GGUF block: f16 D; f16 Dmin; 12 bytes of 6-bit scales and minima ([`super::k_scales`]); 128 bytes, each 32 of which hold 64
 //! codes: the first 32 in their low halves, the next 32 in their high halves.
 
-use super::codes::Nibbles;
+use super::codes::Fours;
 use super::k_scales;
 use super::panel::Quantized;
 use super::scales::ScaleMin;
@@ -14,13 +14,8 @@ use crate::arithmetic::simd::Simd;
 pub struct Q4K;
 
 impl Quantized for Q4K {
-    type Codes = Nibbles;
+    type Codes = Fours;
     type Scales<S: Simd> = ScaleMin<S>;
-
-    #[inline(always)]
-    fn meta_bytes(_n_block: usize) -> usize {
-        256
-    }
 
     #[inline(always)]
     unsafe fn scales<S: Simd>(meta: *const u8, i: usize) -> Self::Scales<S> {

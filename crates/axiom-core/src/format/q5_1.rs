@@ -17,17 +17,9 @@ impl Quantized for Q5_1 {
     type Scales<S: Simd> = ScaleMin<S>;
 
     #[inline(always)]
-    fn meta_bytes(n_block: usize) -> usize {
-        64 * n_block
-    }
-
-    #[inline(always)]
     unsafe fn scales<S: Simd>(meta: *const u8, i: usize) -> Self::Scales<S> {
-        // SAFETY: the caller's duty; block i has 16 scales and 16 minima.
-        unsafe {
-            let meta = meta.add(64 * i);
-            ScaleMin { d: S::load_f16(meta.cast()), m: S::load_f16(meta.add(32).cast()) }
-        }
+        // SAFETY: the caller's duty.
+        unsafe { ScaleMin::load(meta, i) }
     }
 }
 

@@ -18,11 +18,6 @@ impl Quantized for Q5K {
     type Scales<S: Simd> = ScaleMin<S>;
 
     #[inline(always)]
-    fn meta_bytes(_n_block: usize) -> usize {
-        256
-    }
-
-    #[inline(always)]
     unsafe fn scales<S: Simd>(meta: *const u8, i: usize) -> Self::Scales<S> {
         // SAFETY: the caller's duty.
         unsafe { k_scales::scales::<S>(meta, i) }

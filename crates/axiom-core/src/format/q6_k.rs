@@ -17,11 +17,6 @@ impl Quantized for Q6K {
     type Scales<S: Simd> = Halves<S>;
 
     #[inline(always)]
-    fn meta_bytes(_n_block: usize) -> usize {
-        288
-    }
-
-    #[inline(always)]
     unsafe fn scales<S: Simd>(meta: *const u8, i: usize) -> Self::Scales<S> {
         // SAFETY: the caller's duty; scales 2i and 2i + 1 of 16.
         unsafe {

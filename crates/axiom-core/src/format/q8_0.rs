@@ -17,14 +17,9 @@ impl Quantized for Q8_0 {
     type Scales<S: Simd> = Scale<S, 128>;
 
     #[inline(always)]
-    fn meta_bytes(n_block: usize) -> usize {
-        32 * n_block
-    }
-
-    #[inline(always)]
     unsafe fn scales<S: Simd>(meta: *const u8, i: usize) -> Self::Scales<S> {
-        // SAFETY: the caller's duty; block i has 16 scales.
-        unsafe { Scale { d: S::load_f16(meta.add(32 * i).cast()) } }
+        // SAFETY: the caller's duty.
+        unsafe { Scale::load(meta, i) }
     }
 }
 

@@ -33,6 +33,19 @@ pub struct Scale<S: Simd, const ZERO: i32> {
     pub d: S::F,
 }
 
+impl<S: Simd, const ZERO: i32> Scale<S, ZERO> {
+    /// From a meta that holds, for each block, f16 d[16].
+    ///
+    /// # Safety
+    ///
+    /// The processor has the instructions of `S`; `meta` has more than `i` blocks.
+    #[inline(always)]
+    pub unsafe fn load(meta: *const u8, i: usize) -> Scale<S, ZERO> {
+        // SAFETY: the caller's duty; block i has 16 scales.
+        unsafe { Scale { d: S::load_f16(meta.add(32 * i).cast()) } }
+    }
+}
+
 impl<S: Simd, const ZERO: i32> Scales<S> for Scale<S, ZERO> {
     #[inline(always)]
     unsafe fn join<G: Groups<S>, const T: usize>(
@@ -66,6 +79,22 @@ pub struct ScaleMin<S: Simd> {
     pub d: S::F,
     /// m_w of each row.
     pub m: S::F,
+}
+
+impl<S: Simd> ScaleMin<S> {
+    /// From a meta that holds, for each block, f16 d[16] and f16 m[16].
+    ///
+    /// # Safety
+    ///
+    /// The processor has the instructions of `S`; `meta` has more than `i` blocks.
+    #[inline(always)]
+    pub unsafe fn load(meta: *const u8, i: usize) -> ScaleMin<S> {
+        // SAFETY: the caller's duty; block i has 16 scales and 16 minima.
+        unsafe {
+            let meta = meta.add(64 * i);
+            ScaleMin { d: S::load_f16(meta.cast()), m: S::load_f16(meta.add(32).cast()) }
+        }
+    }
 }
 
 impl<S: Simd> Scales<S> for ScaleMin<S> {

@@ -12,7 +12,8 @@ use crate::arithmetic::attention::{Tile, attend, finish};
 use crate::arithmetic::simd::Simd;
 use crate::arithmetic::vector::{add, exp_all, rms_norm, rope, scale, silu_mul, to_f16};
 use crate::error::Error;
-use crate::format::panel::{Plain, Quantized};
+use crate::format::BlockFormat;
+use crate::format::panel::Plain;
 use crate::format::product::{multiply, multiply_plain};
 use crate::format::{self, Format};
 use alloc::string::{String, ToString};
@@ -142,7 +143,7 @@ macro_rules! table {
             }
 
             $(#[target_feature(enable = $features)])?
-            unsafe fn codes<Q: Quantized>(
+            unsafe fn codes<Q: BlockFormat>(
                 panel: *const u8, x: &Activations, start: usize, end: usize, out: *mut f32, stride: usize,
             ) {
                 // SAFETY: the table is chosen only where the set exists; pointers are the caller's duty.
