@@ -12,6 +12,11 @@ fn elementwise_kernels() {
 }
 
 #[test]
+fn weigh() {
+    usable_tables().into_iter().for_each(kernels::weigh);
+}
+
+#[test]
 fn kernels_stay_within_their_arrays() {
     usable_tables()
         .into_iter()

@@ -3,6 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use axiom_core::kernels::{CpuFeatures, Kernels};
 use axiom_core::receipt::ReceiptChain;
 use axiom_core::sample::{Parameters, Sampler};
 
@@ -53,8 +54,9 @@ fn no_setting_allocates() {
         Parameters { min_p: 0.001, frequency_penalty: 0.5, presence_penalty: 0.1, ..neutral() },
     ];
     let mut top = [(0, 0.0); 20];
+    let kernels = Kernels::choose(&CpuFeatures::detect(), None).expect("a table for this processor");
     for parameters in settings {
-        let mut sampler = Sampler::new(N_VOCAB, parameters).expect("valid settings");
+        let mut sampler = Sampler::new(kernels, N_VOCAB, parameters).expect("valid settings");
         let mut chain = ReceiptChain::new("axiom-arithmetic-1", &[7; 32], &history, &[]);
         let before = N_ALLOCATIONS.get();
         for position in 0..4 {

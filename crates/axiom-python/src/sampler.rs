@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMapping};
 
 use crate::arguments::{Integer, Number};
+use crate::host::choose_kernels;
 use crate::logits::with_logits;
 
 /// Chooses tokens from logits; `docs/sampling.md` has the meanings, ranges and neutral values of the settings.
@@ -36,6 +37,7 @@ impl Sampler {
     )]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn new(
+        py: Python<'_>,
         n_vocab: Integer,
         temperature: Number,
         top_k: Integer,
@@ -66,7 +68,8 @@ impl Sampler {
             seed: seed.within("seed", seed_range, 0, i128::from(u64::MAX))? as u64,
             logit_bias: logit_bias.map_or_else(|| Ok(Vec::new()), |bias| ascending_bias(&bias, n_vocab))?,
         };
-        let inner = axiom_core::sample::Sampler::new(n_vocab, parameters).map_err(refuse)?;
+        let kernels = choose_kernels(py, None)?;
+        let inner = axiom_core::sample::Sampler::new(kernels, n_vocab, parameters).map_err(refuse)?;
         Ok(Self { inner, window: Vec::new() })
     }
 

@@ -15,6 +15,8 @@
 //! | [`ln`] | all, subnormals too | < 1 ulp |
 //! | [`sin`], [`cos`] | magnitude up to [`TRIGONOMETRIC_LIMIT`], NaN beyond | < 1 ulp |
 
+use core::array::from_fn;
+
 /// 1.5 · 2^52: adding it to a number of magnitude below 2^51 and taking it away rounds to an integer, ties to even.
 const ROUND_TO_INTEGER: f64 = 6755399441055744.0;
 
@@ -111,26 +113,65 @@ fn power_of_two(exponent: i64) -> f64 {
 const EXP_LIMIT: f64 = 746.0;
 
 /// e to the power `x`. Above 746 infinity, below -746 zero, NaN for NaN.
-///
-/// Without a branch, so that a loop over many becomes vector code.
 #[inline]
 pub fn exp(x: f64) -> f64 {
-    let within = if x > EXP_LIMIT { EXP_LIMIT } else { x };
-    let within = if within < -EXP_LIMIT { -EXP_LIMIT } else { within };
+    let [power] = exp_each([x]);
+    power
+}
+
+/// [`exp`] of each. Step by step for all of them, without a branch: vector code in which none waits for the steps of one.
+#[inline(always)]
+pub fn exp_each<const N: usize>(x: [f64; N]) -> [f64; N] {
+    let within = x.map(|x| {
+        let within = if x > EXP_LIMIT { EXP_LIMIT } else { x };
+        if within < -EXP_LIMIT { -EXP_LIMIT } else { within }
+    });
     // x = k ln 2 + r with |r| <= ln 2 / 2: the product with the high part is exact, and so is its difference with x.
-    let shifted = within * LN2_INVERSE + ROUND_TO_INTEGER;
-    let k = shifted - ROUND_TO_INTEGER;
-    let r = (within - k * LN2_HIGH) - k * LN2_LOW;
-    let y = 1.0 + (r + (r * r) * polynomial(r, &EXP_TERMS));
-    // k as an integer stands in the low bits. It reaches past the exponents of normal numbers: half of it first, which is
-    // exact, then the rest, which rounds at most once (into the subnormals or to infinity). Half of a number that is not
-    // negative is a shift that every vector unit has.
-    let k = shifted.to_bits().wrapping_sub(ROUND_TO_INTEGER.to_bits()) as i64;
-    let half = (k.wrapping_add(2048) as u64 >> 1) as i64 - 1024;
-    let power = (y * power_of_two(half)) * power_of_two(k.wrapping_sub(half));
-    let power = if x < -EXP_LIMIT { 0.0 } else { power };
-    let power = if x > EXP_LIMIT { f64::INFINITY } else { power };
-    if x.is_nan() { f64::NAN } else { power }
+    let shifted = within.map(|within| within * LN2_INVERSE + ROUND_TO_INTEGER);
+    let r: [f64; N] = from_fn(|i| {
+        let k = shifted[i] - ROUND_TO_INTEGER;
+        (within[i] - k * LN2_HIGH) - k * LN2_LOW
+    });
+    let mut sum = [EXP_TERMS[EXP_TERMS.len() - 1]; N];
+    for term in EXP_TERMS[..EXP_TERMS.len() - 1].iter().rev() {
+        sum = from_fn(|i| term + r[i] * sum[i]);
+    }
+    from_fn(|i| {
+        let y = 1.0 + (r[i] + (r[i] * r[i]) * sum[i]);
+        // k as an integer stands in the low bits. It reaches past the exponents of normal numbers: half of it first, which is
+        // exact, then the rest, which rounds at most once (into the subnormals or to infinity). Half of a number that is not
+        // negative is a shift that every vector unit has.
+        let k = shifted[i].to_bits().wrapping_sub(ROUND_TO_INTEGER.to_bits()) as i64;
+        let half = (k.wrapping_add(2048) as u64 >> 1) as i64 - 1024;
+        let power = (y * power_of_two(half)) * power_of_two(k.wrapping_sub(half));
+        let power = if x[i] < -EXP_LIMIT { 0.0 } else { power };
+        let power = if x[i] > EXP_LIMIT { f64::INFINITY } else { power };
+        if x[i].is_nan() { f64::NAN } else { power }
+    })
+}
+
+/// Values that [`weigh`] takes side by side.
+const SIDE_BY_SIDE: usize = 16;
+
+/// `out[i] = exp((x[i] - max) / temperature)`: what logits weigh beside the largest of them. `out` may be `x`.
+///
+/// # Safety
+///
+/// The arrays hold `n` values.
+#[inline(always)]
+pub unsafe fn weigh(x: *const f64, n: usize, max: f64, temperature: f64, out: *mut f64) {
+    let n_whole = n - n % SIDE_BY_SIDE;
+    // SAFETY: the caller's duty; both loops stay below `n`.
+    unsafe {
+        for i in (0..n_whole).step_by(SIDE_BY_SIDE) {
+            let x = x.add(i).cast::<[f64; SIDE_BY_SIDE]>().read();
+            let weights = exp_each(x.map(|x| (x - max) / temperature));
+            out.add(i).cast::<[f64; SIDE_BY_SIDE]>().write(weights);
+        }
+        for i in n_whole..n {
+            *out.add(i) = exp((*x.add(i) - max) / temperature);
+        }
+    }
 }
 
 /// The natural logarithm of `x`. Minus infinity for both zeros, NaN below zero and for NaN.

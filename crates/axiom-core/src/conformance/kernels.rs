@@ -3,6 +3,7 @@
 
 use super::inputs::*;
 use crate::arithmetic::BLOCK;
+use crate::arithmetic::float64::exp;
 use crate::format::Format;
 use crate::kernels::Kernels;
 use alloc::vec::Vec;
@@ -52,6 +53,31 @@ pub fn elementwise_kernels(table: &Kernels) {
                 for ((&x, got), expected) in x.iter().zip(got_half).zip(expected_half) {
                     let is_same = same_half(x, got, expected);
                     assert!(is_same, "{} to_f16 of {x:e}: {got:#06x}, expected {expected:#06x}", table.name);
+                }
+            }
+        }
+    }
+}
+
+/// What logits weigh, in binary64, of every length: each as by itself, also in place, and nothing past the end.
+pub fn weigh(table: &Kernels) {
+    let mut random = Random(6);
+    for n in LENGTHS {
+        for x in vectors(n, &mut random) {
+            let x: Vec<f64> = x.iter().map(|&x| f64::from(x) * 10.0).chain([7.0]).collect();
+            for (max, temperature) in [(0.0, 1.0), (2.5, 0.3), (-1.0, 1e-3), (700.0, 40.0)] {
+                let (mut out, mut in_place) = (vec![7.0; n + 1], x.clone());
+                // SAFETY: the table is usable; every array has n values, and one more that must stay.
+                unsafe {
+                    (table.weigh)(x.as_ptr(), n, max, temperature, out.as_mut_ptr());
+                    (table.weigh)(in_place.as_ptr(), n, max, temperature, in_place.as_mut_ptr());
+                }
+                let expected = x[..n].iter().map(|x| exp((x - max) / temperature)).chain([7.0]);
+                for (i, expected) in expected.enumerate() {
+                    for got in [out[i], in_place[i]] {
+                        let is_same = got.to_bits() == expected.to_bits() || got.is_nan() && expected.is_nan();
+                        assert!(is_same, "{} weigh, value {i} of {n}: {got:e}, expected {expected:e}", table.name);
+                    }
                 }
             }
         }

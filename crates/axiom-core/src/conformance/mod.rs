@@ -20,9 +20,10 @@ use crate::kernels::Kernels;
 pub type Check = (&'static str, fn(&Kernels));
 
 /// Every check, those that show the cause of a difference first.
-pub const CHECKS: [Check; 13] = [
+pub const CHECKS: [Check; 14] = [
     ("every_operation", operations::every_operation),
     ("elementwise_kernels", kernels::elementwise_kernels),
+    ("weigh", kernels::weigh),
     ("kernels_stay_within_their_arrays", kernels::kernels_stay_within_their_arrays),
     ("rms_norm", kernels::rms_norm),
     ("rope", kernels::rope),

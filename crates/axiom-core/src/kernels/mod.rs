@@ -9,6 +9,7 @@ pub use self::detect::CpuFeatures;
 
 use crate::arithmetic::activation::{Activations, quantize};
 use crate::arithmetic::attention::{Tile, attend, finish};
+use crate::arithmetic::float64::weigh;
 use crate::arithmetic::simd::Simd;
 use crate::arithmetic::vector::{add, exp_all, rms_norm, rope, scale, silu_mul, to_f16};
 use crate::error::Error;
@@ -54,6 +55,8 @@ pub struct Kernels {
     pub to_f16: unsafe fn(*const f32, usize, *mut u16),
     /// e^x: `(x, n, out)`.
     pub exp: unsafe fn(*const f32, usize, *mut f32),
+    /// [`weigh`], in binary64: `(x, n, max, temperature, out)`.
+    pub weigh: unsafe fn(*const f64, usize, f64, f64, *mut f64),
     multiply: [Multiply; Format::ALL.len()],
 }
 
@@ -140,6 +143,7 @@ macro_rules! table {
                 fn finish_(tile: &Tile, out: *mut f32, stride: usize) = finish::<$Set>;
                 fn to_f16_(x: *const f32, n: usize, out: *mut u16) = to_f16::<$Set>;
                 fn exp_(x: *const f32, n: usize, out: *mut f32) = exp_all::<$Set>;
+                fn weigh_(x: *const f64, n: usize, max: f64, temperature: f64, out: *mut f64) = weigh;
             }
 
             $(#[target_feature(enable = $features)])?
@@ -173,6 +177,7 @@ macro_rules! table {
                 finish: finish_,
                 to_f16: to_f16_,
                 exp: exp_,
+                weigh: weigh_,
                 // In the order of `Format::ALL`.
                 multiply: [
                     plain::<format::F32>,

@@ -55,13 +55,32 @@ impl Candidates {
         self.list.len()
     }
 
+    /// The largest key; -infinity if there is no candidate.
+    pub fn key_max(&self) -> f64 {
+        // Several at a time: one maximum need not wait for the one before.
+        let mut most = [f64::NEG_INFINITY; 8];
+        let (chunks, rest) = self.list.as_chunks::<8>();
+        for chunk in chunks {
+            for (most, candidate) in most.iter_mut().zip(chunk) {
+                *most = most.max(candidate.key);
+            }
+        }
+        rest.iter().map(|candidate| candidate.key).chain(most).fold(f64::NEG_INFINITY, f64::max)
+    }
+
+    /// Puts all in play, which come in ascending order of token and have no key of -infinity.
+    ///
+    /// Allocates nothing while there is room for `all`.
+    pub fn keep_all(&mut self, all: impl Iterator<Item = Candidate>) {
+        self.clear();
+        self.list.extend(all);
+    }
+
     /// Puts in play the `k` best of `all`, which come in ascending order of token. Keys of -infinity are left out.
     ///
     /// Allocates nothing while there is room for `all`. If `all` are no more than `k`, they stay in their order.
     pub fn keep_best(&mut self, k: usize, all: impl Iterator<Item = Candidate>) {
-        self.list.clear();
-        self.n_ranked = 0;
-        self.n_front = 0;
+        self.clear();
         // Filling to twice k before cutting back makes each cut pay for itself. Nothing has been cut while the bound
         // is -infinity; after that, a candidate that only equals the worst one kept loses by its higher token.
         let full = k.saturating_mul(2).saturating_add(64).min(self.list.capacity());
@@ -78,6 +97,12 @@ impl Candidates {
         if self.list.len() > k {
             self.cut(k);
         }
+    }
+
+    fn clear(&mut self) {
+        self.list.clear();
+        self.n_ranked = 0;
+        self.n_front = 0;
     }
 
     /// Leaves the `k` best, the worst of them last.

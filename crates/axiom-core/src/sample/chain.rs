@@ -13,9 +13,11 @@ use super::random::uniform;
 use super::sum16::Sum16;
 use super::{Parameters, SampleError};
 use crate::arithmetic::float64::{exp, ln};
+use crate::kernels::Kernels;
 
 /// Chooses tokens from logits. All memory is taken by [`Sampler::new`]: 40 bytes for each token.
 pub struct Sampler {
+    kernels: &'static Kernels,
     parameters: Parameters,
     /// Logits after bias and penalties, `[n_vocab]`.
     logits: Vec<f64>,
@@ -35,13 +37,14 @@ struct Weighed {
 }
 
 impl Sampler {
-    /// A sampler for a vocabulary of `n_vocab` tokens.
+    /// A sampler for a vocabulary of `n_vocab` tokens, which computes with `kernels`.
     ///
     /// # Errors
     /// A setting out of its range.
-    pub fn new(n_vocab: usize, parameters: Parameters) -> Result<Self, SampleError> {
+    pub fn new(kernels: &'static Kernels, n_vocab: usize, parameters: Parameters) -> Result<Self, SampleError> {
         parameters.check(n_vocab)?;
         Ok(Self {
+            kernels,
             logits: vec![0.0; n_vocab],
             weights: vec![0.0; n_vocab],
             counts: vec![0; n_vocab],
@@ -116,7 +119,7 @@ impl Sampler {
         if logits.len() != self.n_vocab() {
             return Err(SampleError::LogitsLength { expected: self.n_vocab(), got: logits.len() });
         }
-        logprobs::logprobs(logits, token, top, &mut self.candidates)
+        logprobs::logprobs(self.kernels, logits, token, top, &mut self.candidates, &mut self.weights)
     }
 
     /// Leaves the tokens that may be drawn in `candidates`; or gives the greedy choice.
@@ -197,33 +200,30 @@ impl Sampler {
 
     /// Puts the `top_k` largest logits in play, or all; never one of -infinity.
     fn keep_top_k(&mut self) {
-        let top_k = match self.parameters.top_k {
-            0 => usize::MAX,
-            k => k as usize,
-        };
-        let all = self.logits.iter().zip(0..).map(|(&logit, token)| Candidate::new(logit, token));
-        self.candidates.keep_best(top_k, all);
-    }
-
-    /// The largest logit in play.
-    fn logit_max(&self) -> f64 {
-        self.candidates.as_slice().iter().fold(f64::NEG_INFINITY, |max, candidate| max.max(candidate.key))
+        let all = self.logits.iter().enumerate().map(|(token, &logit)| Candidate::new(logit, token as u32));
+        match self.parameters.top_k {
+            0 if self.logits.iter().fold(true, |all, &logit| all & (logit > f64::NEG_INFINITY)) => {
+                self.candidates.keep_all(all);
+            }
+            0 => self.candidates.keep_best(usize::MAX, all),
+            k => self.candidates.keep_best(k as usize, all),
+        }
     }
 
     /// Weighs the candidates: `weights[token] = exp((logit - logit_max) / temperature)`, and their sum by token.
     fn weigh(&mut self, temperature: f64) -> Weighed {
-        let logit_max = self.logit_max();
+        let logit_max = self.candidates.key_max();
         self.put_in_ascending_order();
-        let weight = |logit: f64| exp((logit - logit_max) / temperature);
         if self.candidates.len() == self.n_vocab() {
-            // Where the logits lie side by side, they become vector code.
-            for (to, &logit) in self.weights.iter_mut().zip(&self.logits) {
-                *to = weight(logit);
+            let n_vocab = self.n_vocab();
+            // SAFETY: the table is one that this processor has, and both hold `n_vocab` values.
+            unsafe {
+                (self.kernels.weigh)(self.logits.as_ptr(), n_vocab, logit_max, temperature, self.weights.as_mut_ptr());
             }
-            return Weighed { logit_max, total: Sum16::of_all(&self.weights, |weight| weight) };
+            return Weighed { logit_max, total: Sum16::of_all(&self.weights) };
         }
         for candidate in self.candidates.as_slice() {
-            self.weights[candidate.token as usize] = weight(candidate.key);
+            self.weights[candidate.token as usize] = exp((candidate.key - logit_max) / temperature);
         }
         let mut sum = Sum16::default();
         for &token in &self.ascending {
@@ -234,8 +234,12 @@ impl Sampler {
 
     /// Fills `ascending` with the tokens in play.
     fn put_in_ascending_order(&mut self) {
-        self.ascending.clear();
         let candidates = self.candidates.as_slice();
+        if candidates.len() == self.ascending.len() && candidates.len() == self.logits.len() {
+            // All tokens, as before.
+            return;
+        }
+        self.ascending.clear();
         // Few are sorted; many are marked, and found again by going through the vocabulary once.
         if candidates.len() == self.logits.len() {
             self.ascending.extend(0..candidates.len() as u32);
@@ -307,7 +311,7 @@ impl Sampler {
 
     /// Keeps tokens at least `min_p` times as probable as the best one.
     fn keep_min_p(&mut self) {
-        self.candidates.keep_from(self.logit_max() + ln(self.parameters.min_p));
+        self.candidates.keep_from(self.candidates.key_max() + ln(self.parameters.min_p));
     }
 
     /// Gives `take` the weighed candidates by rank, each with its weight, until it answers false or the weights end.
