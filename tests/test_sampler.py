@@ -248,6 +248,21 @@ def test_a_real_vocabulary() -> None:
             assert native.distribution(*arguments[:2]) == twin.distribution(*arguments[:2])
 
 
+@pytest.mark.parametrize("table", _native.testing.kernels.tables())
+@pytest.mark.parametrize("n_vocab", [1, 15, 16, 40, 5003])
+def test_every_table_weighs_the_same(n_vocab: int, table: str) -> None:
+    twin, native = reference.Sampler(n_vocab), _native.Sampler(n_vocab, kernels=table)
+    for shape in SHAPES[:-1]:
+        logits = logits_of(n_vocab, shape, 5)
+        assert native.distribution(logits, []) == twin.distribution(logits, [])
+        assert native.logprobs(logits, 0, 1) == twin.logprobs(logits, 0, 1)
+
+
+def test_a_table_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match='no kernel table is named "abacus"'):
+        _native.Sampler(4, kernels="abacus")
+
+
 def test_a_strided_row_is_read_as_numpy_reads_it() -> None:
     logits = logits_of(600, "normal", 1)[::-2]
     assert _native.Sampler(300).sample(logits, [], 4) == reference.Sampler(300).sample(logits, [], 4)

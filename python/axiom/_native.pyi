@@ -21,6 +21,7 @@ __all__ = [
     "TextDecoder",
     "Tokenizer",
     "blake3",
+    "chosen_kernels",
     "default_threads",
     "disk_bandwidth",
     "info",
@@ -149,6 +150,7 @@ class Sampler:
         repeat_last_n: int = 64,
         logit_bias: Mapping[int, float] | None = None,
         seed: int = 0,
+        kernels: str | None = None,
     ) -> Sampler: ...
     @property
     def n_vocab(self) -> int: ...
@@ -222,6 +224,9 @@ def info() -> dict[str, Any]:
 
 def kernel_info(forced: str | None = None) -> dict[str, Any]:
     """Return what the processor has, what each kernel table lacks, and which one is chosen."""
+
+def chosen_kernels(asked: str | None = None) -> str:
+    """Return the name of the kernel table to compute with: the one asked for, that of AXIOM_KERNELS, or the best."""
 
 def default_threads() -> dict[str, Any]:
     """Return how many threads an engine uses by default, and what decides it."""

@@ -7,6 +7,7 @@ chain. All bodies give the same results to the last bit.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal, Protocol, cast
 
 from axiom.engine import Engine, LogitRow, StopFlag
@@ -73,10 +74,13 @@ class Body(Record):
     """`stop_flag(timeout)`, in seconds; None sets no time."""
 
 
-def load_body(backend: Backend) -> Body:
-    """Import a body by the name of its backend."""
+def load_body(backend: Backend, kernels: str | None = None) -> Body:
+    """Import a body by the name of its backend.
+
+    `kernels` forces the kernel table that native samplers compute with; `ValueError` if this processor cannot.
+    """
     if backend == "native":
-        return _native_body()
+        return _native_body(kernels)
     if backend == "bare":
         from axiom.bare.engine import Engine as BareEngine
 
@@ -107,7 +111,7 @@ def host_backend(backend: Backend) -> Literal["native", "reference"]:
     return "reference" if find_spec("axiom._native") is None else "native"
 
 
-def _native_body() -> Body:
+def _native_body(kernels: str | None) -> Body:
     try:
         from axiom import _native
     except ImportError as error:
@@ -117,7 +121,7 @@ def _native_body() -> Body:
         ) from error
     return Body(
         engine=_native.Engine,
-        sampler=_native.Sampler,
+        sampler=partial(_native.Sampler, kernels=_native.chosen_kernels(kernels)),
         receipt_chain=_native.ReceiptChain,
         stop_flag=_native.StopFlag,
     )

@@ -88,7 +88,7 @@ class LoadedModel:
         """The header of the model's file."""
         self.config = ModelConfig.from_gguf(self.gguf)
         """The shape of the model."""
-        self.body = load_body(backend)
+        self.body = load_body(backend, kernels)
         self.backend: Backend = backend
         self._tokenizer = _tokenizer(self.gguf, backend)
         self.default_sampling = self._recommended_sampling()

@@ -34,7 +34,7 @@ def open_engine(
         from axiom.bare.opening import open_bare
 
         return open_bare(model, config, options)
-    body = load_body(backend)
+    body = load_body(backend, options.kernels)
     usable = memory_budget(options.memory).usable_bytes
     if isinstance(model, ImageFile) and backend == "native":
         return _open_image(model, config, options, usable)

@@ -1,5 +1,5 @@
-//! What the extension knows of itself and of the machine: `info`, `kernel_info`, `default_threads`, `read_bandwidth`,
-//! `disk_bandwidth`.
+//! What the extension knows of itself and of the machine: `info`, `kernel_info`, `chosen_kernels`, `default_threads`,
+//! `read_bandwidth`, `disk_bandwidth`.
 
 use axiom_core::format::Format;
 use axiom_core::kernels::{CpuFeatures, Kernels};
@@ -29,6 +29,14 @@ pub fn choose_kernels(py: Python<'_>, asked: Option<&str>) -> PyResult<&'static 
     }
     let forced = std::env::var(FORCED).ok().filter(|name| !name.is_empty());
     Kernels::choose(&cpu, forced.as_deref()).map_err(|error| PyValueError::new_err(format!("{FORCED}: {error}")))
+}
+
+/// The name of the kernel table to compute with: the one asked for, or what `AXIOM_KERNELS` says, or the best. `ValueError` if
+/// that cannot be.
+#[pyfunction]
+#[pyo3(signature = (asked=None))]
+pub fn chosen_kernels(py: Python<'_>, asked: Option<&str>) -> PyResult<&'static str> {
+    choose_kernels(py, asked).map(|table| table.name)
 }
 
 /// The number of threads, or the default of this process.

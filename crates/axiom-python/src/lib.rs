@@ -31,7 +31,7 @@ mod _native {
     #[pymodule_export]
     use crate::engine::Engine;
     #[pymodule_export]
-    use crate::host::{default_threads, disk_bandwidth, info, kernel_info, read_bandwidth};
+    use crate::host::{chosen_kernels, default_threads, disk_bandwidth, info, kernel_info, read_bandwidth};
     #[pymodule_export]
     use crate::image::{blake3, pack_matrix};
     #[pymodule_export]

@@ -29,11 +29,12 @@ impl Sampler {
         signature = (
             n_vocab, *, temperature=Number(1.0), top_k=Integer::of(0), top_p=Number(1.0), min_p=Number(0.0),
             typical_p=Number(1.0), repeat_penalty=Number(1.0), presence_penalty=Number(0.0),
-            frequency_penalty=Number(0.0), repeat_last_n=Integer::of(64), logit_bias=None, seed=Integer::of(0)
+            frequency_penalty=Number(0.0), repeat_last_n=Integer::of(64), logit_bias=None, seed=Integer::of(0),
+            kernels=None
         ),
         text_signature = "(n_vocab, *, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, typical_p=1.0, \
                           repeat_penalty=1.0, presence_penalty=0.0, frequency_penalty=0.0, repeat_last_n=64, \
-                          logit_bias=None, seed=0)"
+                          logit_bias=None, seed=0, kernels=None)"
     )]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn new(
@@ -50,6 +51,7 @@ impl Sampler {
         repeat_last_n: Integer,
         logit_bias: Option<Bound<'_, PyMapping>>,
         seed: Integer,
+        kernels: Option<&str>,
     ) -> PyResult<Self> {
         let n_vocab = n_vocab.within("n_vocab", "from 1 to 2147483648", 1, N_VOCAB_MAX as i128)? as usize;
         let top_k_range = "from 0 to 4294967295 (0 keeps every token)";
@@ -68,7 +70,7 @@ impl Sampler {
             seed: seed.within("seed", seed_range, 0, i128::from(u64::MAX))? as u64,
             logit_bias: logit_bias.map_or_else(|| Ok(Vec::new()), |bias| ascending_bias(&bias, n_vocab))?,
         };
-        let kernels = choose_kernels(py, None)?;
+        let kernels = choose_kernels(py, kernels)?;
         let inner = axiom_core::sample::Sampler::new(kernels, n_vocab, parameters).map_err(refuse)?;
         Ok(Self { inner, window: Vec::new() })
     }
