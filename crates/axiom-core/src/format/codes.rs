@@ -62,20 +62,20 @@ impl Codes for Bytes {
 }
 
 /// 2 bits.
-pub type Twos = One<Crumbs, 3>;
+pub type Twos = Whole<Crumbs, 3>;
 /// 3 bits: the lower two, then the third.
-pub type Threes = Two<Crumbs, Bits, 7>;
+pub type Threes = Joined<Crumbs, Bits, 7>;
 /// 4 bits.
-pub type Fours = One<Nibbles, 15>;
+pub type Fours = Whole<Nibbles, 15>;
 /// 5 bits: the lower four, then the fifth.
-pub type Fives = Two<Nibbles, Bits, 31>;
+pub type Fives = Joined<Nibbles, Bits, 31>;
 /// 6 bits: the lower four, then the upper two.
-pub type Sixes = Two<Nibbles, Crumbs, 63>;
+pub type Sixes = Joined<Nibbles, Crumbs, 63>;
 
 /// Codes of at most `MAX` that are one piece.
-pub struct One<P: Piece, const MAX: i32>(PhantomData<P>);
+pub struct Whole<P: Piece, const MAX: i32>(PhantomData<P>);
 
-impl<P: Piece, const MAX: i32> Codes for One<P, MAX> {
+impl<P: Piece, const MAX: i32> Codes for Whole<P, MAX> {
     const BYTES: usize = P::BYTES;
     type Unpacked<S: Simd> = Small<S, MAX>;
 
@@ -95,9 +95,9 @@ impl<P: Piece, const MAX: i32> Codes for One<P, MAX> {
 }
 
 /// Codes of at most `MAX` in two pieces, one after the other: their lower bits, then their upper bits.
-pub struct Two<L: Piece, H: Piece, const MAX: i32>(PhantomData<(L, H)>);
+pub struct Joined<L: Piece, H: Piece, const MAX: i32>(PhantomData<(L, H)>);
 
-impl<L: Piece, H: Piece, const MAX: i32> Codes for Two<L, H, MAX> {
+impl<L: Piece, H: Piece, const MAX: i32> Codes for Joined<L, H, MAX> {
     const BYTES: usize = L::BYTES + H::BYTES;
     type Unpacked<S: Simd> = Small<S, MAX>;
 
