@@ -64,8 +64,7 @@ pub fn tell(source: Source, options: &CommandLine, kernels: &'static Kernels, n_
     let mut telling = Telling {
         passes: Passes::default(),
         chain: ReceiptChain::new(&contract, &model_sha256, &prompt, &canonical),
-        sampler: Sampler::new(kernels, n_vocab, parameters)
-            .unwrap_or_else(|error| fail(Status::CommandLine, error)),
+        sampler: Sampler::new(kernels, n_vocab, parameters).unwrap_or_else(|error| fail(Status::CommandLine, error)),
         logits: vec![0.0; n_vocab],
         history: {
             let mut history = Vec::with_capacity(n_ctx + 1);
