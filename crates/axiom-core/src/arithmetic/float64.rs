@@ -121,7 +121,7 @@ pub fn exp(x: f64) -> f64 {
 
 /// [`exp`] of each. Step by step for all of them, without a branch: vector code in which none waits for the steps of one.
 #[inline(always)]
-pub fn exp_each<const N: usize>(x: [f64; N]) -> [f64; N] {
+fn exp_each<const N: usize>(x: [f64; N]) -> [f64; N] {
     let within = x.map(|x| {
         let within = if x > EXP_LIMIT { EXP_LIMIT } else { x };
         if within < -EXP_LIMIT { -EXP_LIMIT } else { within }
