@@ -90,11 +90,8 @@ impl Product {
                 let group = row_group(this.n_block);
                 for start in (0..this.n_token).step_by(group) {
                     let rows = (start, (start + group).min(this.n_token));
-                    for panel in 0..this.n_panel {
-                        let weights = this.weights.as_ptr().as_ptr().add(panel * this.bytes_panel);
-                        let out = out.add(start * stride + panel * LANES);
-                        this.table.multiply(this.format, weights, &x, rows, out, stride);
-                    }
+                    let panels = (this.weights.as_ptr().as_ptr().cast_const(), this.n_panel);
+                    this.table.multiply(this.format, panels, &x, rows, out.add(start * stride), stride);
                 }
             }
         });

@@ -155,13 +155,9 @@ pub fn matmul(table: &Kernels, format: Format, rows: &[u8], cols: usize, x: &[f3
     let (n_tokens, stride) = (activations.n_row, n_rows.next_multiple_of(LANES));
     let mut padded = vec![0f32; n_tokens * stride];
     if n_tokens > 0 {
-        for (i, panel) in panels.chunks_exact(format.bytes_panel(cols).unwrap_or(1)).enumerate() {
-            // SAFETY: the processor runs the table; the panel is whole; 16 places of each row of the output are this panel's.
-            unsafe {
-                let out = padded.as_mut_ptr().add(i * LANES);
-                table.multiply(format, panel.as_ptr(), &activations, (0, n_tokens), out, stride);
-            }
-        }
+        let panels = (panels.as_ptr(), n_rows.div_ceil(LANES));
+        // SAFETY: the processor runs the table; the panels are whole, and their outputs have a place in each row.
+        unsafe { table.multiply(format, panels, &activations, (0, n_tokens), padded.as_mut_ptr(), stride) };
     }
     Ok(padded.chunks_exact(stride.max(1)).flat_map(|row| row[..n_rows].iter().copied()).collect())
 }

@@ -356,12 +356,8 @@ pub fn product_of_rows(
     let bytes_panel = format.bytes_panel(n_col).unwrap();
     let stride = panels.len() / bytes_panel * 16;
     let mut out = vec![f32::NAN; (end - start) * stride];
-    for (i, panel) in panels.chunks_exact(bytes_panel).enumerate() {
-        // SAFETY: the table is usable and laid out `x`; the panel is whole, `out` has 16 values for each panel and row.
-        unsafe {
-            let out = out.as_mut_ptr().add(16 * i);
-            table.multiply(format, panel.as_ptr(), &x.activations(), (start, end), out, stride);
-        }
-    }
+    let panels = (panels.as_ptr(), panels.len() / bytes_panel);
+    // SAFETY: the table is usable and laid out `x`; the panels are whole, `out` has 16 values for each panel and row.
+    unsafe { table.multiply(format, panels, &x.activations(), (start, end), out.as_mut_ptr(), stride) };
     out
 }

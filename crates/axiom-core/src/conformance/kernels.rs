@@ -220,7 +220,7 @@ pub fn multiply_every_width(table: &Kernels) {
             for w in W_KINDS {
                 for kind in X_KINDS {
                     let n_token = 1 + random.below(3);
-                    let product = Product::new(format, (16, n_col), w, kind, n_token, &mut random);
+                    let product = Product::new(format, (48, n_col), w, kind, n_token, &mut random);
                     assert_same(&product.run(table, n_token), &product.run(portable(), n_token), || {
                         format!("{} {} {w:?} by {kind:?}: {n_col} columns, {n_token} tokens", table.name, format.name())
                     });

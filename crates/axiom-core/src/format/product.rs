@@ -1,4 +1,4 @@
-//! The product of a panel with rows of activations: of codes, and of plain numbers.
+//! The products of panels with rows of activations: of codes, and of plain numbers.
 
 use super::BlockFormat;
 use super::codes::Codes;
@@ -10,24 +10,72 @@ use crate::arithmetic::block::Block;
 use crate::arithmetic::simd::Simd;
 use crate::arithmetic::{BLOCK, LANES};
 
-/// How far ahead of the block in work a product asks for its weights, in bytes; and where the scales of 256 columns share
-/// bits, so that a block takes longer. What is asked for later comes too late; further ahead, there are more requests than a
-/// core has room for, and they wait for each other.
-const PREFETCH: [usize; 2] = [1536, 3072];
+/// How far ahead of the block in work a product asks for its weights, in bytes. What is asked for later comes too late; further
+/// ahead, a core no longer reads ahead by itself too. Where few instructions go to a byte, the instructions that wait in a core
+/// reach further by themselves; where scales of 256 columns share bits, less far.
+const fn ahead(bytes_block: usize, columns: usize) -> usize {
+    if bytes_block >= BLOCK * LANES {
+        1024
+    } else if columns == BLOCK {
+        1536
+    } else {
+        2048
+    }
+}
+
+/// Places in memory from which weights for few rows come side by side, each a run of panels. Two are read faster than one: what
+/// a core reads ahead by itself ends some way ahead of each. A third has no more to win.
+const STREAMS: usize = 2;
 
 /// Rows from which a chunk's weights are unpacked into the first-level cache instead of into registers.
 const MANY_ROWS: usize = 3;
 
-/// `out[t][lane] = row(lane) · x[t]` for rows `start` … `end − 1` of the activations; `out` is that of row `start`, and rows
-/// of output lie `stride` apart.
+/// `out[t][16 p + lane] = row(lane) of panel p · x[t]` for rows `start` … `end − 1` of the activations and `n_panel` panels,
+/// one after the other; `out` is that of row `start`, and rows of output lie `stride` apart.
 ///
 /// # Safety
 ///
-/// The processor has the instructions of `S`; `panel` holds `x.n_block` blocks of format `Q`; `x.widest` is `S::TILE`; `start`
-/// and `end` are at tile boundaries of `x`, whose rows have been quantised; `out` is writable for 16 values in each row.
+/// The processor has the instructions of `S`; the panels hold `x.n_block` blocks of format `Q` each; `x.widest` is `S::TILE`;
+/// `start` and `end` are at tile boundaries of `x`, whose rows have been quantised; `out` is writable for `16 n_panel` values
+/// in each row.
 #[inline(always)]
 pub unsafe fn multiply<S: Simd, Q: BlockFormat>(
-    panel: *const u8,
+    panels: *const u8,
+    n_panel: usize,
+    x: &Activations,
+    start: usize,
+    end: usize,
+    out: *mut f32,
+    stride: usize,
+) {
+    let bytes_panel = x.n_block * Q::bytes_block();
+    let is_many = end - start >= MANY_ROWS;
+    let n_beside = if is_many { 0 } else { n_panel / STREAMS };
+    // SAFETY: the caller's duty; tiles end where groups of `ROWS_AT_ONCE` rows do.
+    unsafe {
+        for panel in 0..n_beside {
+            let (panels, out) = (panels.add(panel * bytes_panel), out.add(panel * LANES));
+            multiply_few::<S, Q, STREAMS>(panels, n_beside, x, start, end, out, stride);
+        }
+        for panel in STREAMS * n_beside..n_panel {
+            let (panel, mut out) = (panels.add(panel * bytes_panel), out.add(panel * LANES));
+            let mut row = start;
+            while end - row >= MANY_ROWS {
+                let next = (row - row % ROWS_AT_ONCE + ROWS_AT_ONCE).min(end);
+                multiply_rows::<S, Q>(panel, x, row, next, out, stride);
+                out = out.add((next - row) * stride);
+                row = next;
+            }
+            multiply_few::<S, Q, 1>(panel, 0, x, row, end, out, stride);
+        }
+    }
+}
+
+/// `P` panels, each `apart` panels on from the one before, with few rows, tile by tile.
+#[inline(always)]
+unsafe fn multiply_few<S: Simd, Q: BlockFormat, const P: usize>(
+    panels: *const u8,
+    apart: usize,
     x: &Activations,
     start: usize,
     end: usize,
@@ -36,23 +84,58 @@ pub unsafe fn multiply<S: Simd, Q: BlockFormat>(
 ) {
     let mut row = start;
     while row < end {
-        // SAFETY: the caller's duty; tiles end where groups of `ROWS_AT_ONCE` rows do, and each begins at `row`.
+        let (_, n) = x.tile(row);
+        // SAFETY: the caller's duty; a tile begins at `row`, and is of one or two.
         unsafe {
-            let to = out.add((row - start) * stride);
-            if end - row >= MANY_ROWS {
-                let next = (row - row % ROWS_AT_ONCE + ROWS_AT_ONCE).min(end);
-                multiply_rows::<S, Q>(panel, x, row, next, to, stride);
-                row = next;
-                continue;
-            }
-            let (_, n) = x.tile(row);
+            let out = out.add((row - start) * stride);
             let blocks = x.blocks.add(row * x.n_block);
             if n == 2 {
-                multiply_tile::<S, Q, 2>(panel, x.n_block, blocks, to, stride);
+                multiply_tile::<S, Q, P, 2>(panels, apart, x.n_block, blocks, out, stride);
             } else {
-                multiply_tile::<S, Q, 1>(panel, x.n_block, blocks, to, stride);
+                multiply_tile::<S, Q, P, 1>(panels, apart, x.n_block, blocks, out, stride);
             }
-            row += n;
+        }
+        row += n;
+    }
+}
+
+/// A tile of `T` rows, one or two: each block of weights is read from memory once and multiplied with all of them.
+#[inline(always)]
+unsafe fn multiply_tile<S: Simd, Q: BlockFormat, const P: usize, const T: usize>(
+    panels: *const u8,
+    apart: usize,
+    n_block: usize,
+    blocks: *const Block,
+    out: *mut f32,
+    stride: usize,
+) {
+    // SAFETY: the caller's duty; chunk by chunk the pointers stay within the panels and the tile.
+    unsafe {
+        let bytes_apart = apart * n_block * Q::bytes_block();
+        let mut acc = [[S::splat(0.0); T]; P];
+        let mut chunk = panels;
+        let mut x = blocks;
+        let mut left = n_block;
+        while left > 0 {
+            let n = CHUNK_BLOCKS.min(left);
+            let codes = Q::meta_bytes(n);
+            for i in 0..n {
+                for (p, acc) in acc.iter_mut().enumerate() {
+                    let chunk = chunk.add(p * bytes_apart);
+                    prefetch::<S, Q>(chunk, i);
+                    let w = Q::Codes::unpack::<S>(chunk.add(codes + i * Q::Codes::BYTES));
+                    let scales = Q::scales::<S>(chunk, i);
+                    *acc = scales.join::<Few<S, Q>, T>(*acc, scales.dots(&w, x), x);
+                }
+                x = x.add(T);
+            }
+            chunk = chunk.add(codes + n * Q::Codes::BYTES);
+            left -= n;
+        }
+        for (p, acc) in acc.iter().enumerate() {
+            for (t, acc) in acc.iter().enumerate() {
+                S::store(out.add(t * stride + p * apart * LANES), *acc);
+            }
         }
     }
 }
@@ -60,45 +143,10 @@ pub unsafe fn multiply<S: Simd, Q: BlockFormat>(
 /// Asks for a block's share of the bytes, scales and codes, that come some way later.
 #[inline(always)]
 unsafe fn prefetch<S: Simd, Q: BlockFormat>(chunk: *const u8, i: usize) {
-    let ahead = PREFETCH[usize::from(Q::COLUMNS > BLOCK)];
+    let ahead = const { ahead(Q::Codes::BYTES, Q::COLUMNS) };
     for line in (0..Q::bytes_block()).step_by(LINE) {
         // SAFETY: a hint may point anywhere.
         unsafe { S::prefetch(chunk.wrapping_add(ahead + i * Q::bytes_block() + line)) };
-    }
-}
-
-/// A tile of `T` rows, one or two: each block of weights is read from memory once and multiplied with all of them.
-#[inline(always)]
-unsafe fn multiply_tile<S: Simd, Q: BlockFormat, const T: usize>(
-    panel: *const u8,
-    n_block: usize,
-    blocks: *const Block,
-    out: *mut f32,
-    stride: usize,
-) {
-    // SAFETY: the caller's duty; chunk by chunk the pointers stay within the panel and the tile.
-    unsafe {
-        let mut acc = [S::splat(0.0); T];
-        let mut chunk = panel;
-        let mut x = blocks;
-        let mut left = n_block;
-        while left > 0 {
-            let n = CHUNK_BLOCKS.min(left);
-            let codes = chunk.add(Q::meta_bytes(n));
-            for i in 0..n {
-                let block = codes.add(i * Q::Codes::BYTES);
-                prefetch::<S, Q>(chunk, i);
-                let w = Q::Codes::unpack::<S>(block);
-                let scales = Q::scales::<S>(chunk, i);
-                acc = scales.join::<Few<S, Q>, T>(acc, scales.dots(&w, x), x);
-                x = x.add(T);
-            }
-            chunk = codes.add(n * Q::Codes::BYTES);
-            left -= n;
-        }
-        for t in 0..T {
-            S::store(out.add(t * stride), acc[t]);
-        }
     }
 }
 
@@ -110,34 +158,46 @@ type Few<S, Q> = <<Q as Quantized>::Codes as Codes>::Unpacked<S>;
 ///
 /// As [`multiply`]; any `start` and `end` will do, and the rows need not be quantised.
 #[inline(always)]
-pub unsafe fn multiply_plain<S: Simd, P: Plain>(
-    panel: *const u8,
+pub unsafe fn multiply_plain<S: Simd, F: Plain>(
+    panels: *const u8,
+    n_panel: usize,
     x: &Activations,
     start: usize,
     end: usize,
     out: *mut f32,
     stride: usize,
 ) {
+    let n_col = x.n_block * BLOCK;
+    let bytes_panel = n_col * LANES * F::BYTES;
     let mut row = start;
     while row < end {
-        let n = if row + 4 <= end { 4 } else { 1 };
-        // SAFETY: the caller's duty; `n` rows from `row` on exist.
+        let n_row = if row + 4 <= end { 4 } else { 1 };
+        let n_beside = if n_row > 1 { 0 } else { n_panel / STREAMS };
+        // SAFETY: the caller's duty; the rows from `row` on exist.
         unsafe {
-            let rows = x.x.add(row * x.n_block * BLOCK);
-            let out = out.add((row - start) * stride);
-            if n == 4 {
-                multiply_plain_rows::<S, P, 4>(panel, x.n_block, rows, out, stride);
-            } else {
-                multiply_plain_rows::<S, P, 1>(panel, x.n_block, rows, out, stride);
+            let rows = x.x.add(row * n_col);
+            let at = |panel: usize| (panels.add(panel * bytes_panel), out.add((row - start) * stride + panel * LANES));
+            for panel in 0..n_beside {
+                let (panels, out) = at(panel);
+                multiply_plain_rows::<S, F, STREAMS, 1>(panels, n_beside, x.n_block, rows, out, stride);
+            }
+            for panel in STREAMS * n_beside..n_panel {
+                let (panel, out) = at(panel);
+                if n_row == 4 {
+                    multiply_plain_rows::<S, F, 1, 4>(panel, 0, x.n_block, rows, out, stride);
+                } else {
+                    multiply_plain_rows::<S, F, 1, 1>(panel, 0, x.n_block, rows, out, stride);
+                }
             }
         }
-        row += n;
+        row += n_row;
     }
 }
 
 #[inline(always)]
-unsafe fn multiply_plain_rows<S: Simd, P: Plain, const T: usize>(
-    panel: *const u8,
+unsafe fn multiply_plain_rows<S: Simd, F: Plain, const P: usize, const T: usize>(
+    panels: *const u8,
+    apart: usize,
     n_block: usize,
     x: *const f32,
     out: *mut f32,
@@ -145,25 +205,33 @@ unsafe fn multiply_plain_rows<S: Simd, P: Plain, const T: usize>(
 ) {
     // SAFETY: the caller's duty; column k < n_block × 32.
     unsafe {
-        let mut acc = [S::splat(0.0); T];
+        let bytes_column = LANES * F::BYTES;
+        let bytes_apart = apart * n_block * BLOCK * bytes_column;
+        let mut acc = [[S::splat(0.0); T]; P];
         for b in 0..n_block {
-            let mut sums = [S::splat(0.0); T];
+            let mut sums = [[S::splat(0.0); T]; P];
             for k in b * BLOCK..(b + 1) * BLOCK {
-                let column = panel.add(k * LANES * P::BYTES);
-                if T == 1 {
-                    S::prefetch(column.wrapping_add(PREFETCH[0]));
-                }
-                let w = P::load::<S>(column);
-                for t in 0..T {
-                    sums[t] = S::add(sums[t], S::mul(w, S::splat(*x.add(t * n_block * BLOCK + k))));
+                for (p, sums) in sums.iter_mut().enumerate() {
+                    let column = panels.add(p * bytes_apart + k * bytes_column);
+                    if T == 1 {
+                        S::prefetch(column.wrapping_add(const { ahead(BLOCK * LANES * F::BYTES, BLOCK) }));
+                    }
+                    let w = F::load::<S>(column);
+                    for (t, sum) in sums.iter_mut().enumerate() {
+                        *sum = S::add(*sum, S::mul(w, S::splat(*x.add(t * n_block * BLOCK + k))));
+                    }
                 }
             }
-            for t in 0..T {
-                acc[t] = S::add(acc[t], sums[t]);
+            for (acc, sums) in acc.iter_mut().zip(sums) {
+                for (acc, sum) in acc.iter_mut().zip(sums) {
+                    *acc = S::add(*acc, sum);
+                }
             }
         }
-        for t in 0..T {
-            S::store(out.add(t * stride), acc[t]);
+        for (p, acc) in acc.iter().enumerate() {
+            for (t, acc) in acc.iter().enumerate() {
+                S::store(out.add(t * stride + p * apart * LANES), *acc);
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::format::{self, Format};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-type Multiply = unsafe fn(*const u8, &Activations, usize, usize, *mut f32, usize);
+type Multiply = unsafe fn(*const u8, usize, &Activations, usize, usize, *mut f32, usize);
 
 /// The functions of one instruction set.
 ///
@@ -61,23 +61,24 @@ pub struct Kernels {
 }
 
 impl Kernels {
-    /// The product of one panel with rows `start` … `end − 1` of the activations: [`multiply`] or [`multiply_plain`].
+    /// The products of `n_panel` panels, one after the other, with rows `start` … `end − 1` of the activations: [`multiply`] or
+    /// [`multiply_plain`].
     ///
     /// # Safety
     ///
-    /// `panel` is a whole panel of `format` with `x.n_block` blocks of columns; the rest as for those two.
+    /// The panels are of `format` with `x.n_block` blocks of columns each; the rest as for those two.
     #[inline]
     pub unsafe fn multiply(
         &self,
         format: Format,
-        panel: *const u8,
+        (panels, n_panel): (*const u8, usize),
         x: &Activations,
         (start, end): (usize, usize),
         out: *mut f32,
         stride: usize,
     ) {
         // SAFETY: the caller's duty.
-        unsafe { (self.multiply[format as usize])(panel, x, start, end, out, stride) }
+        unsafe { (self.multiply[format as usize])(panels, n_panel, x, start, end, out, stride) }
     }
 
     /// The tables of this architecture, best first.
@@ -148,18 +149,18 @@ macro_rules! table {
 
             $(#[target_feature(enable = $features)])?
             unsafe fn codes<Q: BlockFormat>(
-                panel: *const u8, x: &Activations, start: usize, end: usize, out: *mut f32, stride: usize,
+                panels: *const u8, n_panel: usize, x: &Activations, start: usize, end: usize, out: *mut f32, stride: usize,
             ) {
                 // SAFETY: the table is chosen only where the set exists; pointers are the caller's duty.
-                unsafe { multiply::<$Set, Q>(panel, x, start, end, out, stride) }
+                unsafe { multiply::<$Set, Q>(panels, n_panel, x, start, end, out, stride) }
             }
 
             $(#[target_feature(enable = $features)])?
             unsafe fn plain<P: Plain>(
-                panel: *const u8, x: &Activations, start: usize, end: usize, out: *mut f32, stride: usize,
+                panels: *const u8, n_panel: usize, x: &Activations, start: usize, end: usize, out: *mut f32, stride: usize,
             ) {
                 // SAFETY: the table is chosen only where the set exists; pointers are the caller's duty.
-                unsafe { multiply_plain::<$Set, P>(panel, x, start, end, out, stride) }
+                unsafe { multiply_plain::<$Set, P>(panels, n_panel, x, start, end, out, stride) }
             }
 
             pub(super) static KERNELS: Kernels = Kernels {

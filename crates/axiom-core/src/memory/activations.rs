@@ -45,7 +45,7 @@ pub struct Scratch {
     pub l: *mut f32,
     /// u32 `[n_query_max]`: positions seen in the tile.
     pub n_valid: *mut u32,
-    /// f32 `[ROW_GROUP][32]`: what the up projection gives of one block.
+    /// f32 `[ROW_GROUP × 32]`: what the up projection gives of a block for each row, or of several for fewer rows.
     pub up: *mut f32,
     /// u16 `[dim_stride]`: a head in f16.
     pub half: *mut u16,

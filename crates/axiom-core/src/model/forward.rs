@@ -183,12 +183,10 @@ impl Pass<'_> {
                 let panels = first.min(matrix.n_panel())..last.min(matrix.n_panel());
                 for start in (0..x.n_row).step_by(group) {
                     let end = (start + group).min(x.n_row);
-                    for panel in panels.clone() {
-                        // SAFETY: `out` has rows of `stride` ≥ the matrix's outputs; each panel is in one chunk.
-                        unsafe {
-                            let out = out.add(start * stride + panel * LANES);
-                            matrix.multiply(self.kernels, panel, x, (start, end), out, stride);
-                        }
+                    // SAFETY: `out` has rows of `stride` ≥ the matrix's outputs; each panel is in one chunk.
+                    unsafe {
+                        let out = out.add(start * stride + panels.start * LANES);
+                        matrix.multiply(self.kernels, panels.clone(), x, (start, end), out, stride);
                     }
                 }
                 first = first.saturating_sub(matrix.n_panel());

@@ -2,15 +2,16 @@
 
 use super::forward::{Pass, Wave};
 use super::layout::LayerWeights;
+use crate::arithmetic::BLOCK;
 use crate::arithmetic::activation::Activations;
-use crate::arithmetic::{BLOCK, LANES};
 use crate::config::RopePairing;
 use crate::memory::{ROW_GROUP, row_group};
 use crate::schedule::{Cancelled, Member};
 use crate::telemetry::Part;
 use core::ops::Range;
 
-/// One block in this many has its gate timed: a look at the clock costs as much as a gate.
+/// The gates of one block in this many, or of all if several are taken at once, are timed: a look at the clock costs as much as
+/// a gate.
 const TIMED_BLOCKS: usize = 8;
 /// Rows, times blocks of 32, of gates that wait in the cache for their ups.
 const RUN_ROWS: usize = 256;
@@ -129,15 +130,15 @@ impl Pass<'_> {
                     unsafe { act_us += self.gate_run(worker, weights, &normed, &gated, rows, run) }
                 }
             }
-            self.clock.gated(act_us * TIMED_BLOCKS as u64);
+            self.clock.gated(act_us);
         };
         member.phase_then(shares.n_chunk(), body, || {
             self.clock.note_gated(layer, self.platform.n_worker(), self.platform.now_us());
         })
     }
 
-    /// Blocks `run` of the gated rows `start` … `end − 1`. Returns the microseconds spent on the gate in the blocks that are
-    /// timed.
+    /// Blocks `run` of the gated rows `start` … `end − 1`. Returns the microseconds spent on the gate, which
+    /// those that are timed stand for.
     ///
     /// # Safety
     ///
@@ -157,33 +158,30 @@ impl Pass<'_> {
         let mut act_us = 0;
         // SAFETY: the caller's duty; rows of `gated` are `stride` apart, those of the scratch a block.
         unsafe {
-            let gates = gated.x.add(start * stride);
-            for panel in panels(&run) {
-                gate.multiply(self.kernels, panel, normed, (start, end), gates.add(panel * LANES), stride);
-            }
+            let gates = gated.x.add(start * stride + run.start * BLOCK);
+            gate.multiply(self.kernels, panels(&run), normed, (start, end), gates, stride);
+            // As many blocks at a time as there is room for: the fewer rows, the longer the run.
             let ups = self.work.scratch(worker).up;
-            for block in run {
-                let is_partial = (block + 1) * BLOCK > gate.n_row;
-                if is_partial {
+            let n_block = ROW_GROUP / (end - start);
+            let one_in = TIMED_BLOCKS.div_ceil(n_block);
+            for first in run.clone().step_by(n_block) {
+                let blocks = first..(first + n_block).min(run.end);
+                let (n_col, n_past) = (blocks.len() * BLOCK, (blocks.end * BLOCK).saturating_sub(gate.n_row));
+                if n_past > 0 {
                     // Columns past the last feed-forward unit are zeros.
                     core::slice::from_raw_parts_mut(ups, ROW_GROUP * BLOCK).fill(0.0);
                 }
-                for panel in panels(&(block..block + 1)) {
-                    up.multiply(self.kernels, panel, normed, (start, end), ups.add(panel % 2 * LANES), BLOCK);
-                }
-                let is_timed = block % TIMED_BLOCKS == 0;
+                up.multiply(self.kernels, panels(&blocks), normed, (start, end), ups, n_col);
+                let is_timed = (first / n_block).is_multiple_of(one_in);
                 let start_us = if is_timed { self.platform.now_us() } else { 0 };
                 for row in start..end {
-                    let out = gated.x.add(row * stride + block * BLOCK);
-                    if is_partial {
-                        let n_unit = gate.n_row - block * BLOCK;
-                        core::slice::from_raw_parts_mut(out.add(n_unit), BLOCK - n_unit).fill(0.0);
-                    }
-                    (self.kernels.silu_mul)(out, ups.add((row - start) * BLOCK), BLOCK, out);
-                    (self.kernels.quantize)(gated, row, block, block + 1);
+                    let out = gated.x.add(row * stride + first * BLOCK);
+                    core::slice::from_raw_parts_mut(out.add(n_col - n_past), n_past).fill(0.0);
+                    (self.kernels.silu_mul)(out, ups.add((row - start) * n_col), n_col, out);
+                    (self.kernels.quantize)(gated, row, first, blocks.end);
                 }
                 if is_timed {
-                    act_us += self.platform.now_us() - start_us;
+                    act_us += (self.platform.now_us() - start_us) * one_in as u64;
                 }
             }
         }

@@ -4,6 +4,7 @@ use crate::arithmetic::activation::Activations;
 use crate::arithmetic::{BLOCK, LANES};
 use crate::format::{Format, pack};
 use crate::kernels::Kernels;
+use core::ops::Range;
 
 /// A matrix `[n_row, n_col]`: a row makes one output.
 #[derive(Clone, Copy, Debug)]
@@ -73,8 +74,8 @@ impl Matrix {
         row_of_panel(self.format, panel, row, self.n_col, bytes, out);
     }
 
-    /// Outputs of panel `panel` for rows `start` … `end − 1` of `x`, bias added. Row `start` goes to `out`, rows lie `stride`
-    /// apart; exactly the panel's outputs are written, 16 or fewer.
+    /// Outputs of a run of panels for rows `start` … `end − 1` of `x`, bias added. Row `start` of the first panel goes to `out`,
+    /// rows lie `stride` apart; exactly the panels' outputs are written, of the matrix's last perhaps fewer than 16.
     ///
     /// # Safety
     ///
@@ -82,34 +83,39 @@ impl Matrix {
     pub unsafe fn multiply(
         &self,
         kernels: &Kernels,
-        panel: usize,
+        panels: Range<usize>,
         x: &Activations,
         (start, end): (usize, usize),
         out: *mut f32,
         stride: usize,
     ) {
         debug_assert_eq!(x.n_block, self.n_col.div_ceil(BLOCK));
-        let n_out = (self.n_row - panel * LANES).min(LANES);
+        if panels.is_empty() {
+            return;
+        }
+        let n_out = (panels.end * LANES).min(self.n_row) - panels.start * LANES;
+        let (n_whole, n_rest) = (n_out / LANES, n_out % LANES);
         // SAFETY: the caller's duty; a part of a panel goes through a buffer of whole rows, 16 at a time.
         unsafe {
-            if n_out == LANES {
-                kernels.multiply(self.format, self.panel(panel), x, (start, end), out, stride);
-            } else {
+            kernels.multiply(self.format, (self.panel(panels.start), n_whole), x, (start, end), out, stride);
+            if n_rest > 0 {
                 let mut whole = [0f32; LANES * LANES];
+                let out = out.add(n_whole * LANES);
                 let mut row = start;
                 while row < end {
                     let next = (row + LANES).min(end);
-                    kernels.multiply(self.format, self.panel(panel), x, (row, next), whole.as_mut_ptr(), LANES);
+                    let last = (self.panel(panels.start + n_whole), 1);
+                    kernels.multiply(self.format, last, x, (row, next), whole.as_mut_ptr(), LANES);
                     for r in row..next {
                         let from = whole.as_ptr().add((r - row) * LANES);
-                        core::ptr::copy_nonoverlapping(from, out.add((r - start) * stride), n_out);
+                        core::ptr::copy_nonoverlapping(from, out.add((r - start) * stride), n_rest);
                     }
                     row = next;
                 }
             }
             if !self.bias.is_null() {
                 for row in 0..end - start {
-                    (kernels.add)(out.add(row * stride), self.bias.add(panel * LANES), n_out);
+                    (kernels.add)(out.add(row * stride), self.bias.add(panels.start * LANES), n_out);
                 }
             }
         }
