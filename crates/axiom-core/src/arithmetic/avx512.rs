@@ -23,6 +23,7 @@ unsafe impl Simd for Avx512 {
     // 8 accumulators and the 8 registers of a block's weights leave half of the registers to what is on its way.
     const TILE: usize = 8;
     const QUERIES: usize = 8;
+    const TWO_STREAMS: bool = true;
 
     simd_ops! {
         fn splat(x: f32) -> Self::F { _mm512_set1_ps(x) }

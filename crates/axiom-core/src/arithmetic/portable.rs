@@ -81,6 +81,7 @@ unsafe impl Simd for Portable {
 
     const TILE: usize = 1;
     const QUERIES: usize = 2;
+    const TWO_STREAMS: bool = false;
 
     simd_ops! {
         fn splat(x: f32) -> Self::F {

@@ -51,6 +51,7 @@ where
 
     const TILE: usize = 4;
     const QUERIES: usize = 4;
+    const TWO_STREAMS: bool = false;
 
     simd_ops! {
         fn splat(x: f32) -> Self::F { [vdupq_n_f32(x); 4] }

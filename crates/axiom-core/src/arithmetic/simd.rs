@@ -68,6 +68,8 @@ pub unsafe trait Simd: ByteProducts {
     const TILE: usize;
     /// Queries that attention takes side by side: as many sums as there are registers for.
     const QUERIES: usize;
+    /// Whether products of few tokens wait for memory, not memory for them: then weights come from two places side by side.
+    const TWO_STREAMS: bool;
 
     // ---- f32 lanes
 

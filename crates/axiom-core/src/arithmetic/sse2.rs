@@ -61,6 +61,7 @@ unsafe impl Simd for Sse2 {
 
     const TILE: usize = 2;
     const QUERIES: usize = 2;
+    const TWO_STREAMS: bool = false;
 
     simd_ops! {
         fn splat(x: f32) -> Self::F { [_mm_set1_ps(x); 4] }

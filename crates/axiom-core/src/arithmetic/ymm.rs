@@ -34,6 +34,7 @@ where
 
     const TILE: usize = 4;
     const QUERIES: usize = 6;
+    const TWO_STREAMS: bool = true;
 
     #[inline(always)]
     #[allow(clippy::pointers_in_nomem_asm_block)] // nothing is read or written: what is hidden is where the pointer comes from

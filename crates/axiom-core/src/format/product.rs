@@ -7,7 +7,7 @@ use super::panel::{CHUNK_BLOCKS, LINE, Plain, Quantized};
 use super::scales::Scales;
 use crate::arithmetic::activation::Activations;
 use crate::arithmetic::block::Block;
-use crate::arithmetic::simd::Simd;
+use crate::arithmetic::simd::{Simd, unrolled};
 use crate::arithmetic::{BLOCK, LANES};
 
 /// How far ahead of the block in work a product asks for its weights, in bytes. What is asked for later comes too late; further
@@ -23,8 +23,8 @@ const fn ahead(bytes_block: usize, columns: usize) -> usize {
     }
 }
 
-/// Places in memory from which weights for few rows come side by side, each a run of panels. Two are read faster than one: what
-/// a core reads ahead by itself ends some way ahead of each. A third has no more to win.
+/// Places in memory from which weights for few rows come side by side, each a run of panels, for the sets that have
+/// `TWO_STREAMS`. Two are read faster than one: what a core reads ahead by itself ends some way ahead of each.
 const STREAMS: usize = 2;
 
 /// Rows from which a chunk's weights are unpacked into the first-level cache instead of into registers.
@@ -49,8 +49,7 @@ pub unsafe fn multiply<S: Simd, Q: BlockFormat>(
     stride: usize,
 ) {
     let bytes_panel = x.n_block * Q::bytes_block();
-    let is_many = end - start >= MANY_ROWS;
-    let n_beside = if is_many { 0 } else { n_panel / STREAMS };
+    let n_beside = if S::TWO_STREAMS && end - start < MANY_ROWS { n_panel / STREAMS } else { 0 };
     // SAFETY: the caller's duty; tiles end where groups of `ROWS_AT_ONCE` rows do.
     unsafe {
         for panel in 0..n_beside {
@@ -120,13 +119,14 @@ unsafe fn multiply_tile<S: Simd, Q: BlockFormat, const P: usize, const T: usize>
             let n = CHUNK_BLOCKS.min(left);
             let codes = Q::meta_bytes(n);
             for i in 0..n {
-                for (p, acc) in acc.iter_mut().enumerate() {
+                // Written out: a loop that stays one would keep the sums in memory.
+                let _: [(); STREAMS] = unrolled!(2, |p| if p < P {
                     let chunk = chunk.add(p * bytes_apart);
                     prefetch::<S, Q>(chunk, i);
                     let w = Q::Codes::unpack::<S>(chunk.add(codes + i * Q::Codes::BYTES));
                     let scales = Q::scales::<S>(chunk, i);
-                    *acc = scales.join::<Few<S, Q>, T>(*acc, scales.dots(&w, x), x);
-                }
+                    acc[p] = scales.join::<Few<S, Q>, T>(acc[p], scales.dots(&w, x), x);
+                });
                 x = x.add(T);
             }
             chunk = chunk.add(codes + n * Q::Codes::BYTES);
@@ -167,30 +167,49 @@ pub unsafe fn multiply_plain<S: Simd, F: Plain>(
     out: *mut f32,
     stride: usize,
 ) {
-    let n_col = x.n_block * BLOCK;
-    let bytes_panel = n_col * LANES * F::BYTES;
+    let bytes_panel = x.n_block * BLOCK * LANES * F::BYTES;
+    let n_beside = if S::TWO_STREAMS && end - start < PLAIN_ROWS { n_panel / STREAMS } else { 0 };
+    // SAFETY: the caller's duty.
+    unsafe {
+        for panel in 0..n_beside {
+            let (panels, out) = (panels.add(panel * bytes_panel), out.add(panel * LANES));
+            multiply_plain_beside::<S, F, STREAMS>(panels, n_beside, x, start, end, out, stride);
+        }
+        for panel in STREAMS * n_beside..n_panel {
+            let (panel, out) = (panels.add(panel * bytes_panel), out.add(panel * LANES));
+            multiply_plain_beside::<S, F, 1>(panel, 0, x, start, end, out, stride);
+        }
+    }
+}
+
+/// Rows that go through a plain panel at once.
+const PLAIN_ROWS: usize = 4;
+
+/// `P` plain panels, each `apart` panels on from the one before: all rows of one, or a few rows of two.
+#[inline(always)]
+unsafe fn multiply_plain_beside<S: Simd, F: Plain, const P: usize>(
+    panels: *const u8,
+    apart: usize,
+    x: &Activations,
+    start: usize,
+    end: usize,
+    out: *mut f32,
+    stride: usize,
+) {
     let mut row = start;
     while row < end {
-        let n_row = if row + 4 <= end { 4 } else { 1 };
-        let n_beside = if n_row > 1 { 0 } else { n_panel / STREAMS };
         // SAFETY: the caller's duty; the rows from `row` on exist.
         unsafe {
-            let rows = x.x.add(row * n_col);
-            let at = |panel: usize| (panels.add(panel * bytes_panel), out.add((row - start) * stride + panel * LANES));
-            for panel in 0..n_beside {
-                let (panels, out) = at(panel);
-                multiply_plain_rows::<S, F, STREAMS, 1>(panels, n_beside, x.n_block, rows, out, stride);
-            }
-            for panel in STREAMS * n_beside..n_panel {
-                let (panel, out) = at(panel);
-                if n_row == 4 {
-                    multiply_plain_rows::<S, F, 1, 4>(panel, 0, x.n_block, rows, out, stride);
-                } else {
-                    multiply_plain_rows::<S, F, 1, 1>(panel, 0, x.n_block, rows, out, stride);
-                }
+            let rows = x.x.add(row * x.n_block * BLOCK);
+            let out = out.add((row - start) * stride);
+            if P == 1 && end - row >= PLAIN_ROWS {
+                multiply_plain_rows::<S, F, P, PLAIN_ROWS>(panels, apart, x.n_block, rows, out, stride);
+                row += PLAIN_ROWS;
+            } else {
+                multiply_plain_rows::<S, F, P, 1>(panels, apart, x.n_block, rows, out, stride);
+                row += 1;
             }
         }
-        row += n_row;
     }
 }
 
