@@ -1,5 +1,5 @@
-//! How fast this machine reads memory: the most that a decoding engine, which reads all of its weights for every token, can
-//! reach.
+//! How fast this machine reads memory from front to back: about the most that a decoding engine, which reads all of its weights
+//! for every token, can reach. Reading from several places in turn may bring a little more.
 //!
 //! Every thread sums a slice of its own, much larger than its share of the caches, from front to back; nothing is written.
 //! Each round is timed from the moment that all threads have come to its start until the last has ended.

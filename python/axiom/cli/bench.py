@@ -84,8 +84,8 @@ def command(
     """Measure tokens per second of prefill and decode: minimum, median and maximum over the repetitions.
 
     Each repetition goes through all tests in turn, so that a slow spell of the machine falls on all alike. Beside them
-    stands how fast this machine reads memory, and how fast decoding reads weights, each once in a step: the former
-    bounds the latter, except for a model that fits into the processor's caches.
+    stands how fast this machine reads memory from front to back, and how fast decoding reads weights, each once in a
+    step: about the most that it can, except for a model that fits into the processor's caches.
     """
     if not n_prefill and not n_decode:
         raise click.UsageError("there is nothing to measure: give --prefill or --decode above 0")
