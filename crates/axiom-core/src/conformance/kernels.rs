@@ -249,7 +249,7 @@ pub fn multiply_every_batch(table: &Kernels) {
 pub fn multiply_every_share_of_a_batch(table: &Kernels) {
     let mut random = Random(7);
     for format in Format::ALL {
-        let product = Product::new(format, (16, 256), W::Random, X::Normal, 65, &mut random);
+        let product = Product::new(format, (32, 256), W::Random, X::Normal, 65, &mut random);
         let expected = product.run(portable(), 65);
         for n_token in [1, 2, 3, 5, 7, 8, 15, 16, 17, 23, 31, 33, 40, 65] {
             let mut x = product.owned(table, n_token);
@@ -264,7 +264,7 @@ pub fn multiply_every_share_of_a_batch(table: &Kernels) {
             for (i, &start) in boundaries.iter().enumerate() {
                 for &end in &boundaries[i..] {
                     let got = product_of_rows(table, format, &product.panels, 256, &mut x, (start, end));
-                    assert_same(&got, &expected[16 * start..16 * end], || {
+                    assert_same(&got, &expected[32 * start..32 * end], || {
                         format!("{} multiply {} tokens {start} … {end} of {n_token}", table.name, format.name())
                     });
                 }
