@@ -29,6 +29,8 @@ const STREAMS: usize = 2;
 
 /// Rows from which a chunk's weights are unpacked into the first-level cache instead of into registers.
 const MANY_ROWS: usize = 3;
+/// Rows that go through a plain panel at once.
+const PLAIN_ROWS: usize = 4;
 
 /// `out[t][16 p + lane] = row(lane) of panel p · x[t]` for rows `start` … `end − 1` of the activations and `n_panel` panels,
 /// one after the other; `out` is that of row `start`, and rows of output lie `stride` apart.
@@ -173,21 +175,18 @@ pub unsafe fn multiply_plain<S: Simd, F: Plain>(
     unsafe {
         for panel in 0..n_beside {
             let (panels, out) = (panels.add(panel * bytes_panel), out.add(panel * LANES));
-            multiply_plain_beside::<S, F, STREAMS>(panels, n_beside, x, start, end, out, stride);
+            multiply_plain_panels::<S, F, STREAMS>(panels, n_beside, x, start, end, out, stride);
         }
         for panel in STREAMS * n_beside..n_panel {
             let (panel, out) = (panels.add(panel * bytes_panel), out.add(panel * LANES));
-            multiply_plain_beside::<S, F, 1>(panel, 0, x, start, end, out, stride);
+            multiply_plain_panels::<S, F, 1>(panel, 0, x, start, end, out, stride);
         }
     }
 }
 
-/// Rows that go through a plain panel at once.
-const PLAIN_ROWS: usize = 4;
-
-/// `P` plain panels, each `apart` panels on from the one before: all rows of one, or a few rows of two.
+/// `P` plain panels, each `apart` panels on from the one before, with all rows, `PLAIN_ROWS` at once where it is one panel.
 #[inline(always)]
-unsafe fn multiply_plain_beside<S: Simd, F: Plain, const P: usize>(
+unsafe fn multiply_plain_panels<S: Simd, F: Plain, const P: usize>(
     panels: *const u8,
     apart: usize,
     x: &Activations,
