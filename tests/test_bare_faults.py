@@ -241,7 +241,7 @@ def test_a_machine_that_was_stopped_goes_on(image: Path, tmp_path: Path, monkeyp
             started.append(self)
 
     def answer(n: int) -> Answer:
-        # A run has nine reads from here on, or some more.
+        # From here on a run has nine reads or so, one less or some more.
         if n not in (1, 5):
             return Answer()
         # The kernel waits for this read; when it goes on, it waits for it still.

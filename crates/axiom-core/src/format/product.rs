@@ -32,6 +32,23 @@ const MANY_ROWS: usize = 3;
 /// Rows that go through a plain panel at once.
 const PLAIN_ROWS: usize = 4;
 
+/// Evaluates `$body` for all of `$n_panel` panels: while there are two and rows are few, with `$P` = `STREAMS` for `$panel` and the
+/// one that is `$apart` panels on, so that each half of the panels is a run of its own; else with `$P` = 1.
+macro_rules! in_streams {
+    ($are_few:expr, $n_panel:expr, |$panel:ident, $apart:ident, $P:ident| $body:expr) => {
+        let n_beside = if S::TWO_STREAMS && $are_few { $n_panel / STREAMS } else { 0 };
+        in_streams!(@ STREAMS, 0..n_beside, n_beside, $panel, $apart, $P, $body);
+        in_streams!(@ 1, STREAMS * n_beside..$n_panel, 0, $panel, $apart, $P, $body);
+    };
+    (@ $n:expr, $panels:expr, $distance:expr, $panel:ident, $apart:ident, $P:ident, $body:expr) => {{
+        const $P: usize = $n;
+        let $apart = $distance;
+        for $panel in $panels {
+            $body
+        }
+    }};
+}
+
 /// `out[t][16 p + lane] = row(lane) of panel p · x[t]` for rows `start` … `end − 1` of the activations and `n_panel` panels,
 /// one after the other; `out` is that of row `start`, and rows of output lie `stride` apart.
 ///
@@ -51,30 +68,18 @@ pub unsafe fn multiply<S: Simd, Q: BlockFormat>(
     stride: usize,
 ) {
     let bytes_panel = x.n_block * Q::bytes_block();
-    let n_beside = if S::TWO_STREAMS && end - start < MANY_ROWS { n_panel / STREAMS } else { 0 };
-    // SAFETY: the caller's duty; tiles end where groups of `ROWS_AT_ONCE` rows do.
+    // SAFETY: the caller's duty.
     unsafe {
-        for panel in 0..n_beside {
+        in_streams!(end - start < MANY_ROWS, n_panel, |panel, apart, P| {
             let (panels, out) = (panels.add(panel * bytes_panel), out.add(panel * LANES));
-            multiply_few::<S, Q, STREAMS>(panels, n_beside, x, start, end, out, stride);
-        }
-        for panel in STREAMS * n_beside..n_panel {
-            let (panel, mut out) = (panels.add(panel * bytes_panel), out.add(panel * LANES));
-            let mut row = start;
-            while end - row >= MANY_ROWS {
-                let next = (row - row % ROWS_AT_ONCE + ROWS_AT_ONCE).min(end);
-                multiply_rows::<S, Q>(panel, x, row, next, out, stride);
-                out = out.add((next - row) * stride);
-                row = next;
-            }
-            multiply_few::<S, Q, 1>(panel, 0, x, row, end, out, stride);
-        }
+            multiply_panels::<S, Q, P>(panels, apart, x, start, end, out, stride);
+        });
     }
 }
 
-/// `P` panels, each `apart` panels on from the one before, with few rows, tile by tile.
+/// `P` panels, each `apart` panels on from the one before, with all rows: of more than one panel these are few.
 #[inline(always)]
-unsafe fn multiply_few<S: Simd, Q: BlockFormat, const P: usize>(
+unsafe fn multiply_panels<S: Simd, Q: BlockFormat, const P: usize>(
     panels: *const u8,
     apart: usize,
     x: &Activations,
@@ -85,18 +90,24 @@ unsafe fn multiply_few<S: Simd, Q: BlockFormat, const P: usize>(
 ) {
     let mut row = start;
     while row < end {
-        let (_, n) = x.tile(row);
-        // SAFETY: the caller's duty; a tile begins at `row`, and is of one or two.
+        // SAFETY: the caller's duty; tiles end where groups of `ROWS_AT_ONCE` rows do, and each begins at `row`.
         unsafe {
             let out = out.add((row - start) * stride);
+            if P == 1 && end - row >= MANY_ROWS {
+                let next = (row - row % ROWS_AT_ONCE + ROWS_AT_ONCE).min(end);
+                multiply_rows::<S, Q>(panels, x, row, next, out, stride);
+                row = next;
+                continue;
+            }
+            let (_, n) = x.tile(row);
             let blocks = x.blocks.add(row * x.n_block);
             if n == 2 {
                 multiply_tile::<S, Q, P, 2>(panels, apart, x.n_block, blocks, out, stride);
             } else {
                 multiply_tile::<S, Q, P, 1>(panels, apart, x.n_block, blocks, out, stride);
             }
+            row += n;
         }
-        row += n;
     }
 }
 
@@ -134,10 +145,22 @@ unsafe fn multiply_tile<S: Simd, Q: BlockFormat, const P: usize, const T: usize>
             chunk = chunk.add(codes + n * Q::Codes::BYTES);
             left -= n;
         }
-        for (p, acc) in acc.iter().enumerate() {
-            for (t, acc) in acc.iter().enumerate() {
-                S::store(out.add(t * stride + p * apart * LANES), *acc);
-            }
+        store_all::<S, P, T>(&acc, apart, out, stride);
+    }
+}
+
+/// Writes the sums of `T` rows with `P` panels, each `apart` panels on.
+#[inline(always)]
+unsafe fn store_all<S: Simd, const P: usize, const T: usize>(
+    sums: &[[S::F; T]; P],
+    apart: usize,
+    out: *mut f32,
+    stride: usize,
+) {
+    for (p, sums) in sums.iter().enumerate() {
+        for (t, sum) in sums.iter().enumerate() {
+            // SAFETY: the caller's duty.
+            unsafe { S::store(out.add(t * stride + p * apart * LANES), *sum) };
         }
     }
 }
@@ -170,17 +193,12 @@ pub unsafe fn multiply_plain<S: Simd, F: Plain>(
     stride: usize,
 ) {
     let bytes_panel = x.n_block * BLOCK * LANES * F::BYTES;
-    let n_beside = if S::TWO_STREAMS && end - start < PLAIN_ROWS { n_panel / STREAMS } else { 0 };
     // SAFETY: the caller's duty.
     unsafe {
-        for panel in 0..n_beside {
+        in_streams!(end - start < PLAIN_ROWS, n_panel, |panel, apart, P| {
             let (panels, out) = (panels.add(panel * bytes_panel), out.add(panel * LANES));
-            multiply_plain_panels::<S, F, STREAMS>(panels, n_beside, x, start, end, out, stride);
-        }
-        for panel in STREAMS * n_beside..n_panel {
-            let (panel, out) = (panels.add(panel * bytes_panel), out.add(panel * LANES));
-            multiply_plain_panels::<S, F, 1>(panel, 0, x, start, end, out, stride);
-        }
+            multiply_plain_panels::<S, F, P>(panels, apart, x, start, end, out, stride);
+        });
     }
 }
 
@@ -246,10 +264,6 @@ unsafe fn multiply_plain_rows<S: Simd, F: Plain, const P: usize, const T: usize>
                 }
             }
         }
-        for (p, acc) in acc.iter().enumerate() {
-            for (t, acc) in acc.iter().enumerate() {
-                S::store(out.add(t * stride + p * apart * LANES), *acc);
-            }
-        }
+        store_all::<S, P, T>(&acc, apart, out, stride);
     }
 }

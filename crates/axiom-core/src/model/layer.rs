@@ -137,8 +137,8 @@ impl Pass<'_> {
         })
     }
 
-    /// Blocks `run` of the gated rows `start` … `end − 1`. Returns the microseconds spent on the gate, which
-    /// those that are timed stand for.
+    /// Blocks `run` of the gated rows `start` … `end − 1`. Returns the microseconds spent on the gate, estimated from the blocks
+    /// that are timed.
     ///
     /// # Safety
     ///
