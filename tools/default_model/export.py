@@ -30,7 +30,7 @@ def export(checkpoint: Path, out: Path) -> None:
     writer.add_basename("storyteller")
     writer.add_author("Axiom")
     writer.add_version("1")
-    writer.add_size_label(gguf.size_label(0, sum(int(np.prod(s)) for s in shapes(cfg).values()), 0, 0))
+    writer.add_size_label(gguf.size_label(sum(int(np.prod(s)) for s in shapes(cfg).values()), 0, 0, 0))
     writer.add_license("apache-2.0")
     writer.add_languages(["en"])
     writer.add_tags(["text-generation", "children-stories"])
