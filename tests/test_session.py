@@ -46,6 +46,35 @@ def test_append_and_generate_go_on_as_a_fresh_prompt_would(runtime: Runtime) -> 
         assert session.text == runtime.tokenizer.decode(session.tokens)
 
 
+def test_a_text_goes_on_where_the_last_one_ended(runtime: Runtime) -> None:
+    tokenizer = runtime.tokenizer
+    bos = tokenizer.bos_id
+    assert bos is not None
+    with runtime.session() as session:
+        for text in ("Hel", "lo", " the", "re"):
+            session.append(text)
+        assert session.text == "Hello there"
+        said = session.generate(max_tokens=6, seed=1, ignore_eos=True)
+        assert session.text == "Hello there" + said.text
+    # After a special token a text begins.
+    with runtime.session() as session:
+        session.append([bos])
+        session.append("Hello")
+        assert list(session.tokens) == tokenizer.encode("Hello")
+
+
+def test_an_answer_begins_with_its_space(runtime: Runtime) -> None:
+    """Only after a prompt without any text is the space before a text taken away."""
+    tokenizer = runtime.tokenizer
+    bos = tokenizer.bos_id
+    assert bos is not None
+    space = next(id for id in range(tokenizer.n_vocab) if tokenizer.token_bytes(id) == b" ")
+    for prompt, text in (([space], " "), ([bos, space], " "), ([bos], ""), ([bos, bos], "")):
+        said = runtime.generate(prompt, max_tokens=1, logit_bias={space: 1e9}, ignore_eos=True)
+        assert said.tokens == (space,)
+        assert said.text == text, prompt
+
+
 def test_only_what_is_new_is_computed(runtime: Runtime) -> None:
     with runtime.session() as session:
         session.append(list(range(3, 63)))

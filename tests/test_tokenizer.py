@@ -37,11 +37,11 @@ any_pair = st.sampled_from(sorted(PAIRS))
 
 
 @settings(max_examples=1500, deadline=None)
-@given(name=any_pair, text=hard_text, add_special=st.booleans(), parse_special=st.booleans())
-def test_same_tokens_and_same_text(name: str, text: str, add_special: bool, parse_special: bool) -> None:
+@given(name=any_pair, text=hard_text, flags=st.tuples(st.booleans(), st.booleans(), st.booleans()))
+def test_same_tokens_and_same_text(name: str, text: str, flags: tuple[bool, bool, bool]) -> None:
     native, twin = PAIRS[name]
-    tokens = native.encode(text, add_special, parse_special)
-    assert tokens == twin.encode(text, add_special, parse_special)
+    tokens = native.encode(text, *flags)
+    assert tokens == twin.encode(text, *flags)
     for at_start in (True, False):
         for special in (True, False):
             assert native.decode(tokens, at_start, special) == twin.decode(tokens, at_start, special)
@@ -105,6 +105,18 @@ def test_decode_takes_encode_back(name: str, text: str) -> None:
             return
         text = text.replace("\u2581", " ")
     assert native.decode(tokens) == text
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_text_that_goes_on_has_no_space_of_its_own(name: str) -> None:
+    for tokenizer in PAIRS[name]:
+        for text in texts(9, 100):
+            tokens = tokenizer.encode(text, add_special=False, at_start=False)
+            if name == "spm without bytes" and tokenizer.unk_id in tokens:
+                continue
+            # U+2581 is how SentencePiece writes a space.
+            expected = text.replace("\u2581", " ") if tokenizer.model == "llama" else text
+            assert tokenizer.decode(tokens, at_start=False) == expected
 
 
 @settings(max_examples=500, deadline=None)

@@ -19,7 +19,7 @@ use axiom_core::memory::ROWS_PER_WAVE;
 use axiom_core::receipt::ReceiptChain;
 use axiom_core::runtime::{Append, Engine, Options};
 use axiom_core::sample::Sampler;
-use axiom_core::text::Tokenizer;
+use axiom_core::text::{TextDecoder, Tokenizer};
 use bare::boot::CommandLine;
 use bare::metadata::Metadata;
 
@@ -31,7 +31,7 @@ pub fn tell(source: Source, options: &CommandLine, kernels: &'static Kernels, n_
     let metadata = Metadata::new(image.metadata());
     let parameters = sampling(options, metadata);
     let tokenizer = tokenizer(metadata).unwrap_or_else(|error| fail(Status::Model, error));
-    let prompt = tokenizer.encode(wish.prompt, true, false).unwrap_or_else(|error| fail(Status::Model, error));
+    let prompt = tokenizer.encode(wish.prompt, true, false, true).unwrap_or_else(|error| fail(Status::Model, error));
     if prompt.is_empty() {
         fail(Status::CommandLine, "prompt=: an empty prompt has no token to begin with");
     }
@@ -89,7 +89,9 @@ pub fn tell(source: Source, options: &CommandLine, kernels: &'static Kernels, n_
     heap::seal();
     watchdog::start();
     let began_us = clock::now_us();
-    let reason = telling.run(&mut engine, &tokenizer, seq, prompt.len(), n_ctx);
+    // After no prompt the text begins here; after one it goes on.
+    let decoder = tokenizer.decoder(wish.prompt.is_empty(), false);
+    let reason = telling.run(&mut engine, &tokenizer, seq, decoder, n_ctx);
     let us = clock::now_us() - began_us;
     watchdog::stop();
     heap::unseal();
@@ -127,10 +129,9 @@ impl Telling<'_> {
         engine: &mut Engine,
         tokenizer: &Tokenizer,
         seq: usize,
-        n_prompt: usize,
+        mut decoder: TextDecoder,
         n_ctx: usize,
     ) -> &'static str {
-        let mut decoder = tokenizer.decoder(n_prompt <= 1, false);
         let mut pending = 0;
         loop {
             let start_us = clock::now_us();

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from axiom.arguments import flag, function, integer
-from axiom.body import CONTRACT, Backend, load_body
+from axiom.body import CONTRACT, Backend, TextDecoder, load_body
 from axiom.engine import LogitRow
 from axiom.engine_options import EngineOptions
 from axiom.errors import ContextLengthError, ModelFormatError, UnsupportedModelError
@@ -167,10 +167,15 @@ class LoadedModel:
 
     # For sessions, receipts and the command line
 
-    def prompt_tokens(self, prompt: Prompt, *, add_special: bool = True, parse_special: bool = False) -> list[int]:
-        """Return the tokens of a prompt; a list of tokens is checked and kept as it is."""
+    def prompt_tokens(self, prompt: Prompt, *, after: Sequence[int] = (), parse_special: bool = False) -> list[int]:
+        """Return the tokens of a prompt that comes after tokens `after`; a list of tokens is checked and kept as it is.
+
+        What comes after others has no begin-of-text token, and goes on with their text, unless they end with a special
+        token.
+        """
         if isinstance(prompt, str):
-            return self.tokenizer.encode(prompt, add_special=add_special, parse_special=parse_special)
+            at_start = not after or self.tokenizer.token_kind(after[-1]) in ("control", "user_defined")
+            return self.tokenizer.encode(prompt, not after, parse_special, at_start)
         if isinstance(prompt, BYTES) or not is_list(prompt):
             raise TypeError(f"prompt: expected a string or a list of tokens, got {type(prompt).__name__}")
         return checked_tokens(prompt, self.config.n_vocab, "prompt")
@@ -209,20 +214,26 @@ class LoadedModel:
                 links=(),
             )
             recorder = ReceiptRecorder(start, self.body, self.config.n_vocab)
-        # After nothing but a begin-of-text token the text begins here; after a prompt it goes on.
-        at_start = len(history) <= 1
         return Generation(
             request,
             history=history,
             pending=pending,
             n_ctx=self.n_ctx,
             sampler=self.body.sampler(self.config.n_vocab, **request.sampling.as_dict()),
-            decoder=_NoText() if self._tokenizer is None else self._tokenizer.decoder(at_start=at_start),
+            decoder=self._decoder_after(history),
             recorder=recorder,
             logits=logits,
             seq=seq,
             drafter=NgramDrafter() if self._speculates else None,
         )
+
+    def _decoder_after(self, history: Sequence[int]) -> TextDecoder:
+        """Return a decoder of what comes after `history`: where that has no text, the text begins there."""
+        if self._tokenizer is None:
+            return _NoText()
+        silent = ("control", "unknown", "unused")
+        at_start = all(self._tokenizer.token_kind(token) in silent for token in history)
+        return self._tokenizer.decoder(at_start)
 
     def run(
         self, generations: Sequence[Generation], on_progress: Callable[[int, int], None] | None = None

@@ -85,11 +85,12 @@ class Session:
     def append(self, prompt: str | Sequence[int], *, parse_special: bool = False) -> int:
         """Add text or tokens at the end and compute them; return the number of tokens now.
 
-        A text at the start of a session gets the model's begin-of-text token, as in `Runtime.generate`. Raises
+        A text at the start of a session gets the model's begin-of-text token, as in `Runtime.generate`; a later one
+        goes on with the text before it. Raises
         `ContextLengthError`, and leaves the session as it was, if they do not fit.
         """
         with self._in_use():
-            new = self._model.prompt_tokens(prompt, add_special=not self._tokens, parse_special=parse_special)
+            new = self._model.prompt_tokens(prompt, after=self._tokens, parse_special=parse_special)
             self._check_room(len(self._tokens) + len(new))
             n_before = len(self._tokens)
             try:
@@ -147,7 +148,7 @@ class Session:
             seq, n_computed = self._sequence(), self._n_computed()
             history = list(self._tokens)
             if len(prompt) or not history:
-                history += self._model.prompt_tokens(prompt, add_special=not history)
+                history += self._model.prompt_tokens(prompt, after=history)
             if not history:
                 raise ValueError("the session is empty and so is the prompt; append a text first")
             self._check_room(len(history) + 1)

@@ -40,18 +40,21 @@ class Tokenizer:
         pre = f", pre {self.pre!r}" if self.pre is not None else ""
         return f"Tokenizer({self.model!r}{pre}, {self.n_vocab} tokens)"
 
-    def encode(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
+    def encode(
+        self, text: str, add_special: bool = True, parse_special: bool = False, at_start: bool = True
+    ) -> list[int]:
         """Return the tokens of `text`.
 
         `add_special` adds the begin- and end-of-text tokens that the model asks for. `parse_special` makes tokens of
         the texts of control tokens, such as `<|im_end|>`; without it no text becomes one, so leave it off for what
-        users type.
+        users type. `at_start` says that a text begins here, before which SentencePiece vocabularies put a space; give
+        False for a text that goes on.
 
         Raises `ValueError` for a text with lone surrogates.
         """
         if not isinstance(text, str):
             raise TypeError(f"text: expected a string, got {text!r:.80}")
-        return self._body.encode(text, add_special, parse_special)
+        return self._body.encode(text, add_special, parse_special, at_start)
 
     def decode(self, ids: Iterable[int], at_start: bool = True, special: bool = False) -> str:
         """Return the text of `ids`; bytes that are no text become U+FFFD.

@@ -74,18 +74,22 @@ impl Tokenizer {
     /// The tokens of `text`.
     ///
     /// `add_special` adds the begin- and end-of-text tokens that the model asks for; `parse_special` makes tokens of the
-    /// texts of control tokens, such as `<|im_end|>`.
-    #[pyo3(signature = (text, add_special=true, parse_special=false))]
+    /// texts of control tokens, such as `<|im_end|>`; `at_start` says that a text begins here, before which SentencePiece
+    /// puts a space.
+    #[pyo3(signature = (text, add_special=true, parse_special=false, at_start=true))]
     fn encode(
         &self,
         py: Python<'_>,
         text: &Bound<'_, PyString>,
         add_special: bool,
         parse_special: bool,
+        at_start: bool,
     ) -> PyResult<Vec<u32>> {
         let inside = Inside::enter(py);
         let text = text.to_str().map_err(|error| lone_surrogate(text).unwrap_or(error))?;
-        inside.released(py, || self.core.encode(text, add_special, parse_special)).map_err(|error| to_py(py, &error))
+        inside
+            .released(py, || self.core.encode(text, add_special, parse_special, at_start))
+            .map_err(|error| to_py(py, &error))
     }
 
     /// The text of `ids`.

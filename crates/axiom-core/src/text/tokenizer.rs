@@ -106,8 +106,15 @@ impl Tokenizer {
     /// The tokens of `text`.
     ///
     /// `add_special` adds the begin- and end-of-text tokens that the model asks for. `parse_special` makes tokens of the
-    /// texts of control tokens; without it no text becomes one.
-    pub fn encode(&self, text: &str, add_special: bool, parse_special: bool) -> Result<Vec<u32>, Error> {
+    /// texts of control tokens; without it no text becomes one. `at_start` says that a text begins here, before which
+    /// SentencePiece puts a space.
+    pub fn encode(
+        &self,
+        text: &str,
+        add_special: bool,
+        parse_special: bool,
+        mut at_start: bool,
+    ) -> Result<Vec<u32>, Error> {
         if text.len() > TEXT_BYTES_MAX {
             return Err(Error::TextTooLong { n_bytes: text.len(), n_bytes_max: TEXT_BYTES_MAX });
         }
@@ -118,12 +125,11 @@ impl Tokenizer {
         let mut merger = Merger::default();
         let mut words = Vec::new();
         let mut escaped = String::new();
-        // SentencePiece puts a space before a text, and the models were trained with one after each special token.
-        let mut at_start = true;
         for part in self.matcher.parts(&self.vocab, text, parse_special) {
             match (part, &self.method) {
                 (Part::Token(id), _) => {
                     out.push(id);
+                    // The models were trained with a space after each special token too.
                     at_start = true;
                 }
                 (Part::Text(text), Method::Spm(spm)) => {

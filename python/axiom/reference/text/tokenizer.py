@@ -42,21 +42,23 @@ class Tokenizer:
         self.add_eos: bool = bool(add_eos)
         self.add_space_prefix: bool = vocab.model == "llama" and source.add_space_prefix is not False
 
-    def encode(self, text: str, add_special: bool = True, parse_special: bool = False) -> list[int]:
+    def encode(
+        self, text: str, add_special: bool = True, parse_special: bool = False, at_start: bool = True
+    ) -> list[int]:
         """Return the tokens of `text`.
 
         `add_special` adds the begin- and end-of-text tokens that the model asks for. `parse_special` makes tokens of
-        the texts of control tokens; without it no text becomes one.
+        the texts of control tokens; without it no text becomes one. `at_start` says that a text begins here, before
+        which SentencePiece puts a space.
         """
         _check_text(text)
         out: list[int] = []
         if add_special and self.add_bos and self._ids.bos is not None:
             out.append(self._ids.bos)
-        # SentencePiece puts a space before a text, and the models were trained with one after each special token.
-        at_start = True
         for part in self._matcher.parts(text, parse_special):
             if isinstance(part, int):
                 out.append(part)
+                # The models were trained with a space after each special token too.
                 at_start = True
             elif isinstance(self._method, Spm):
                 prefix = " " if self.add_space_prefix and at_start else ""
