@@ -229,3 +229,11 @@ def test_a_program_that_was_stopped_does_not_blame_the_disk() -> None:
     assert answers[-1][0].startswith("slot 1, ")
     silent = streamer([1, 1, 2, 4, 1, 0], [("answer", 0, 6), ("begin", 2, 0)])
     assert silent[-1][0].startswith("the disk has not answered any of 1 requests for 31 s; check the disk")
+
+
+def test_a_disk_that_has_gone_silent_is_asked_for_nothing_more() -> None:
+    answers = streamer([1, 1, 4, 4, 1, 1], [("answer", 0, 6), ("fetch", 0, 2), ("fetch", 0, 2), ("begin", 2, 0)])
+    (silent, left), *later = answers[1:]
+    assert silent.startswith("the disk has not answered any of 1 requests")
+    assert later == [(silent, left)] * 2
+    assert native("streamer", [1, 1, 4, 4, 1, 1], [("answer", 0, 6), ("fetch", 0, 2), ("fetch", 0, 2)]) == answers[:3]

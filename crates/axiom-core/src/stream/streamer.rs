@@ -207,15 +207,18 @@ impl Streamer {
     /// Takes the completions that are there. After one that cannot be, nothing more is asked of the device: what it has
     /// answered, and what it will, is unknown.
     fn collect(&mut self, pool: &mut WeightPool, device: &dyn BlockDevice, now_us: u64) -> Result<bool, Error> {
-        if let Some(error) = &self.broken {
-            return Err(error.clone());
-        }
+        self.check()?;
         let mut has_come = false;
         while let Some(completion) = device.poll() {
             has_come = true;
             self.complete(completion, pool, device, now_us).inspect_err(|error| self.broken = Some(error.clone()))?;
         }
         Ok(has_come)
+    }
+
+    /// The error after which nothing more is asked of the device, if there was one.
+    fn check(&self) -> Result<(), Error> {
+        self.broken.clone().map_or(Ok(()), Err)
     }
 
     /// Waits a moment for completions, and takes them; an error where none has come for long.
@@ -450,6 +453,7 @@ impl Streamer {
         device: &dyn BlockDevice,
         now_us: &dyn Fn() -> u64,
     ) -> Result<(), Error> {
+        self.check()?;
         let most = self.bytes_request;
         let requests = pieces.flat_map(|(offset, to, bytes)| {
             (0..bytes).step_by(most).map(move |start| Request {

@@ -191,6 +191,7 @@ class Streamer:
 
     def fetch(self, extent: int, pieces: Sequence[tuple[int, int]]) -> None:
         """Reads some pieces of an extent, each (offset, bytes), that somebody waits for; OSError if one is not read."""
+        self._check()
         most, waited_us = self._bytes_request, 0
         left = [
             Request(None, offset + start, min(most, n_bytes - start))
@@ -240,8 +241,7 @@ class Streamer:
 
     def _collect(self) -> bool:
         """Takes the completions that are there. After one that cannot be, nothing more is asked of the device."""
-        if self._broken is not None:
-            raise self._broken
+        self._check()
         has_come = False
         while (completion := self.device.poll()) is not None:
             has_come = True
@@ -251,6 +251,11 @@ class Streamer:
                 self._broken = error
                 raise
         return has_come
+
+    def _check(self) -> None:
+        """Raises the error after which nothing more is asked of the device, if there was one."""
+        if self._broken is not None:
+            raise self._broken
 
     def _await_some(self, waited_us: int) -> int:
         """Waits a moment for completions, and takes them; OSError where none has come for long.
