@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 import axiom
+from axiom.body import Backend
 from axiom.generation.loop import CHUNK_TOKENS
 from axiom.hardware import MemoryBudget
 from axiom.runtime import Runtime
-from tests.models import TEXTUAL
+from tests.backends import BACKENDS
+from tests.models import SMALL, TEXTUAL
 
 pytestmark = pytest.mark.usefixtures("no_sequence_is_left_open")
 
@@ -136,6 +138,17 @@ def test_the_context_end_is_said(runtime: Runtime) -> None:
     got = runtime.generate("Hello", seed=1, ignore_eos=True)
     assert got.finish_reason == "context"
     assert got.usage.total_tokens == runtime.n_ctx
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_positions_whose_angles_are_beyond_the_arithmetic_are_refused(
+    random_model: Callable[..., Path], backend: Backend
+) -> None:
+    path = random_model(**SMALL | {"n_ctx": 400}, rope_scaling={"type": "linear", "factor": 1e-4})
+    with pytest.raises(ValueError, match="n_ctx: expected a number from 1 to 210, got 211"):
+        axiom.Runtime(path, backend=backend, n_ctx=211)
+    with axiom.Runtime(path, backend=backend, n_ctx=210) as runtime:
+        assert np.isfinite(runtime.logits([5] * 210)).all()
 
 
 def test_progress_of_a_prompt(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 import axiom
 from axiom.cli import plot, run
 from axiom.engine import FIELDS
+from axiom.reference.telemetry import LayerClock, LayerTimes, Telemetry
 from axiom.runtime import Runtime
 from axiom.telemetry import TelemetryFile, read_telemetry
 from tests.backends import ENGINES
@@ -51,6 +52,17 @@ def test_a_record_for_each_layer_and_the_head_of_each_pass(runtime: Runtime) -> 
             assert abs(column[part][column["layer"] == layer].sum() - new) <= 3  # each is rounded
     assert not column["bytes_read"].any()
     assert runtime.engine.take_records()[0].shape == (0, len(FIELDS))
+
+
+def test_a_pass_that_was_stopped_keeps_its_number() -> None:
+    telemetry = Telemetry(layers=[LayerTimes(), LayerTimes()])
+    LayerClock(telemetry, 1).end_layer(0)
+    clock = LayerClock(telemetry, 1)
+    clock.end_layer(0)
+    clock.end()
+    records, _ = telemetry.take_records()
+    assert records[:, FIELDS.index("pass")].tolist() == [0, 1]
+    assert telemetry.n_pass == 1
 
 
 def test_the_oldest_records_are_lost_and_counted(runtime: Runtime) -> None:

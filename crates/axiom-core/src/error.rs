@@ -37,6 +37,15 @@ pub enum Error {
         /// What it is.
         got: f64,
     },
+    /// An option that is too small or too large a number.
+    Count {
+        /// The option.
+        name: &'static str,
+        /// What it is.
+        got: usize,
+        /// The most it may be; the least is 1.
+        most: usize,
+    },
     /// A tensor whose shape, type or size is not the model's.
     Shape {
         /// The tensor.
@@ -319,6 +328,7 @@ impl fmt::Display for Error {
             Error::Config { name, expected, got } => {
                 write!(f, "{name}: expected {expected}, got {got}; the model's file is damaged or of another kind")
             }
+            Error::Count { name, got, most } => write!(f, "{name}: expected a number from 1 to {most}, got {got}"),
             Error::Shape { name, expected, got } => {
                 write!(f, "{name}: expected {expected}, got {got}; convert or download the model again")
             }

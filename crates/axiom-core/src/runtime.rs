@@ -87,12 +87,15 @@ pub struct Engine {
     pass: PassRows,
 }
 
+/// The largest number of positions, sequences or rows.
+const COUNT_MAX: usize = 1 << 30;
+
 fn check_options(config: &ModelConfig, options: &Options) -> Result<(), Error> {
     config.check()?;
     let counts = [("n_ctx", options.n_ctx), ("n_seq_max", options.n_seq_max), ("rows_per_pass", options.rows_per_pass)];
     for (name, got) in counts {
-        if got == 0 || got > 1 << 30 {
-            return Err(Error::Config { name, expected: "a count from 1 to 2^30", got: got as f64 });
+        if got == 0 || got > COUNT_MAX {
+            return Err(Error::Count { name, got, most: COUNT_MAX });
         }
     }
     Ok(())
@@ -146,6 +149,9 @@ impl Engine {
         }
         // SAFETY: the output is pinned, and has been loaded.
         let rope = Rope::new(&config, unsafe { store.weights().rope_freqs(&config) });
+        if options.n_ctx > rope.n_position_max() {
+            return Err(Error::Count { name: "n_ctx", got: options.n_ctx, most: rope.n_position_max() });
+        }
         Ok(Engine {
             rope,
             attention_scale: 1.0 / sqrt_f32(config.head_dim as f32),
@@ -171,7 +177,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for options that cannot be, [`Error::Region`] for sizes that no memory has.
+    /// [`Error::Count`] for options that cannot be, [`Error::Region`] for sizes that no memory has.
     pub fn bytes_besides_weights(config: &ModelConfig, options: &Options, n_worker: usize) -> Result<usize, Error> {
         check_options(config, options)?;
         let mut region = TensorRegion::measure();
@@ -200,6 +206,11 @@ impl Engine {
     /// The model's shape.
     pub fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// The most rows of a pass; more tokens are computed in several.
+    pub fn rows_per_pass(&self) -> usize {
+        self.rows_per_pass
     }
 
     /// The table in use.
@@ -249,19 +260,12 @@ impl Engine {
         if out.len() != expected {
             return Err(Error::OutputSize { expected, got: out.len() });
         }
-        let mut n_reserved = 0;
-        let mut result = Ok(());
         for append in batch {
-            result = self.cache.reserve(append.seq, append.tokens.len());
-            n_reserved += 1; // a reservation that failed half-way is given back too
-            if result.is_err() {
-                break;
-            }
+            // What can be wrong with it has been ruled out: none fails after another has been made.
+            self.cache.reserve(append.seq, append.tokens.len())?;
         }
-        if result.is_ok() {
-            result = self.passes(batch, out, stop);
-        }
-        for append in &batch[..n_reserved] {
+        let result = self.passes(batch, out, stop);
+        for append in batch {
             match result {
                 Ok(()) => self.cache.commit(append.seq, append.tokens.len()),
                 Err(_) => self.cache.abandon(append.seq),
@@ -350,7 +354,7 @@ impl Engine {
             &mut self.store,
             &mut self.activations,
             &self.phases,
-            Ledger { clock, telemetry: &mut self.telemetry, n_token: self.pass.tokens.len() },
+            Ledger::begin_pass(clock, &mut self.telemetry, self.pass.tokens.len()),
             stop,
         ));
         let pass = Pass {

@@ -96,28 +96,12 @@ pub struct LayerRecord {
 }
 
 impl LayerRecord {
-    /// Names of [`LayerRecord::values`].
-    pub const FIELDS: [&'static str; 16] = [
-        "pass",
-        "layer",
-        "n_token",
-        "start_us",
-        "stream_us",
-        "rms_us",
-        "attn_us",
-        "ffn_proj_us",
-        "ffn_act_us",
-        "ffn_down_us",
-        "output_us",
-        "layer_us",
-        "load_start_us",
-        "load_end_us",
-        "bytes_read",
-        "n_deferred",
-    ];
+    /// Numbers of [`LayerRecord::values`].
+    pub const N_VALUE: usize = 16;
 
-    /// The record as a row of numbers.
-    pub fn values(&self) -> [u64; 16] {
+    /// The record as a row of numbers: pass, layer, tokens and start; the times of its parts, of the output and of all; when its
+    /// load began and ended, and its bytes; ticks that waited.
+    pub fn values(&self) -> [u64; Self::N_VALUE] {
         let t = &self.times;
         [
             self.pass,
@@ -180,8 +164,10 @@ impl Records {
 /// Times and counts since the start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Telemetry {
-    /// Passes over the weights.
+    /// Passes over the weights that came to their end.
     pub n_pass: u64,
+    /// Passes that were begun: what numbers the records.
+    n_begun: u64,
     /// Tokens they computed.
     pub n_token: u64,
     /// All passes.
@@ -199,6 +185,7 @@ impl Telemetry {
     pub fn new(n_layer: usize) -> Telemetry {
         Telemetry {
             n_pass: 0,
+            n_begun: 0,
             n_token: 0,
             pass_us: 0,
             output_us: 0,
@@ -212,16 +199,22 @@ impl Telemetry {
 pub struct Ledger<'a> {
     /// Where its time goes.
     pub clock: &'a LayerClock,
-    /// All passes.
-    pub telemetry: &'a mut Telemetry,
-    /// Tokens (rows) of the pass.
-    pub n_token: usize,
+    telemetry: &'a mut Telemetry,
+    pass: u64,
+    n_token: usize,
 }
 
-impl Ledger<'_> {
+impl<'a> Ledger<'a> {
+    /// A pass of `n_token` tokens begins, whose time goes where `clock` says. It has the next number, even if it is stopped.
+    pub fn begin_pass(clock: &'a LayerClock, telemetry: &'a mut Telemetry, n_token: usize) -> Ledger<'a> {
+        let pass = telemetry.n_begun;
+        telemetry.n_begun += 1;
+        Ledger { clock, telemetry, pass, n_token }
+    }
+
     fn record(&self, layer: usize, start_us: u64) -> LayerRecord {
         let (layer, n_token) = (layer as u32, self.n_token as u32);
-        LayerRecord { pass: self.telemetry.n_pass, layer, n_token, start_us, ..LayerRecord::default() }
+        LayerRecord { pass: self.pass, layer, n_token, start_us, ..LayerRecord::default() }
     }
 
     /// A layer has ended: its weights came by `load`, and `n_deferred` ticks waited for its end.
@@ -245,5 +238,22 @@ impl Ledger<'_> {
         self.telemetry.n_pass += 1;
         self.telemetry.n_token += self.n_token as u64;
         self.telemetry.pass_us += pass_us;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_that_was_stopped_keeps_its_number() {
+        let (clock, mut telemetry) = (LayerClock::new(1), Telemetry::new(1));
+        Ledger::begin_pass(&clock, &mut telemetry, 1).end_layer(0, Load::default(), 0);
+        let mut ledger = Ledger::begin_pass(&clock, &mut telemetry, 1);
+        ledger.end_layer(0, Load::default(), 0);
+        ledger.end_pass(1);
+        let (records, _) = telemetry.records.take();
+        assert_eq!(records.map(|record| record.pass).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(telemetry.n_pass, 1);
     }
 }

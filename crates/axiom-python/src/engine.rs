@@ -56,11 +56,11 @@ impl Engine {
 
     fn lock(&self) -> PyResult<MutexGuard<'_, Option<Open>>> {
         // Waiting would hold up the interpreter, which the other call may need to end.
-        self.open.try_lock().map_err(|error| {
-            PyRuntimeError::new_err(match error {
-                TryLockError::WouldBlock => "the engine is in a call of another thread; use one at a time",
-                TryLockError::Poisoned(_) => "the engine has failed inside a call; open the model again",
-            })
+        self.open.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => in_a_call(),
+            TryLockError::Poisoned(_) => {
+                PyRuntimeError::new_err("the engine has failed inside a call; open the model again")
+            }
         })
     }
 
@@ -354,9 +354,9 @@ impl Engine {
         let _inside = Inside::enter(py);
         let mut guard = self.lock()?;
         let (records, n_lost) = open(&mut guard)?.engine.telemetry_mut().records.take();
-        let array = PyArray2::zeros(py, [records.len(), LayerRecord::FIELDS.len()], false);
+        let array = PyArray2::zeros(py, [records.len(), LayerRecord::N_VALUE], false);
         let mut writable = array.try_readwrite()?;
-        for (row, record) in writable.as_slice_mut()?.chunks_exact_mut(LayerRecord::FIELDS.len()).zip(records) {
+        for (row, record) in writable.as_slice_mut()?.chunks_exact_mut(LayerRecord::N_VALUE).zip(records) {
             row.copy_from_slice(&record.values());
         }
         drop(writable);
@@ -397,10 +397,19 @@ impl Engine {
     /// Free everything. Closing twice does nothing.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let inside = Inside::enter(py);
-        let open = self.lock()?.take();
+        let open = match self.open.try_lock() {
+            Ok(mut open) => open.take(),
+            Err(TryLockError::WouldBlock) => return Err(in_a_call()),
+            // What its threads were doing when it failed is over.
+            Err(TryLockError::Poisoned(failed)) => failed.into_inner().take(),
+        };
         inside.released(py, || drop(open));
         Ok(())
     }
+}
+
+fn in_a_call() -> PyErr {
+    PyRuntimeError::new_err("the engine is in a call of another thread; use one at a time")
 }
 
 fn checked_counts(n_ctx: i64, n_seq_max: i64) -> PyResult<(usize, usize)> {

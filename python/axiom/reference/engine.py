@@ -48,6 +48,8 @@ class Engine:
         self._bytes_weights = sum(stored.nbytes for *_, stored in tensors)
         self._weights = load_weights(self.config, tensors, progress)
         self._rope = RopeTable(self.config, self._weights.rope_freqs)
+        if n_ctx > (most := self._rope.n_position_max):
+            raise ValueError(f"n_ctx: expected a number from 1 to {most}, got {n_ctx}")
         self._closed = False
         self._telemetry = Telemetry(layers=[LayerTimes() for _ in range(self.config.n_layer)])
 

@@ -43,6 +43,8 @@ class Telemetry:
     """Times and counts since the start: passes, the tokens they computed, and the final norm with the output head."""
 
     n_pass: int = 0
+    n_begun: int = 0
+    """Passes that were begun: what numbers the records."""
     n_token: int = 0
     pass_us: float = 0.0
     output_us: float = 0.0
@@ -79,6 +81,9 @@ class LayerClock:
 
     def __init__(self, telemetry: Telemetry, n_token: int) -> None:
         self.telemetry, self.n_token = telemetry, n_token
+        # A pass has the next number, even if it is stopped.
+        self.number = telemetry.n_begun
+        telemetry.n_begun += 1
         self.started = self.last = self.begun = perf_counter()
         self.times = LayerTimes()
 
@@ -113,7 +118,7 @@ class LayerClock:
 
     def _push(self, layer_idx: int, begun: float, times: list[int]) -> None:
         start_us = round(begun * 1e6)
-        self.telemetry.push([self.telemetry.n_pass, layer_idx, self.n_token, start_us, *times, 0, 0, 0, 0])
+        self.telemetry.push([self.number, layer_idx, self.n_token, start_us, *times, 0, 0, 0, 0])
 
     def _lap(self) -> float:
         now = perf_counter()

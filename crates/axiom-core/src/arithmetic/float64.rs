@@ -90,7 +90,7 @@ const COS_TERMS: [f64; 7] = [
     1.0 / 20922789888000.0,
 ];
 
-/// The largest magnitude that [`sin`] and [`cos`] take: 2^21, more than any position times any rope frequency.
+/// The largest magnitude that [`sin`] and [`cos`] take: 2^21 radians, which bounds the positions of a model.
 pub const TRIGONOMETRIC_LIMIT: f64 = 2097152.0;
 
 /// `terms[0] + x * (terms[1] + x * (…))`, from the last term inwards (Horner), each step one product and one sum.

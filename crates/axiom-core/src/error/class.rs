@@ -57,6 +57,7 @@ impl Error {
             Error::SlotState { .. } | Error::Position { .. } | Error::LayerLock { .. } => ErrorClass::Defect,
             Error::UnknownKernels { .. }
             | Error::UnsupportedKernels { .. }
+            | Error::Count { .. }
             | Error::UnknownSequence { .. }
             | Error::SequenceTwice { .. }
             | Error::NoTokens { .. }

@@ -181,11 +181,6 @@ impl KVCachePool {
 
     // ---- sequences
 
-    /// Most sequences at a time.
-    pub fn n_seq_max(&self) -> usize {
-        self.sequences.len()
-    }
-
     /// Opens an empty sequence, the lowest number that is free.
     ///
     /// # Errors

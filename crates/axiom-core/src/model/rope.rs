@@ -1,6 +1,6 @@
 //! Rotary position embedding (Su et al. 2021), with linear and YaRN scaling (Peng et al. 2023): `docs/arithmetic.md`, section 5.
 
-use crate::arithmetic::float64::{cos, exp, ln, sin};
+use crate::arithmetic::float64::{TRIGONOMETRIC_LIMIT, cos, exp, ln, sin};
 use crate::config::{ModelConfig, RopeScaling};
 use alloc::vec::Vec;
 
@@ -59,6 +59,12 @@ impl Rope {
             magnitude *= 1.0 + 0.1 * ln(factor);
         }
         Rope { angles: (0..model.rope_dim / 2).map(angle).collect(), magnitude }
+    }
+
+    /// Positions whose angles are within what sine and cosine take: the fastest pair turns furthest.
+    pub fn n_position_max(&self) -> usize {
+        let fastest = self.angles.iter().fold(0.0, |fastest, angle| max(fastest, angle.abs()));
+        ((TRIGONOMETRIC_LIMIT / fastest) as usize).saturating_add(1)
     }
 
     /// Pairs of a head.

@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from axiom.model_file.model_config import ModelConfig
-from axiom.reference.arithmetic.float64 import cos, exp, ln, sin
+from axiom.reference.arithmetic.float64 import TRIGONOMETRIC_LIMIT, cos, exp, ln, sin
 
 _TWO_PI = 6.283185307179586  # the f64 nearest to it
+_POSITIONS_MAX = 1 << 62  # more than any context has
 
 
 class RopeTable:
@@ -21,6 +22,13 @@ class RopeTable:
         self.angle_per_position = angle_per_position(config, rope_freqs)  # f64 [rope_dim / 2]
         self.magnitude = magnitude(config)
         self._cos = self._sin = np.zeros((0, config.rope_dim // 2), np.float32)
+
+    @property
+    def n_position_max(self) -> int:
+        """Positions whose angles are within what sine and cosine take: the fastest pair turns furthest."""
+        fastest = np.abs(self.angle_per_position).max(initial=0.0)
+        with np.errstate(divide="ignore"):
+            return int(min(TRIGONOMETRIC_LIMIT / fastest, _POSITIONS_MAX)) + 1
 
     def at(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cosine and sine at some positions: two f32 [n, rope_dim / 2]."""
