@@ -361,6 +361,7 @@ def test_a_flipped_bit_anywhere_is_found(backend: str, packed: Packed, tmp_path:
 @pytest.mark.parametrize(
     ("place", "number", "message"),
     [
+        (24, 4096 + 512, "length of the head: expected a multiple of 4096 up to"),
         (32, 1 << 63, "section of the metadata: expected a place in the head"),
         (48, 0, "section of the directory: expected a place in the head"),
         (56, 48, "length of the directory: expected"),

@@ -7,16 +7,14 @@ use crate::storage::{Source, read_start};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
-use axiom_core::error::Error;
+use axiom_core::error::{Error, ErrorClass};
 use axiom_core::image::{self, HEADER, Image};
 use axiom_core::kernels::Kernels;
 use axiom_core::model::{MemoryPlan, Progress, WeightImage};
 use axiom_core::platform::{BlockDevice, IoFault};
 use axiom_core::runtime::{Engine, Options, WeightSource};
+use axiom_core::stream::BYTES_REQUEST;
 use core::ptr::NonNull;
-
-/// Bytes of a read while streaming.
-const BYTES_REQUEST: usize = 2 << 20;
 
 /// What the heap may still need when the engine has been made.
 const BYTES_FOR_THE_HEAP: usize = 4 << 20;
@@ -41,10 +39,10 @@ pub struct Settings {
 
 /// The status for what the engine says.
 pub fn status_of(error: &Error) -> Status {
-    match error {
-        Error::Read { .. } => Status::Device,
-        Error::Damaged { .. } => Status::Image,
-        Error::Region { .. } | Error::Budget { .. } => Status::Memory,
+    match error.class() {
+        _ if matches!(error, Error::Damaged { .. }) => Status::Image,
+        ErrorClass::Io => Status::Device,
+        ErrorClass::MemoryBudget => Status::Memory,
         _ => Status::Model,
     }
 }
@@ -62,7 +60,7 @@ pub fn read_head(source: &Source) -> Result<Image<'static>, Trouble> {
         return Err(wrong(format!("{name}: {} bytes are no image", source.bytes)));
     }
     let header = read_start(&*source.device, HEADER).map_err(failed)?;
-    let stated = stated_bytes(header);
+    let stated = image::stated_bytes(header);
     if stated > source.bytes {
         let got = source.bytes;
         return Err(wrong(format!("{name}: cut off: the image has {stated} bytes, here are {got}")));
@@ -71,11 +69,6 @@ pub fn read_head(source: &Source) -> Result<Image<'static>, Trouble> {
     // The device reads whole blocks, of which the image is made too.
     let head = read_start(&*source.device, n).map_err(failed)?;
     Image::parse(head, stated).map_err(|error| wrong(format!("{name}: {error}")))
-}
-
-/// The length of the file, as its header has it: a disk is longer.
-fn stated_bytes(header: &[u8]) -> u64 {
-    bare::words::u64(header, 16).unwrap_or(0)
 }
 
 /// Makes the engine: weights in memory as far as the budget goes, the rest read from the device as layers need it.

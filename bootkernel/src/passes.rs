@@ -29,7 +29,8 @@ impl Passes {
         logits: &mut [f32],
         stop: &dyn Fn() -> bool,
     ) -> Result<(), Error> {
-        let n_token = appends.iter().map(|append| append.tokens.len() as u64).sum::<u64>().max(1);
+        let n_token = appends.iter().map(|append| append.tokens.len()).sum::<usize>();
+        let n_row = n_token.clamp(1, engine.rows_per_pass()) as u64;
         let n_layer = engine.config().n_layer;
         let (start_us, since_us) = (Cell::new(clock::now_us()), Cell::new(0));
         // Layers that the pass has done, and 1 for its beginning; many tokens are more than one pass.
@@ -41,7 +42,7 @@ impl Passes {
             let n_done = n_boundary.replace(n_boundary.get() + 1) % (n_layer as u64 + 1);
             if n_done > 0 {
                 let mut pace = self.pace.get();
-                pace.note(computed_us, n_token);
+                pace.note(computed_us, n_row);
                 self.pace.set(pace);
                 self.longest_us.set(self.longest_us.get().max(layer_us));
                 progress::layers_done(n_done, self.longest_us.get());
@@ -49,11 +50,11 @@ impl Passes {
                 progress::pass_ends(now - start_us.replace(now));
                 progress::pass_begins(n_layer);
             }
-            watchdog::arm(self.pace.get().limit_us(n_token));
+            watchdog::arm(self.pace.get().limit_us(n_row));
             stop()
         };
         progress::pass_begins(n_layer);
-        watchdog::arm(self.pace.get().limit_us(n_token));
+        watchdog::arm(self.pace.get().limit_us(n_row));
         let result = watchdog::ticking(&lock, || engine.forward(appends, logits, &boundary));
         watchdog::disarm();
         if result.is_ok() {

@@ -7,14 +7,12 @@ use alloc::alloc::{Layout, alloc_zeroed};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use axiom_core::image::MAGIC;
 use axiom_core::platform::{BlockDevice, Completion, IoFault};
 use bare::boot::Range;
 use bare::device::DeviceError;
 use bare::partitions::{BYTES_LOOK, partitions};
 use core::fmt;
-
-/// What an image begins with.
-const MAGIC: &[u8; 8] = b"AXIOMIMG";
 
 /// A model that was found.
 pub struct Source {

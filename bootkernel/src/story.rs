@@ -52,15 +52,12 @@ pub fn tell(source: Source, options: &CommandLine, kernels: &'static Kernels, n_
         budget: wish.budget,
         is_paranoid: wish.is_paranoid,
     };
-    let mut engine = open(source.device, &image, &settings, kernels, n_core, &mut |_, _| true)
-        .unwrap_or_else(|error| fail(status_of(&error), format_args!("{}: {error}", source.name)));
-    report::opened(&source.name, &engine, opened_us);
-
-    let n_vocab = engine.config().n_vocab;
+    let n_vocab = image.config.n_vocab;
     let canonical = parameters.canonical_bytes();
     let contract = alloc::format!("{CONTRACT} kv={}", wish.kv.name());
     let mut model_sha256 = [0; 32];
     model_sha256.copy_from_slice(image.source_sha256());
+    // Before the engine, which takes what is left.
     let mut telling = Telling {
         passes: Passes::default(),
         chain: ReceiptChain::new(&contract, &model_sha256, &prompt, &canonical),
@@ -79,6 +76,9 @@ pub fn tell(source: Source, options: &CommandLine, kernels: &'static Kernels, n_
         trap: wish.trap,
         n_core,
     };
+    let mut engine = open(source.device, &image, &settings, kernels, n_core, &mut |_, _| true)
+        .unwrap_or_else(|error| fail(status_of(&error), format_args!("{}: {error}", source.name)));
+    report::opened(&source.name, &engine, opened_us);
     let seq = engine.sequences().open().unwrap_or_else(|error| fail(Status::Model, error));
     // Where lines come for every token, the text comes after them.
     let is_told_at_once = wish.telemetry == Detail::Nothing;

@@ -17,6 +17,15 @@ pub fn digest(bytes: &[u8]) -> Digest {
     blake3::hash(bytes).into()
 }
 
+/// The digest of several parts, one after the other.
+pub fn digest_of_parts(parts: &[&[u8]]) -> Digest {
+    let mut hasher = Hasher::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
+
 /// Pieces of a run of `bytes`.
 pub fn n_piece(bytes: usize) -> usize {
     bytes.div_ceil(BYTES_PIECE).max(1)

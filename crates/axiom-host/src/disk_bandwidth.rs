@@ -7,12 +7,11 @@
 use crate::disk::{ALIGN, Disk};
 use crate::region::Region;
 use axiom_core::platform::BlockDevice;
+use axiom_core::stream::BYTES_REQUEST;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Bytes of a request while streaming: a disk's full speed, and small enough that several are under way.
-pub const BYTES_REQUEST: usize = 2 << 20;
 /// Requests at a time, as many as two layers of an ordinary model are cut into.
 const N_REQUEST: usize = 64;
 

@@ -34,7 +34,7 @@ from axiom.errors import (
 __all__ = ["Greeting", "ServingMachine"]
 
 # A machine that says nothing for so long has died: while it computes or loads, it says so every second or so, between
-# layers; a layer that never ends is found by its own watchdog within a minute.
+# layers; a layer that never ends is found by its own watchdog, as a rule sooner.
 PATIENCE_S = 120.0
 # How long a start may take: firmware, where it is emulated, is slow.
 START_S = 120.0

@@ -125,8 +125,9 @@ class ImageFile:
             raise format_error(self.path, 8, "version", f"{VERSION}, which this program reads", str(version), remedy)
         if n_file != self.n_bytes:
             raise self.wrong("length of the file", f"{n_file} bytes", self.n_bytes)
-        if not HEADER_BYTES <= n_head <= min(n_file, _MOST_HEAD):
-            raise self.wrong("length of the head", f"up to {min(n_file, _MOST_HEAD)}", n_head)
+        if not HEADER_BYTES <= n_head <= min(n_file, _MOST_HEAD) or n_head % HEADER_BYTES:
+            expected = f"a multiple of {HEADER_BYTES} up to {min(n_file, _MOST_HEAD)}"
+            raise self.wrong("length of the head", expected, n_head)
         rest = self._file.read(HEADER_BYTES, n_head - HEADER_BYTES)
         if image_digest(header[:ROOT_OFFSET] + rest) != header[ROOT_OFFSET:]:
             raise self.wrong("digest of the head", header[ROOT_OFFSET:].hex()[:16], "another")

@@ -1,7 +1,7 @@
 //! The head of an image, checked. Numbers are little-endian; the layout is in `docs/image.md`.
 
 use crate::config::{ModelConfig, RopePairing, RopeScaling};
-use crate::digest::digest;
+use crate::digest::digest_of_parts;
 use crate::error::Error;
 use crate::format::Format;
 use crate::model::{EXTENT_ALIGN, ModelLayout, StoredExtent, TensorShape};
@@ -22,7 +22,7 @@ const TENSOR_ENTRY: usize = 48;
 const EXTENT_ENTRY: usize = 48;
 
 /// The numbers by which images and GGUF files name formats.
-pub const FORMAT_CODES: [(u32, Format); 13] = [
+const FORMAT_CODES: [(u32, Format); 13] = [
     (0, Format::F32),
     (1, Format::F16),
     (2, Format::Q4_0),
@@ -40,11 +40,11 @@ pub const FORMAT_CODES: [(u32, Format); 13] = [
 
 /// A run of bytes of the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Section {
+struct Section {
     /// Where it begins in the file.
-    pub offset: usize,
+    offset: usize,
     /// Its length.
-    pub bytes: usize,
+    bytes: usize,
 }
 
 /// A head that has been checked.
@@ -56,8 +56,6 @@ pub struct Image<'a> {
     pub layout: ModelLayout,
     /// Where extents lie in the file, and their digests.
     pub extents: Vec<StoredExtent>,
-    /// Length of the file.
-    pub bytes_file: u64,
     metadata: Section,
 }
 
@@ -81,15 +79,20 @@ pub fn head_bytes(header: &[u8], bytes_file: u64) -> Result<usize, Error> {
     if version != VERSION {
         return wrong("version", u64::from(VERSION), u64::from(version));
     }
-    let stated = read_u64(header, 16);
+    let stated = stated_bytes(header);
     if stated != bytes_file {
         return wrong("length of the file", stated, bytes_file);
     }
     let head = read_u64(header, 24);
-    if head < HEADER as u64 || head > bytes_file || head > MOST_HEAD {
+    if head < HEADER as u64 || head > bytes_file || head > MOST_HEAD || !head.is_multiple_of(EXTENT_ALIGN as u64) {
         return wrong("length of the head", bytes_file.min(MOST_HEAD), head);
     }
     Ok(head as usize)
+}
+
+/// The length of the file as its [`HEADER`] has it: a disk that it lies on is longer.
+pub fn stated_bytes(header: &[u8]) -> u64 {
+    read_u64(header, 16)
 }
 
 fn read_u32(bytes: &[u8], at: usize) -> u32 {
@@ -113,10 +116,7 @@ impl<'a> Image<'a> {
         if head.len() != expected {
             return Err(wrong("length of the head", expected, head.len()));
         }
-        let mut hashed = Vec::with_capacity(head.len() - 32);
-        hashed.extend_from_slice(&head[..ROOT]);
-        hashed.extend_from_slice(&head[HEADER..]);
-        if digest(&hashed) != head[ROOT..HEADER] {
+        if digest_of_parts(&[&head[..ROOT], &head[HEADER..]]) != head[ROOT..HEADER] {
             return Err(Error::DamagedHead);
         }
         // Below, damage is ruled out; what is checked is what a wrong writer could have written.
@@ -176,7 +176,7 @@ impl<'a> Image<'a> {
                 return Err(Error::Shape { name, expected: words(place), got: words(stated) });
             }
         }
-        Ok(Image { head, config, layout, extents, bytes_file, metadata })
+        Ok(Image { head, config, layout, extents, metadata })
     }
 
     /// The GGUF key-values, as the file had them: a count in 8 bytes, then the pairs.

@@ -5,4 +5,4 @@
 
 mod head;
 
-pub use self::head::{FORMAT_CODES, HEADER, Image, ROOT, Section, head_bytes};
+pub use self::head::{HEADER, Image, MAGIC, ROOT, head_bytes, stated_bytes};
