@@ -162,7 +162,6 @@ fn mapping(line: &str) -> Option<(u64, u64)> {
     Some((u64::from_str_radix(from, 16).ok()?, u64::from_str_radix(to, 16).ok()?))
 }
 
-#[cfg(unix)]
 mod system {
     use super::HUGE_PAGE;
     use std::io;
@@ -207,32 +206,6 @@ mod system {
     pub unsafe fn give_back(start: NonNull<u8>, n_bytes: usize) {
         // SAFETY: the caller's duty; the length is rounded as in `reserve`.
         unsafe { libc::munmap(start.as_ptr().cast(), n_bytes.next_multiple_of(HUGE_PAGE)) };
-    }
-}
-
-#[cfg(not(unix))]
-mod system {
-    use super::HUGE_PAGE;
-    use std::alloc::{Layout, alloc_zeroed, dealloc};
-    use std::io;
-    use std::ptr::NonNull;
-
-    /// Allocates `n_bytes` at a multiple of a huge page.
-    pub fn reserve(n_bytes: usize) -> io::Result<NonNull<u8>> {
-        let layout = Layout::from_size_align(n_bytes, HUGE_PAGE).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        // SAFETY: `n_bytes` is not 0: `Region::new` handles that.
-        NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
-    }
-
-    /// Frees it.
-    ///
-    /// # Safety
-    ///
-    /// `start` is of `reserve(n_bytes)`, and nothing uses the memory any more.
-    pub unsafe fn give_back(start: NonNull<u8>, n_bytes: usize) {
-        let layout = Layout::from_size_align(n_bytes, HUGE_PAGE).expect("accepted by reserve");
-        // SAFETY: the caller's duty; the layout is that of `reserve`.
-        unsafe { dealloc(start.as_ptr(), layout) };
     }
 }
 

@@ -130,11 +130,7 @@ impl Sampler {
             return Ok(());
         }
         let n_history = history.len()?;
-        let n_window = match parameters.repeat_last_n {
-            -1 => n_history,
-            n => n_history.min(n as usize),
-        };
-        for idx in n_history - n_window..n_history {
+        for idx in n_history - parameters.n_window(n_history)..n_history {
             let token: Integer = history.get_item(idx)?.extract()?;
             self.window.push(token.as_token("token of history", self.inner.n_vocab())?);
         }

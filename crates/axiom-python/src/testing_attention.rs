@@ -1,6 +1,7 @@
 //! `axiom._native.testing.AttentionTiles`: tiles of keys and values, to be attended to again and again under a stopwatch; and
 //! the clock of the processor, in whose cycles a kernel's limit is counted.
 
+use crate::testing_product::COUNT_MAX;
 use axiom_core::arithmetic::TILE_POSITIONS;
 use axiom_core::arithmetic::attention::Tile;
 use axiom_core::kernels::{CpuFeatures, Kernels};
@@ -42,6 +43,11 @@ impl AttentionTiles {
         if n_tile == 0 || n_query == 0 || head_dim == 0 || !head_dim.is_multiple_of(LANES) {
             return Err(wrong(format!(
                 "expected tiles, queries and a multiple of {LANES} dimensions, got {n_tile}, {n_query}, {head_dim}"
+            )));
+        }
+        if n_tile.max(n_query).max(head_dim) > COUNT_MAX {
+            return Err(wrong(format!(
+                "expected up to {COUNT_MAX} tiles, queries and dimensions, got {n_tile}, {n_query}, {head_dim}"
             )));
         }
         let memory = |bytes: usize| Region::new(bytes).map_err(|error| PyMemoryError::new_err(error.to_string()));

@@ -10,6 +10,9 @@ use axiom_host::Region;
 use pyo3::exceptions::{PyMemoryError, PyValueError};
 use pyo3::prelude::*;
 
+/// What sizes are multiplied from: so that no product of them overflows.
+pub(crate) const COUNT_MAX: usize = 1 << 20;
+
 /// `n_panel` panels of 16 rows, of arbitrary weights, and `n_token` rows of activations.
 #[pyclass(module = "axiom._native.testing")]
 pub struct Product {
@@ -44,6 +47,11 @@ impl Product {
         let bytes_panel = format.bytes_panel(n_col).filter(|bytes| *bytes > 0).ok_or_else(|| {
             wrong(format!("expected columns in whole blocks of {}, got {n_col}", format.columns_per_block()))
         })?;
+        for n in [n_panel, n_col, n_token] {
+            if n > COUNT_MAX {
+                return Err(wrong(format!("expected panels, columns and rows up to {COUNT_MAX}, got {n}")));
+            }
+        }
         let n_block = n_col.div_ceil(BLOCK);
         let (bytes_x, bytes_out) = (n_token * n_block * BLOCK * 4, n_token * n_panel * LANES * 4);
         let bytes_rows = bytes_x + n_token * n_block * size_of::<Block>() + bytes_out;

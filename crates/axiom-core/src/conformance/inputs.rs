@@ -8,6 +8,7 @@ use crate::format::Format;
 use crate::format::pack::pack_panel;
 use crate::kernels::{CpuFeatures, Kernels};
 use crate::memory::TensorRegion;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -53,6 +54,9 @@ pub fn assert_same(got: &[f32], expected: &[f32], what: impl FnOnce() -> String)
     }
 }
 
+/// Most bytes of a [`Memory`].
+const MEMORY_MAX: usize = 8 << 20;
+
 /// Zeroed memory that a region can be carved from.
 pub struct Memory(Vec<Line>);
 
@@ -63,9 +67,16 @@ struct Line {
 }
 
 impl Memory {
-    /// Room for `bytes`.
-    pub fn new(bytes: usize) -> Memory {
-        Memory(vec![Line { _bytes: [0; 64] }; bytes.div_ceil(64).max(1)])
+    /// Room for `bytes`, of which a request may not need more than a small machine has.
+    ///
+    /// # Errors
+    ///
+    /// What was expected instead.
+    pub fn new(bytes: usize) -> Result<Memory, String> {
+        if bytes > MEMORY_MAX {
+            return Err(format!("expected sizes that need {MEMORY_MAX} bytes at most, these need {bytes}"));
+        }
+        Ok(Memory(vec![Line { _bytes: [0; 64] }; bytes.div_ceil(64).max(1)]))
     }
 
     /// The region of all of it. What is carved must not outlive the memory, nor be carved twice.
@@ -332,7 +343,7 @@ fn scale(special: bool, random: &mut Random) -> u16 {
 /// The panels of a matrix, one after the other.
 pub fn panels(format: Format, rows: &[u8], n_row: usize, n_col: usize) -> Vec<u8> {
     let (bytes_row, bytes_panel) = (format.bytes_row(n_col).unwrap(), format.bytes_panel(n_col).unwrap());
-    let mut panels = vec![0xAA; n_row.div_ceil(16) * bytes_panel];
+    let mut panels = vec![0xFF; n_row.div_ceil(16) * bytes_panel];
     for (panel, rows) in panels.chunks_exact_mut(bytes_panel).zip(rows.chunks(16 * bytes_row)) {
         pack_panel(format, rows, n_col, panel);
     }

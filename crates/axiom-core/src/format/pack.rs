@@ -6,7 +6,7 @@ use super::{BlockFormat, Format, with_format};
 use crate::arithmetic::simd::unrolled;
 use crate::arithmetic::{BLOCK, LANES};
 
-/// Packs up to 16 GGUF rows into one panel; rows that are missing become zeros.
+/// Packs up to 16 GGUF rows into one panel; rows and columns that are missing become zeros.
 ///
 /// `rows` holds whole rows of `n_col` columns back to back, `panel` is `format.bytes_panel(n_col)` long.
 ///
@@ -23,7 +23,8 @@ pub fn pack_panel(format: Format, rows: &[u8], n_col: usize, panel: &mut [u8]) {
     if bytes_row == 0 {
         return;
     }
-    if rows.len() < LANES * bytes_row {
+    // Rows that are missing, and columns up to a whole block, are zeros.
+    if rows.len() < LANES * bytes_row || !n_col.is_multiple_of(BLOCK) {
         panel.fill(0);
     }
     with_format!(format, F => pack_blocks::<F>(rows, bytes_row, panel), P => pack_plain::<P>(rows, bytes_row, panel));

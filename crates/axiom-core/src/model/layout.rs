@@ -17,7 +17,7 @@ use core::ops::Range;
 /// Extents begin and end at multiples of this: what disks read and pages hold.
 pub const EXTENT_ALIGN: usize = 4096;
 /// Rows of the embedding that are read at a time.
-pub(super) const ROWS_AT_ONCE: usize = 16;
+pub(super) const EMBEDDING_ROWS_AT_ONCE: usize = 16;
 /// Tensors begin at multiples of this: a cache line.
 const TENSOR_ALIGN: usize = 64;
 
@@ -243,7 +243,7 @@ impl ModelLayout {
 
     /// Room for the embedding rows that are read at a time, where the embedding is not in memory.
     pub fn bytes_embedding_rows(&self) -> usize {
-        ROWS_AT_ONCE * self.bytes_embedding_row()
+        EMBEDDING_ROWS_AT_ONCE * self.bytes_embedding_row()
     }
 
     /// Room for the panel of a row, which begins anywhere in a page.

@@ -74,7 +74,8 @@ impl MemoryPlan {
     pub fn bytes(&self, layout: &ModelLayout) -> usize {
         let pinned = layout.extents.iter().zip(&self.is_pinned).filter(|(_, pinned)| **pinned);
         let rows = if self.is_pinned[ModelLayout::EMBEDDING] { 0 } else { layout.bytes_embedding_rows() };
-        pinned.map(|(bytes, _)| bytes).sum::<usize>() + self.n_landing * self.bytes_landing + rows
+        let landing = self.n_landing.saturating_mul(self.bytes_landing);
+        pinned.fold(landing.saturating_add(rows), |sum, (bytes, _)| sum.saturating_add(*bytes))
     }
 
     /// Bytes that every pass reads.

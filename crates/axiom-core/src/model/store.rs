@@ -1,6 +1,6 @@
 //! `WeightStore`: the weights of a model, some pinned in memory, the rest coming from a device as layers need them.
 
-use super::layout::{EXTENT_ALIGN, ModelLayout, ROWS_AT_ONCE};
+use super::layout::{EMBEDDING_ROWS_AT_ONCE, EXTENT_ALIGN, ModelLayout};
 use super::loading::{Reader, WeightImage};
 use super::matrix::row_of_panel;
 use super::packing::{TensorSource, pack_panels};
@@ -143,6 +143,9 @@ impl WeightStore {
         let room = if slots.is_empty() { panels } else { self.pool.room(slots.start) };
         // An embedding that is not pinned is checked all the same.
         let checked = (!self.plan.is_pinned[ModelLayout::EMBEDDING]).then(|| at(ModelLayout::EMBEDDING));
+        if let Some(at) = streamed.iter().find(|at| at.bytes > room.1) {
+            return Err(Error::Stream { what: "bytes of a landing slot", expected: at.bytes, got: room.1 });
+        }
         let total = pinned.iter().chain(&checked).map(|at| at.bytes).sum();
         let mut reader = Reader::new(&image, &mut self.pool, platform, Counted::new(total, progress))?;
         reader.load(&pinned)?;
@@ -234,9 +237,9 @@ impl WeightStore {
         let Stream { image, streamer } = self.stream.as_mut().expect("what is not pinned has a stream");
         let start = image.extents[ModelLayout::EMBEDDING].offset;
         let bytes_panel = matrix.format.bytes_panel(matrix.n_col).expect("checked in the layout");
-        for (i, some) in tokens.chunks(ROWS_AT_ONCE).enumerate() {
-            let mut reads = [(0u64, core::ptr::null_mut::<u8>(), 0usize); ROWS_AT_ONCE];
-            let mut within = [0usize; ROWS_AT_ONCE];
+        for (i, some) in tokens.chunks(EMBEDDING_ROWS_AT_ONCE).enumerate() {
+            let mut reads = [(0u64, core::ptr::null_mut::<u8>(), 0usize); EMBEDDING_ROWS_AT_ONCE];
+            let mut within = [0usize; EMBEDDING_ROWS_AT_ONCE];
             for (k, &token) in some.iter().enumerate() {
                 let from = matrix.offset + token as usize / crate::arithmetic::LANES * bytes_panel;
                 let first = from / EXTENT_ALIGN * EXTENT_ALIGN;
@@ -251,7 +254,7 @@ impl WeightStore {
                 // SAFETY: the panel has been read to there; the rows of `out` are the caller's duty.
                 unsafe {
                     let panel = core::slice::from_raw_parts(reads[k].1.add(within[k]), bytes_panel);
-                    let out = out.add((i * ROWS_AT_ONCE + k) * stride);
+                    let out = out.add((i * EMBEDDING_ROWS_AT_ONCE + k) * stride);
                     let out = core::slice::from_raw_parts_mut(out, matrix.n_col);
                     row_of_panel(matrix.format, panel, token as usize, matrix.n_col, bytes, out);
                 }

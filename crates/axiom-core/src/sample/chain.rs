@@ -174,11 +174,7 @@ impl Sampler {
 
     /// Repetition, presence and frequency penalties over the window, each token once.
     fn penalise(&mut self, history: &[u32]) -> Result<(), SampleError> {
-        let n_window = match self.parameters.repeat_last_n {
-            -1 => history.len(),
-            n => history.len().min(n as usize),
-        };
-        let window = &history[history.len() - n_window..];
+        let window = &history[history.len() - self.parameters.n_window(history.len())..];
         let n_vocab = self.n_vocab();
         if let Some(&token) = window.iter().find(|&&token| token as usize >= n_vocab) {
             return Err(SampleError::Token { place: "history", token, n_vocab });

@@ -106,6 +106,14 @@ impl Parameters {
             && (self.repeat_penalty != 1.0 || self.presence_penalty != 0.0 || self.frequency_penalty != 0.0)
     }
 
+    /// Tokens at the end of a history of `n_history` that the penalties look at.
+    pub fn n_window(&self, n_history: usize) -> usize {
+        match self.repeat_last_n {
+            -1 => n_history,
+            n => n_history.min(n as usize),
+        }
+    }
+
     /// The settings as bytes, the same in every body; `docs/receipts.md` gives the layout.
     pub fn canonical_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(80 + 12 * self.logit_bias.len());

@@ -1,4 +1,4 @@
-//! Who does what when: the phases of a pass.
+//! Who does what when: the phases of a pass, and the lock that holds ticks back while a layer runs.
 
 mod layer_lock;
 mod phases;

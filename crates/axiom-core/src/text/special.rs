@@ -6,7 +6,7 @@
 
 use super::source::{ROLES, VocabSource};
 use super::unicode::{SPACE, class};
-use super::vocab::{Kind, Vocab};
+use super::vocab::{Algorithm, Kind, Vocab};
 use crate::error::Error;
 use alloc::{format, vec::Vec};
 
@@ -83,7 +83,7 @@ impl SpecialIds {
             ids[role] = checked(source.ids[role], key, vocab.n_vocab())?;
         }
         let [mut bos, mut eos, mut eot, mut eom, mut unk, sep, pad, mut fim_pad, mut fim_rep, mut fim_sep] = ids;
-        if source.model == "llama" {
+        if vocab.algorithm() == Algorithm::Spm {
             // SentencePiece's own defaults, where the file says nothing and the vocabulary is large enough.
             let default = |role: usize, id: u32| match source.ids[role] {
                 None => Some(id).filter(|&id| (id as usize) < vocab.n_vocab()),

@@ -43,7 +43,7 @@ pub fn run(sizes: &[usize], program: &[Step<'_>]) -> Result<Vec<Answer>, String>
     };
     let mut measured = TensorRegion::measure();
     carve(&mut measured)?;
-    let mut memory = Memory::new(measured.used());
+    let mut memory = Memory::new(measured.used())?;
     let mut pool = carve(&mut memory.region())?;
     let mut n_written = 0;
     let mut answers = Vec::with_capacity(program.len());

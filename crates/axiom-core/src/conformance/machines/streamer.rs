@@ -33,7 +33,7 @@ pub fn run(sizes: &[usize], program: &[Step<'_>]) -> Result<Vec<Answer>, String>
     };
     let mut measured = TensorRegion::measure();
     carve(&mut measured)?;
-    let mut memory = Memory::new(measured.used());
+    let mut memory = Memory::new(measured.used())?;
     let mut pool = carve(&mut memory.region())?;
     // The disk is dropped first: it knows addresses in the memory.
     let disk = ScriptedDisk::new(n_request_max, blocks_request_max, is_in_order != 0);
