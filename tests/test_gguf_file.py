@@ -188,6 +188,19 @@ def test_large_vocabulary_opens_quickly(tmp_path: Path) -> None:
     assert min(seconds) < 0.2
 
 
+@given(
+    st.lists(st.binary(max_size=12).map(string) | st.integers(0, 2**64 - 1).map(struct.Struct("<Q").pack), max_size=6),
+    st.integers(0, 8), st.integers(0, 7), st.integers(-20, 20),
+)  # fmt: skip
+def test_strings_are_passed_over_alike_without_the_extension(
+    strings: list[bytes], start: int, n: int, n_after: int
+) -> None:
+    native = pytest.importorskip("axiom._native")
+    data = b"".join(strings)
+    where = data, min(start, len(data)), n, max(0, len(data) + n_after)
+    assert gguf_cursor._skip_strings(*where) == native.skip_strings(*where)
+
+
 U64_MAX = 2**64 - 1
 ONE = [tensor(b"a", [4], 0, 0)]
 HOSTILE: dict[str, tuple[bytes, str]] = {

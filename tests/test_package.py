@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -84,6 +86,45 @@ def test_read_bandwidth() -> None:
         _native.read_bandwidth(0)
     with pytest.raises(ValueError, match="seconds: expected 0 to 60, got -1"):
         _native.read_bandwidth(1, -1.0)
+
+
+@pytest.fixture(scope="module")
+def without_extension(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the package in Python alone."""
+    folder = tmp_path_factory.mktemp("package")
+    left_out = shutil.ignore_patterns("_native.*so", "*.pyd", "*.elf", "__pycache__")
+    shutil.copytree(Path(axiom.__file__).parent, folder / "axiom", ignore=left_out)
+    return folder
+
+
+def test_the_reference_works_without_the_extension(without_extension: Path, tmp_path: Path) -> None:
+    def command(*args: str, status: int = 0) -> str:
+        env = {**os.environ, "PYTHONPATH": str(without_extension)}
+        run = [sys.executable, "-m", "axiom", *args]
+        done = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path, env=env, check=False)
+        assert done.returncode == status, done.stderr
+        return done.stdout if status == 0 else done.stdout + done.stderr
+
+    model = str(without_extension / "axiom" / "models" / "storyteller.gguf")
+    reference = ["--backend", "reference"]
+    story = command("run", "Once", *reference, "-n", "3", "-t", "0")
+    assert story == axiom_command("run", "Once", "-n", "3", "-t", "0")
+    assert command("tokenize", "Once", *reference) == axiom_command("tokenize", "Once")
+    assert "Axiom Storyteller" in command("inspect")
+    command("pack", model, "model.axiom", *reference)
+    assert "whole" in command("verify-image", "model.axiom")
+    assert command("run", "-m", "model.axiom", "Once", *reference, "-n", "3", "-t", "0") == story
+    missing = "the extension axiom._native cannot be imported (No module named 'axiom._native'); install the package "
+    for args in (["run", "Once"], ["tokenize", "Once"], ["pack", model, "another.axiom"], ["doctor"]):
+        said = command(*args, status=1)
+        assert f"{missing}with pip, or use backend='reference' (--backend reference)\n" in said
+    assert f"axiom: error: {missing}with pip, or leave out --memory\n" in command(
+        "inspect", "--memory", "1GiB", status=1
+    )
+
+
+def axiom_command(*args: str) -> str:
+    return subprocess.run([sys.executable, "-m", "axiom", *args], check=True, capture_output=True, text=True).stdout
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)

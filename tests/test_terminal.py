@@ -144,6 +144,13 @@ def test_a_package_that_is_missing_is_named(module: str, args: list[str]) -> Non
     assert (done.returncode, done.stderr) == (1, said)
 
 
+def test_a_part_of_the_package_that_is_missing_is_no_package_to_install() -> None:
+    missing = fails_to_import("axiom.runtime", "ModuleNotFoundError(name='axiom.runtime')")
+    done = subprocess.run([*missing, "run", "Hi"], capture_output=True, text=True)
+    said = "axiom: error: this installation lacks axiom.runtime, which is a part of it; install axiom again\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
 def test_doctor_names_a_package_that_is_missing() -> None:
     code = """
 import importlib.metadata as metadata

@@ -14,7 +14,17 @@ from axiom.engine import Engine, LogitRow, StopFlag
 from axiom.errors import AxiomError
 from axiom.record import Record
 
-__all__ = ["CONTRACT", "Backend", "Body", "ReceiptChain", "Sampler", "TextDecoder", "host_backend", "load_body"]
+__all__ = [
+    "CONTRACT",
+    "Backend",
+    "Body",
+    "ReceiptChain",
+    "Sampler",
+    "TextDecoder",
+    "host_backend",
+    "load_body",
+    "require_extension",
+]
 
 Backend = Literal["native", "reference", "bare"]
 
@@ -77,48 +87,61 @@ class Body(Record):
 def load_body(backend: Backend, kernels: str | None = None) -> Body:
     """Import a body by the name of its backend.
 
-    `kernels` forces the kernel table that native samplers compute with; `ValueError` if this processor cannot.
+    `kernels` forces the kernel table that native samplers compute with; `ValueError` if this processor cannot. Raises
+    as `host_backend`, and `AxiomError` for the native body without the extension.
     """
-    if backend == "native":
-        return _native_body(kernels)
+    host = host_backend(backend)
     if backend == "bare":
         from axiom.bare.engine import Engine as BareEngine
 
         # The machine computes logits; choosing among them is done here, by whichever body is here.
-        return load_body(host_backend(backend)).replace(engine=BareEngine)
-    if backend == "reference":
-        from axiom.reference.engine import Engine as ReferenceEngine
-        from axiom.reference.receipt import ReceiptChain as ReferenceChain
-        from axiom.reference.sample import Sampler as ReferenceSampler
-        from axiom.reference.stop_flag import StopFlag as ReferenceStopFlag
-
-        # These take the logits of their own body, which are arrays.
-        return Body(
-            engine=ReferenceEngine,
-            sampler=cast("Callable[..., Sampler]", ReferenceSampler),
-            receipt_chain=cast("Callable[..., ReceiptChain]", ReferenceChain),
-            stop_flag=ReferenceStopFlag,
-        )
-    raise ValueError(f"backend: expected 'native', 'reference' or 'bare', got {backend!r}")
+        return load_body(host).replace(engine=BareEngine)
+    return _native_body(kernels) if host == "native" else _reference_body()
 
 
 def host_backend(backend: Backend) -> Literal["native", "reference"]:
-    """Return the body that does here what a backend's engine does not do: tokenizers, sampling, receipts."""
-    if backend != "bare":
+    """Return the body that does here what a backend's engine does not do: tokenizers, sampling, receipts.
+
+    Raises `ValueError` for what is no backend.
+    """
+    if backend == "native" or backend == "reference":
         return backend
+    if backend != "bare":
+        raise ValueError(f"backend: expected 'native', 'reference' or 'bare', got {backend!r}")
     from importlib.util import find_spec
 
     return "reference" if find_spec("axiom._native") is None else "native"
 
 
-def _native_body(kernels: str | None) -> Body:
+def require_extension(instead: str = "use backend='reference' (--backend reference)") -> None:
+    """Raise `AxiomError` if the extension cannot be imported; `instead` is what else a user can do."""
     try:
-        from axiom import _native
+        import axiom._native  # noqa: F401
     except ImportError as error:
         raise AxiomError(
-            f"the extension axiom._native cannot be imported ({error}); "
-            "install the package with pip, or use backend='reference'"
+            f"the extension axiom._native cannot be imported ({error}); install the package with pip, or {instead}"
         ) from error
+
+
+def _reference_body() -> Body:
+    from axiom.reference.engine import Engine as ReferenceEngine
+    from axiom.reference.receipt import ReceiptChain as ReferenceChain
+    from axiom.reference.sample import Sampler as ReferenceSampler
+    from axiom.reference.stop_flag import StopFlag as ReferenceStopFlag
+
+    # These take the logits of their own body, which are arrays.
+    return Body(
+        engine=ReferenceEngine,
+        sampler=cast("Callable[..., Sampler]", ReferenceSampler),
+        receipt_chain=cast("Callable[..., ReceiptChain]", ReferenceChain),
+        stop_flag=ReferenceStopFlag,
+    )
+
+
+def _native_body(kernels: str | None) -> Body:
+    require_extension()
+    from axiom import _native
+
     return Body(
         engine=_native.Engine,
         sampler=partial(_native.Sampler, kernels=_native.chosen_kernels(kernels)),

@@ -6,8 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
-from axiom.body import Backend, TextDecoder, host_backend
-from axiom.errors import AxiomError
+from axiom.body import Backend, TextDecoder, host_backend, require_extension
 from axiom.model_file.model_file import ModelFile, open_model
 
 if TYPE_CHECKING:
@@ -165,19 +164,11 @@ class Tokenizer:
 
 def _load_body(backend: Backend) -> type[TokenizerBody]:
     """Import the tokenizer of a body. Both have the interface of the reference, so that is its type here."""
-    if backend == "bare":
-        backend = host_backend(backend)
-    if backend == "reference":
+    if host_backend(backend) == "reference":
         from axiom.reference.text import Tokenizer
 
         return Tokenizer
-    if backend != "native":
-        raise ValueError(f"backend: expected 'native', 'reference' or 'bare', got {backend!r}")
-    try:
-        from axiom import _native
-    except ImportError as error:
-        raise AxiomError(
-            f"the extension axiom._native cannot be imported ({error}); "
-            "install the package with pip, or use backend='reference'"
-        ) from error
+    require_extension()
+    from axiom import _native
+
     return cast("type[TokenizerBody]", _native.Tokenizer)

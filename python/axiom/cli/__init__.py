@@ -43,6 +43,9 @@ def _run() -> int:
     except ModuleNotFoundError as error:
         if os.environ.get("AXIOM_TRACEBACK") or sys.stderr is None:
             raise
-        told = f"the package {error.name} is not installed; install it with: pip install {error.name}"
+        if (error.name or "").partition(".")[0] == "axiom":
+            told = f"this installation lacks {error.name}, which is a part of it; install axiom again"
+        else:
+            told = f"the package {error.name} is not installed; install it with: pip install {error.name}"
         print(f"axiom: error: {told}", file=sys.stderr)
         return 1

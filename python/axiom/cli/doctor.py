@@ -84,13 +84,16 @@ def _version(package: str) -> str | None:
 
 def _extension(problems: list[str]) -> dict[str, Any]:
     """Ask the extension what it sees; that it cannot be imported is the first thing to know."""
+    from axiom.body import require_extension
     from axiom.errors import AxiomError
 
     try:
-        from axiom import _native
-    except ImportError as error:
-        problems.append(f"the extension axiom._native cannot be imported: {error}; only backend='reference' works")
+        require_extension()
+    except AxiomError as error:
+        problems.append(str(error))
         return {"loaded": False}
+    from axiom import _native
+
     # What is forced is what the extension would take; a name that it refuses is a problem, and forces nothing.
     forced = os.environ.get("AXIOM_KERNELS") or None
     extension: dict[str, Any] = {"loaded": True, "file": Path(_native.__file__).name, **_native.info()}

@@ -20,8 +20,11 @@ def plan_facts(
 ) -> dict[str, Any]:
     """Plan a model for a process of `memory`, and measure the disk that it lies on, or memory where it all fits.
 
-    Raises `MemoryBudgetError` if it cannot run there.
+    Raises `MemoryBudgetError` if it cannot run there, and `AxiomError` without the extension, which measures.
     """
+    from axiom.body import require_extension
+
+    require_extension("leave out --memory")
     from axiom._native import disk_bandwidth, read_bandwidth
     from axiom.capacity import plan_capacity, plan_streamed
     from axiom.errors import MemoryBudgetError

@@ -224,8 +224,10 @@ class Cursor:
 
     def string_array(self, key: str, n: int) -> StringArray:
         """Take the bytes of `n` strings as they are, after passing over them to see that they lie inside the file."""
-        from axiom._native import skip_strings  # not before a file has such an array: loading it takes a while
-
+        try:
+            from axiom._native import skip_strings  # not before a file has such an array: loading it takes a while
+        except ImportError:
+            skip_strings = _skip_strings
         begin, n_passed = self.pos, 0
         while True:
             n_more, self.pos = skip_strings(self.data, self.pos, n - n_passed, self.n_bytes)
@@ -240,3 +242,16 @@ class Cursor:
         if self.pos > len(self.data):
             self._read_to(self.pos)
         return StringArray(self.data[begin : self.pos], n)
+
+
+def _skip_strings(data: bytes, start: int, n: int, n_bytes: int) -> tuple[int, int]:
+    """Do as `axiom._native.skip_strings` does, where there is no extension."""
+    pos = start
+    for n_passed in range(n):
+        if pos + U64.size > len(data):
+            return n_passed, pos
+        end = pos + U64.size + U64.unpack_from(data, pos)[0]
+        if end > n_bytes:
+            return n_passed, pos
+        pos = end
+    return n, pos
