@@ -62,6 +62,19 @@ def test_chat_holds_a_conversation(model: str, tmp_path: Path) -> None:
     assert "never read" not in done.stdout
 
 
+def test_undo_takes_back_a_question_with_what_follows_or_nothing(model: str, tmp_path: Path) -> None:
+    answers = [{"role": "assistant", "content": "First"}, {"role": "assistant", "content": "Second"}]
+    later = [{"role": "user", "content": "Why?"}, {"role": "system", "content": "S"}, *answers]
+    (tmp_path / "answers.json").write_text(json.dumps(answers))
+    (tmp_path / "later.json").write_text(json.dumps([*answers, *later]))
+    saved = [tmp_path / "0.json", tmp_path / "1.json"]
+    lines = [f"/load {tmp_path}/answers.json", "/undo", f"/save {saved[0]}"]
+    lines += [f"/load {tmp_path}/later.json", "/undo", f"/save {saved[1]}"]
+    done = axiom("chat", "-m", model, *REFERENCE, stdin="\n".join(lines) + "\n")
+    assert done.stderr == "there is nothing to take back\ntaken back: Why?\n"
+    assert [json.loads(path.read_text()) for path in saved] == [answers, answers]
+
+
 class Interrupted(io.StringIO):
     """A terminal from which Ctrl-C comes while the third piece of an answer is shown."""
 

@@ -190,12 +190,12 @@ class _Chat:
         return self.runtime.render(self.messages, template=self.template)
 
     def _undo(self) -> None:
-        while self.messages and self.messages[-1]["role"] != "system":
-            message = self.messages.pop()
-            if message["role"] == "user":
-                click.echo(f"taken back: {message['content']}", err=True)
-                return
-        click.echo("there is nothing to take back", err=True)
+        questions = [i for i, message in enumerate(self.messages) if message["role"] == "user"]
+        if not questions:
+            click.echo("there is nothing to take back", err=True)
+            return
+        click.echo(f"taken back: {self.messages[questions[-1]]['content']}", err=True)
+        del self.messages[questions[-1] :]
 
     def _save(self, path: str) -> None:
         import json
