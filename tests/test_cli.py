@@ -82,7 +82,14 @@ def test_errors_are_one_line_and_end_with_1(model: str, tmp_path: Path) -> None:
             ["chat", "-m", model, *REFERENCE, "--template", "{{ raise_exception('no') }}", "Hi"],
             "refuses these messages: no",
         ),
-        (["bench", "-m", model, *REFERENCE, "--prefill", "4096"], "needs 4096 positions, the context has 2048"),
+        (
+            ["bench", "-m", model, *REFERENCE, "--prefill", "4096"],
+            "needs 4096 positions, the context has 2048; use fewer, or a model that has more\n",
+        ),
+        (
+            ["bench", "-m", model, *REFERENCE, "--n-ctx", "64", "--prefill", "65"],
+            "the context has 64; use fewer, or a larger --n-ctx, up to 2048\n",
+        ),
         (
             ["run", "-m", model, *REFERENCE, "-n", "1", "--receipt", str(tmp_path / "no" / "r.json"), "Hi"],
             "no such directory",
@@ -179,6 +186,35 @@ def test_inspect_shows_what_does_not_run(random_model: Callable[..., Path]) -> N
     facts = json.loads(printed("inspect", path, "--json"))
     assert facts["runs"] is False
     assert "expert_count" in facts["why_not"]
+
+
+def test_inspect_says_that_there_is_no_template(random_model: Callable[..., Path]) -> None:
+    plain, named = random_model(**MODEL), random_model(**MODEL, metadata={"tokenizer.chat_template.tools": "named"})
+    for path, said in (
+        (plain, "no chat template; it continues a text: `axiom run`"),
+        (named, "the chat templates tools and no default one; --metadata --json shows them"),
+    ):
+        done = axiom("inspect", "--template", str(path))
+        assert (done.returncode, done.stderr) == (1, f"axiom: error: {path.name} has {said}\n")
+    assert json.loads(printed("inspect", "--metadata", "--json", str(named)))["metadata"].popitem()[1] == "named"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["run", "Hi"],
+        ["chat", "Hi"],
+        ["inspect"],
+        ["tokenize", "Hi"],
+        ["score", "Hi"],
+        ["bench"],
+        ["image", "build", "-o", "disk.img"],
+        ["boot"],
+    ],
+)
+def test_every_command_that_needs_no_model_takes_that_of_the_environment(args: list[str]) -> None:
+    done = axiom(*args, AXIOM_MODEL="/nowhere/model.gguf")
+    assert (done.returncode, done.stderr) == (1, "axiom: error: /nowhere/model.gguf: No such file or directory\n")
 
 
 def test_tokenize(model: str) -> None:

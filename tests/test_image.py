@@ -159,7 +159,13 @@ def test_inspect_plans_what_the_runtime_does(backend: str, packed: Packed) -> No
     whole = CliRunner().invoke(inspect.command, [str(image), "--memory", "16GiB"]).output
     assert "all in memory: nothing is streamed" in whole
     refused = CliRunner().invoke(inspect.command, [str(image), "--memory", "100KiB"])
-    assert isinstance(refused.exception, MemoryBudgetError)
+    assert refused.exit_code == 0
+    assert "runs here       yes" in refused.output
+    assert "\nto expect  it does not run: streaming the model with 1 x " in refused.output
+    refused = CliRunner().invoke(inspect.command, [str(image), "--memory", "100KiB", "--json"])
+    shown = json.loads(refused.output)["plan"]
+    assert not shown["runs"]
+    assert "; use a smaller n_ctx, or a memory budget of " in shown["why_not"]
 
 
 @pytest.mark.parametrize("backend", NATIVE)

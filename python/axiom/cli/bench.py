@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from axiom.cli.options import COUNT, open_runtime, runtime_options
+from axiom.cli.options import COUNT, longer_context, open_runtime, runtime_options
 from axiom.cli.terminal import ProgressLine, echo_json, format_bytes, printable
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def command(
             if depth + n > runtime.n_ctx:
                 raise ValueError(
                     f"{name} of {n} tokens after {depth} needs {depth + n} positions, the context has {runtime.n_ctx}; "
-                    "use fewer, or a larger --n-ctx"
+                    f"use fewer, or {longer_context(runtime)}"
                 )
         speeds: dict[tuple[str, int, int], list[float]] = {test: [] for test in tests}
         bandwidths: list[float] = []

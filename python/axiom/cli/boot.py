@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from axiom.cli.options import SIZE
+from axiom.cli.options import SIZE, model_argument
 from axiom.cli.story_options import kernel_options, story_options
 from axiom.cli.terminal import ProgressLine
 
@@ -28,7 +28,7 @@ _BYTES_BESIDES = 512 * _MIB
 
 
 @click.command("boot")
-@click.argument("image", metavar="[DISK.img|MODEL]", required=False)
+@model_argument("[DISK.img|MODEL]")
 @click.option(
     "--memory", type=SIZE, metavar="SIZE", help="The machine's memory, such as 256MiB. Default: room for the model."
 )
@@ -53,19 +53,19 @@ _BYTES_BESIDES = 512 * _MIB
 )
 @click.option("--gdb", "gdb_port", type=click.IntRange(1, 65535), metavar="PORT", help="Wait for GDB at this port.")
 @story_options
-def command(image: str | None, **options: Any) -> None:
+def command(model: str | None, **options: Any) -> None:
     """Boot DISK.img, made by `axiom image build`, or a MODEL, and pass on what the machine writes.
 
     A disk image has its options inside. A model, a GGUF or an image made by `axiom pack`, takes those given here;
-    without one it is the small model that comes with the package. The exit code is 0 when the machine has done what it
-    was asked, and else the status that it ended with (docs/bare.md).
+    without one it is the model that AXIOM_MODEL names, or the small one that comes with the package. The exit code is 0
+    when the machine has done what it was asked, and else the status that it ended with (docs/bare.md).
     """
     from axiom.bare import disk_image, qemu
     from axiom.bare.kernel import Status
     from axiom.files import checked_path
     from axiom.model_file.model_file import default_model_path
 
-    path = default_model_path() if image is None else checked_path(image, "model")
+    path = default_model_path() if model is None else checked_path(model, "model")
     words = kernel_options(options)
     with tempfile.TemporaryDirectory(prefix="axiom-boot-") as folder:
         if disk_image.is_disk_image(path) and options["firmware"] != "none":

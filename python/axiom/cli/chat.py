@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from axiom.cli.options import TEXT, generate_options, open_runtime, runtime_options, sampling_options
+from axiom.cli.options import (
+    TEXT,
+    generate_options,
+    longer_context,
+    open_runtime,
+    runtime_options,
+    sampling_options,
+)
 from axiom.cli.run import echo_stats
 from axiom.cli.terminal import ProgressLine, checked_text, error_line, printable
 
@@ -165,11 +172,9 @@ class _Chat:
 
     def _full(self) -> str:
         """What there is to say and to do where the context is too short."""
-        n_ctx, most = self.runtime.n_ctx, self.runtime.config.n_ctx_max
         has_before = [message["role"] for message in self.messages].count("user") > 1
         shorter = "take back questions with /undo, forget all with /reset" if has_before else "shorten the message"
-        longer = f"a larger --n-ctx, up to {most}" if n_ctx < most else "a model that has more"
-        return f"the context has {n_ctx}; {shorter}, or start with {longer}"
+        return f"the context has {self.runtime.n_ctx}; {shorter}, or start with {longer_context(self.runtime)}"
 
     def _guarded(self, action: Callable[[], None]) -> None:
         """Do it; an error is a line, and the conversation goes on."""

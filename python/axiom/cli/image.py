@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from axiom.cli.options import model_argument
 from axiom.cli.story_options import kernel_options, story_options
 from axiom.cli.terminal import ProgressLine, format_bytes, printable, system_text
 
@@ -18,7 +19,7 @@ def command() -> None:
 
 
 @command.command("build", short_help="Write a disk image that boots by BIOS and by UEFI and runs a model.")
-@click.argument("model", metavar="[MODEL]", required=False)
+@model_argument("[MODEL]")
 @click.option("-o", "--output", required=True, metavar="DISK.img", help="The file to write.")
 @click.option(
     "--load",
@@ -34,8 +35,9 @@ def command() -> None:
 def build(model: str | None, output: str, load: Any, menu_s: int, cores: int | None, **options: Any) -> None:
     """Write DISK.img, which boots by BIOS and by UEFI, from MODEL: a GGUF or an image made by `axiom pack`.
 
-    Without MODEL it is the small one that comes with the package. The text comes on the first serial line, at 115,200
-    baud. docs/hardware.md says what hardware it needs and how it is written to a stick.
+    Without MODEL it is the one that AXIOM_MODEL names, or the small one that comes with the package. The text comes on
+    the first serial line, at 115,200 baud. docs/hardware.md says what hardware it needs and how it is written to a
+    stick.
     """
     from axiom.bare.disk_image import build
     from axiom.model_file.model_file import default_model_path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from axiom.cli.memory_plan import plan_facts, print_plan
-from axiom.cli.options import COUNT, SIZE, json_option
+from axiom.cli.options import COUNT, SIZE, json_option, model_argument
 from axiom.cli.terminal import echo_json, format_bytes, format_count, format_facts, format_table, printable, system_text
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ __all__ = ["command"]
 
 
 @click.command("inspect")
-@click.argument("model", required=False, metavar="[FILE]")
+@model_argument("[FILE]")
 @click.option("--metadata", is_flag=True, help="Show every metadata key.")
 @click.option("--tensors", is_flag=True, help="Show every tensor.")
 @click.option("--template", is_flag=True, help="Print the chat template and nothing else.")
@@ -46,17 +46,17 @@ def command(
 ) -> None:
     """Show architecture, sizes, and at which context the model of FILE fits in this machine's memory.
 
-    Only the header is read. Without FILE, shows the model that comes with the package. With --memory, shows what would
-    stay in memory, what would be read from the disk for each token, and how fast that can be.
+    Only the header is read. Without FILE it is the model that AXIOM_MODEL names, or the one that comes with the
+    package. With --memory, shows what would stay in memory, what would be read from the disk for each token, and how
+    fast that can be.
     """
-    from axiom.chat import chosen_template
     from axiom.model_file.model_file import open_model
 
     if memory is None and n_ctx is not None:
         raise click.UsageError("--n-ctx belongs to a plan: give --memory too")
     gguf = open_model(model)
     if template:
-        click.echo(chosen_template(gguf.metadata, None))
+        click.echo(_template(gguf))
         return
     facts = _facts(gguf)
     if digest:
@@ -76,6 +76,20 @@ def command(
         _print(facts)
         if memory is not None:
             print_plan(facts["plan"])
+
+
+def _template(gguf: ModelFile) -> str:
+    from axiom.chat import named_templates
+    from axiom.errors import TemplateError
+
+    named = named_templates(gguf.metadata)
+    if "default" in named:
+        return named["default"]
+    if named:
+        has = f"the chat templates {', '.join(sorted(named))} and no default one; --metadata --json shows them"
+    else:
+        has = "no chat template; it continues a text: `axiom run`"
+    raise TemplateError(f"{gguf.path.name} has {has}")
 
 
 def _plan(gguf: ModelFile, facts: dict[str, Any], **wishes: Any) -> dict[str, Any]:

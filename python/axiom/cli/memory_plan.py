@@ -20,17 +20,14 @@ def plan_facts(
 ) -> dict[str, Any]:
     """Plan a model for a process of `memory`, and measure the disk that it lies on, or memory where it all fits.
 
-    Raises `MemoryBudgetError` if it cannot run there, and `AxiomError` without the extension, which measures.
+    Where it cannot run, `runs` is false and `why_not` says why. Raises `AxiomError` without the extension, which plans
+    and measures.
     """
     from axiom.body import require_extension
-
-    require_extension("leave out --memory")
-    from axiom._native import disk_bandwidth, read_bandwidth
-    from axiom.capacity import plan_capacity, plan_streamed
     from axiom.errors import MemoryBudgetError
     from axiom.hardware import memory_budget, parse_memory, resident_bytes
-    from axiom.model_file.gguf_file import GGUFFile
 
+    require_extension("leave out --memory")
     ceiling = parse_memory(memory)
     usable = memory_budget(ceiling).usable_bytes or 0
     facts: dict[str, Any] = {
@@ -40,21 +37,39 @@ def plan_facts(
         "kv": kv,
         "weight_bytes": config.weight_bytes,
     }
-    rate = read_bandwidth()
-    facts["read_bytes_per_second"] = rate
+    try:
+        return {**facts, "runs": True, **_run_facts(model, config, usable, n_ctx=n_ctx, kv=kv)}
+    except MemoryBudgetError as error:
+        return {**facts, "runs": False, "why_not": str(error)}
+
+
+def _run_facts(
+    model: ModelFile, config: ModelConfig, usable: int, *, n_ctx: int | None, kv: KVFormat
+) -> dict[str, Any]:
+    """Plan and measure a run in `usable` bytes. Raises `MemoryBudgetError` if there can be none."""
+    from axiom._native import disk_bandwidth, read_bandwidth
+    from axiom.capacity import plan_capacity, plan_streamed
+    from axiom.errors import MemoryBudgetError
+    from axiom.model_file.gguf_file import GGUFFile
+
     try:
         capacity = plan_capacity(config, n_ctx=n_ctx, kv=kv, n_seq_max=1, usable_bytes=usable)
-        facts |= {"streams": False, "n_ctx": capacity.n_ctx, "kv_bytes": capacity.kv_bytes_per_sequence}
-        return {**facts, "tokens_per_second": rate / config.weight_bytes}
+        rate = read_bandwidth()
+        return {
+            "streams": False,
+            "n_ctx": capacity.n_ctx,
+            "kv_bytes": capacity.kv_bytes_per_sequence,
+            "read_bytes_per_second": rate,
+            "tokens_per_second": rate / config.weight_bytes,
+        }
     except MemoryBudgetError:
         plan = plan_streamed(config, n_ctx=n_ctx, kv=kv, n_seq_max=None, usable_bytes=usable)
-    disk, is_direct = disk_bandwidth(model.path)
+    rate, (disk, is_direct) = read_bandwidth(), disk_bandwidth(model.path)
     shown = plan.fields()
     del shown["capacity"], shown["pinned"]
     # Reading and computing go on side by side: the slower of them decides.
     slower = max(plan.streamed_bytes / disk, config.weight_bytes / rate)
     return {
-        **facts,
         "streams": True,
         "needs_packing": isinstance(model, GGUFFile),
         "n_ctx": plan.capacity.n_ctx,
@@ -63,6 +78,7 @@ def plan_facts(
         "n_layer": config.n_layer,
         "n_layer_pinned": plan.n_layer_pinned,
         "embedding_pinned": plan.pinned[0],
+        "read_bytes_per_second": rate,
         "disk_bytes_per_second": disk,
         "disk_direct": is_direct,
         "tokens_per_second": 1 / slower,
@@ -78,8 +94,18 @@ def print_plan(facts: dict[str, Any]) -> None:
             f"{format_bytes(facts['memory_bytes'])}, of which {format_bytes(facts['usable_bytes'])} can be used"
             + (f": {format_bytes(taken)} are Python's" if taken else ""),
         ],
-        ["context", f"{facts['n_ctx']} positions, {format_bytes(facts['kv_bytes'])} of cache in {facts['kv']}"],
     ]
+    if facts["runs"]:
+        rows += _run_rows(facts)
+    else:
+        rows.append(["to expect", f"it does not run: {facts['why_not']}"])
+    click.echo("\n" + format_facts(rows))
+    if facts.get("needs_packing"):
+        click.echo("it runs like this from an image: make one with `axiom pack`")
+
+
+def _run_rows(facts: dict[str, Any]) -> list[list[str]]:
+    rows = [["context", f"{facts['n_ctx']} positions, {format_bytes(facts['kv_bytes'])} of cache in {facts['kv']}"]]
     if facts["streams"]:
         rows += _streaming_rows(facts)
     else:
@@ -87,9 +113,7 @@ def print_plan(facts: dict[str, Any]) -> None:
     rows.append(["memory speed", f"{facts['read_bytes_per_second'] / 1e9:.1f} GB/s, measured"])
     speed = facts["tokens_per_second"]
     rows.append(["to expect", f"up to {speed:.{0 if speed >= 100 else 2}f} tokens a second for one sequence"])
-    click.echo("\n" + format_facts(rows))
-    if facts.get("needs_packing"):
-        click.echo("it runs like this from an image: make one with `axiom pack`")
+    return rows
 
 
 def _streaming_rows(facts: dict[str, Any]) -> list[list[str]]:

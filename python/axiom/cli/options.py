@@ -28,6 +28,8 @@ __all__ = [
     "backend_option",
     "generate_options",
     "json_option",
+    "longer_context",
+    "model_argument",
     "model_option",
     "open_runtime",
     "read_text",
@@ -73,13 +75,19 @@ class _Text(click.ParamType):  # type: ignore[type-arg]
 SIZE = _Size()
 TEXT = _Text()
 
+_MODEL_VARIABLE = "AXIOM_MODEL"
 _MODEL_HELP = "GGUF file (the first part, if split) or image. Default: the small model that comes with the package."
 
 
 def model_option(function: F) -> F:
     """Add --model."""
-    option = click.option("-m", "--model", envvar="AXIOM_MODEL", show_envvar=True, metavar="FILE", help=_MODEL_HELP)
+    option = click.option("-m", "--model", envvar=_MODEL_VARIABLE, show_envvar=True, metavar="FILE", help=_MODEL_HELP)
     return option(function)
+
+
+def model_argument(metavar: str) -> Callable[[F], F]:
+    """Add a model as an argument that can be left out, as --model can."""
+    return click.argument("model", required=False, envvar=_MODEL_VARIABLE, metavar=metavar)
 
 
 def json_option(function: F) -> F:
@@ -204,6 +212,12 @@ def open_runtime(options: dict[str, Any], **wishes: Any) -> Runtime:
     names = ("n_ctx", "memory", "paranoid", "threads", "kv", "kernels", "backend")
     with ProgressLine("loading") as progress:
         return Runtime(options.pop("model"), **{name: options.pop(name) for name in names}, **wishes, on_load=progress)
+
+
+def longer_context(runtime: Runtime) -> str:
+    """Return what to take for more positions than `runtime` has."""
+    n_ctx, most = runtime.n_ctx, runtime.config.n_ctx_max
+    return f"a larger --n-ctx, up to {most}" if n_ctx < most else "a model that has more"
 
 
 def generate_options(options: dict[str, Any]) -> GenerateOptions:
