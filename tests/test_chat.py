@@ -165,6 +165,8 @@ def test_hostile_templates_end_quickly_with_an_error(name: str) -> None:
         text = ChatTemplate(HOSTILE[name]).render(USER)
     except TemplateError as error:
         refusal = str(error)
+        says_what_to_do = refusal.endswith("; give another with template= (--template)")
+        assert says_what_to_do == (name != "long message")
     else:
         # The sandbox renders what it forbids as nothing in these, and says so nowhere.
         assert name in ("class walk by attr", "globals", "undefined")

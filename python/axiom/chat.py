@@ -66,6 +66,7 @@ class ChatTemplate:
         `TemplateError` if the template fails, refuses the messages, or runs past its limits.
         """
         from axiom.chat_limits import MAX_CHARS
+        from axiom.chat_sandbox import Refusal
 
         context = {**self._special, "tools": tools or None, "documents": None, **variables}
         context |= {"messages": checked_messages(messages), "add_generation_prompt": add_generation_prompt}
@@ -79,8 +80,10 @@ class ChatTemplate:
                     n_chars += len(piece)
                     if n_chars > MAX_CHARS:
                         raise TemplateError(f"the chat template writes more than {MAX_CHARS} characters")
-            except TemplateError:
-                raise
+            except Refusal as error:
+                raise TemplateError(f"the chat template refuses these messages: {error}") from error
+            except TemplateError as error:
+                raise TemplateError(f"{error}; {_OTHER}") from error
             except (RecursionError, MemoryError) as error:
                 told = type(error).__name__
                 raise TemplateError(f"the chat template runs past its limits: {told}; {_OTHER}") from error

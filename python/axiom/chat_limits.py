@@ -58,9 +58,9 @@ class Meter:
         """Count a turn of a loop, or a call."""
         self._n_steps += 1
         if self._n_steps > MAX_STEPS:
-            raise TemplateError(f"the chat template ran more than {MAX_STEPS} steps; it may loop without end")
+            raise TemplateError(f"the chat template ran more than {MAX_STEPS} steps, and may loop without end")
         if time.monotonic() > self._deadline:
-            raise TemplateError(f"the chat template ran longer than {MAX_SECONDS:g} s; it may loop without end")
+            raise TemplateError(f"the chat template ran longer than {MAX_SECONDS:g} s, and may loop without end")
 
     def made(self, value: Any) -> Any:
         """Count a value that was made, and return it."""
@@ -80,7 +80,7 @@ class Meter:
         if self._n_made > _MAX_MADE:
             raise TemplateError(f"the chat template makes more than {_MAX_MADE} characters on its way to a prompt")
         if time.monotonic() > self._deadline:
-            raise TemplateError(f"the chat template ran longer than {MAX_SECONDS:g} s; it may loop without end")
+            raise TemplateError(f"the chat template ran longer than {MAX_SECONDS:g} s, and may loop without end")
 
     def _weigh(self, value: Any) -> int:
         """Return the characters of a value written out, about; what was weighed before is not gone through again."""

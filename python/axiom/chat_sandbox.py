@@ -30,11 +30,11 @@ from jinja2.utils import Namespace
 from axiom.chat_limits import Meter, check_bits, check_chars, check_items, joined
 from axiom.errors import TemplateError
 
-__all__ = ["ChatEnvironment"]
+__all__ = ["ChatEnvironment", "Refusal"]
 
 _MAX_INT_ARGUMENT = 1 << 20
 _MAX_WIDTH = 9999
-_MAX_WORDS_OF_ERROR = 500
+_MAX_WORDS_OF_REFUSAL = 500
 
 _FILTERS = frozenset(
     """
@@ -53,6 +53,10 @@ _STR_METHODS = frozenset(
 )
 _WIDTH = re.compile(r"%[^a-zA-Z%]*[0-9]")
 _LONG_WIDTH = re.compile(r"%[^a-zA-Z%]*([0-9]{5,}|\*)")
+
+
+class Refusal(Exception):
+    """What a template says by `raise_exception`: these messages are not for it."""
 
 
 class ChatEnvironment(ImmutableSandboxedEnvironment):
@@ -285,7 +289,7 @@ def _tojson(
 
 
 def _raise_exception(message: Any) -> None:
-    raise TemplateError(f"the chat template refuses these messages: {message}"[:_MAX_WORDS_OF_ERROR])
+    raise Refusal(str(message)[:_MAX_WORDS_OF_REFUSAL])
 
 
 def _strftime_now(format: str) -> str:
