@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -186,6 +187,14 @@ def test_inspect_shows_what_does_not_run(random_model: Callable[..., Path]) -> N
     facts = json.loads(printed("inspect", path, "--json"))
     assert facts["runs"] is False
     assert "expert_count" in facts["why_not"]
+
+
+def test_json_has_no_numbers_that_json_has_not(random_model: Callable[..., Path]) -> None:
+    numbers = [math.nan, math.inf, -math.inf, 0.5]
+    path = random_model(**MODEL, metadata={"test.one": math.nan, "test.many": numbers})
+    shown = printed("inspect", "--metadata", "--json", str(path))
+    metadata = json.loads(shown, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))["metadata"]
+    assert (metadata["test.one"], metadata["test.many"]) == ("NaN", ["NaN", "Infinity", "-Infinity", 0.5])
 
 
 def test_inspect_says_that_there_is_no_template(random_model: Callable[..., Path]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import json
+import math
 import os
 import sys
 import textwrap
@@ -204,8 +205,18 @@ def checked_text(text: str) -> str:
 
 
 def echo_json(value: Any) -> None:
-    """Print a value as JSON."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print a value as JSON; numbers that it has not are the strings "NaN", "Infinity" and "-Infinity"."""
+    click.echo(json.dumps(_with_finite_numbers(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _with_finite_numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _with_finite_numbers(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_finite_numbers(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return json.dumps(value)
+    return value
 
 
 class ProgressLine:
