@@ -13,6 +13,7 @@ import pytest
 from axiom.bare import disk_image, qemu
 from axiom.bare.kernel import BareError, Status
 from axiom.bare.qemu import Disk, Ending, Machine, accelerator, command, run
+from axiom.hardware import can_read_directly
 from tests.backends import why_not_bare
 from tests.bare_stories import skip_if_lacking
 
@@ -187,6 +188,13 @@ def test_disks_are_read(kind: str, board: str, attachment: str, disk_file: Path)
     reads = [line for line in lines if "reads of 1048576 bytes" in line]
     assert len(reads) == 2, lines
     assert all(f"sum {expected}, 0 resets, 0 retries" in line for line in reads), lines
+
+
+def test_a_disk_is_read_past_the_page_cache_where_that_can_be(disk_file: Path) -> None:
+    how = "cache=none,aio=native" if can_read_directly(disk_file) else "cache=writeback,aio=threads"
+    assert how in " ".join(command(Machine(disks=[Disk(disk_file)])))
+    for path in ("nbd://127.0.0.1:1", Path("/proc/version")):
+        assert "cache=writeback,aio=threads" in " ".join(command(Machine(disks=[Disk(path)])))
 
 
 def test_a_window_to_pci_where_none_can_be_is_not_used(disk_file: Path, tmp_path: Path) -> None:

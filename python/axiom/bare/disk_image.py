@@ -24,11 +24,10 @@ from axiom.bare.gpt import BYTES_SECTOR, Partition
 from axiom.bare.kernel import BareError, kernel_file
 from axiom.files import checked_target, whole_file
 from axiom.image_writer import pack
-from axiom.model_file.image_file import MAGIC
-from axiom.model_file.model_file import open_model
+from axiom.model_file.model_file import is_image, open_model
 from axiom.model_file.open_file import OpenFile
 
-__all__ = ["LARGEST_LOADED", "Load", "build", "check_whole", "is_disk_image", "is_packed", "pack_beside", "write"]
+__all__ = ["LARGEST_LOADED", "Load", "build", "check_whole", "is_disk_image", "pack_beside", "write"]
 
 Load = Literal["firmware", "kernel"]
 """Who brings the model into memory."""
@@ -45,11 +44,6 @@ _UEFI_PARTITION, _MODEL_PARTITION = 2, 3
 _SECTORS_PER_MIB = _MIB // BYTES_SECTOR
 # Not made of the name of the file that is written, which may be as long as names can be.
 _FOLDER_PREFIX = ".axiom-"
-
-
-def is_packed(path: Path) -> bool:
-    """Whether the file begins as an `.axiom` image does."""
-    return OpenFile(path).head(len(MAGIC)) == MAGIC
 
 
 def is_disk_image(path: Path) -> bool:
@@ -71,7 +65,7 @@ def check_whole(path: Path) -> None:
 
 def pack_beside(model: Path, folder: Path, on_progress: Callable[[int, int], None] | None = None) -> Path:
     """The model as an `.axiom` image: itself, if it is one, else a new file in `folder`."""
-    if is_packed(model):
+    if is_image(model):
         return model
     return pack(model, folder / "model.axiom", on_progress=on_progress)
 

@@ -18,6 +18,7 @@ from typing import Literal
 from axiom.bare.child import ending_with_this_process
 from axiom.bare.kernel import BareError, Status, kernel_file
 from axiom.files import named_errors
+from axiom.hardware import can_read_directly
 
 __all__ = [
     "Attachment",
@@ -45,7 +46,7 @@ class Disk:
     """A file as a disk of the machine."""
 
     path: Path | str
-    """The file, or what QEMU takes for one, such as an address of a server."""
+    """The file; a string is what QEMU takes for one, such as an address of a server."""
     attachment: Attachment = "virtio-pci"
     drive: str = ""
     """More for QEMU's -drive, such as limits of speed."""
@@ -193,17 +194,9 @@ def _boot_device(image: Path, device: BootDevice) -> list[str]:
     )
 
 
-def _is_direct(path: Path | str) -> bool:
-    """Whether reads can go past the page cache: not on every file system."""
-    try:
-        os.close(os.open(path, os.O_RDONLY | getattr(os, "O_DIRECT", 0)))
-    except OSError:
-        return False
-    return True
-
-
 def _disk(i: int, disk: Disk) -> list[str]:
-    how = "cache=none,aio=native" if _is_direct(disk.path) else "cache=writeback,aio=threads"
+    is_direct = isinstance(disk.path, Path) and can_read_directly(disk.path)
+    how = "cache=none,aio=native" if is_direct else "cache=writeback,aio=threads"
     drive = f"if=none,id=disk{i},file={_escaped(disk.path)},format=raw,readonly=on,{how}"
     drive += f",{disk.drive}" if disk.drive else ""
     device = {

@@ -10,7 +10,7 @@ from axiom.model_file.gguf_file import GGUFFile
 from axiom.model_file.image_file import MAGIC, ImageFile
 from axiom.model_file.open_file import OpenFile
 
-__all__ = ["ModelFile", "default_model_path", "open_model"]
+__all__ = ["ModelFile", "default_model_path", "is_image", "open_model"]
 
 ModelFile: TypeAlias = GGUFFile | ImageFile
 
@@ -22,8 +22,12 @@ def open_model(path: str | os.PathLike[str] | None = None) -> ModelFile:
     """
     if path is None:
         path = default_model_path()
-    is_image = OpenFile(path).head(len(MAGIC)) == MAGIC
-    return ImageFile(path) if is_image else GGUFFile(path)
+    return ImageFile(path) if is_image(path) else GGUFFile(path)
+
+
+def is_image(path: str | os.PathLike[str]) -> bool:
+    """Whether the file begins as an `.axiom` image does. Raises as `OpenFile`."""
+    return OpenFile(path).head(len(MAGIC)) == MAGIC
 
 
 def default_model_path() -> Path:
