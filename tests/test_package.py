@@ -41,6 +41,13 @@ def test_import_brings_nothing_heavy() -> None:
     assert not heavy & set(python("import sys, axiom.cli; print(*sys.modules)").split())
 
 
+def test_little_is_imported_before_ctrl_c_is_heeded() -> None:
+    code = "import os, sys; before = {*sys.modules}; from axiom.cli import main; print(*{*sys.modules} - before)"
+    env = {**os.environ, "PYTHONPATH": str(Path(axiom.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-S", "-c", code], check=True, capture_output=True, text=True, env=env)
+    assert {*done.stdout.split()} <= {"__future__", "atexit", "axiom", "axiom.cli", "axiom.leaving"}
+
+
 def test_every_public_name_is_there() -> None:
     for name in axiom.__all__:
         assert getattr(axiom, name) is not None

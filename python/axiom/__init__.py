@@ -9,12 +9,14 @@ Names are imported when they are first used, so that `import axiom` is quick.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 import axiom.leaving  # noqa: F401 - registers what is to run last
 
+# As in typing, which takes longer to import than all that is here; Ctrl-C is not heeded before the command line begins.
+TYPE_CHECKING = False
+
 if TYPE_CHECKING:
+    from typing import Any
+
     from axiom.errors import (
         AxiomError,
         ContextLengthError,
@@ -107,6 +109,8 @@ def __getattr__(name: str) -> Any:
             return "unknown (not installed)"
     if name not in _HOMES:
         raise AttributeError(f"module 'axiom' has no attribute {name!r}")
+    from importlib import import_module
+
     value = getattr(import_module(f"axiom.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

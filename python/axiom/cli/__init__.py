@@ -9,7 +9,6 @@ and no word.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
@@ -36,6 +35,8 @@ def _run() -> int:
     except KeyboardInterrupt:
         # Begin a new line: the shell's prompt would else stand behind half a sentence.
         if sys.stderr is not None and sys.stderr.isatty():
+            import contextlib
+
             with contextlib.suppress(OSError):
                 sys.stdout.flush()
                 print(file=sys.stderr)
