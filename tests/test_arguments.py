@@ -104,6 +104,19 @@ def test_a_rewind_by_no_integer_is_named(runtime: axiom.Runtime, n_tokens: Any) 
         session.rewind(n_tokens)
 
 
+@pytest.mark.parametrize("wrong", [None, 5, b"text"])
+def test_what_a_session_cannot_take_is_named(runtime: axiom.Runtime, wrong: Any) -> None:
+    with runtime.session() as session:
+        session.append([3, 4, 5])
+        for call in (session.generate, session.stream, session.append):
+            with pytest.raises(TypeError, match="prompt: expected a string or a list of tokens, got "):
+                call(wrong)
+        for load in () if isinstance(wrong, bytes) else (session.load, runtime.load_session):
+            with pytest.raises(TypeError, match=f"session: expected the path of a file, got {wrong}"):
+                load(wrong)
+        assert session.tokens == (3, 4, 5)
+
+
 @pytest.mark.parametrize("copied", [pickle.dumps, copy.copy, copy.deepcopy])
 def test_what_holds_a_model_is_not_copied(runtime: axiom.Runtime, copied: Callable[[Any], Any]) -> None:
     with pytest.raises(TypeError, match="a runtime cannot be pickled or copied; open the model again"):

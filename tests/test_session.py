@@ -150,6 +150,31 @@ def test_save_and_load(runtime: Runtime, tmp_path: Path) -> None:
         assert loaded.generate([9], max_tokens=6, seed=1, ignore_eos=True).tokens == fresh(runtime, [*tokens, 9])
 
 
+@pytest.mark.parametrize("backend", ENGINES)
+def test_loading_needs_no_second_sequence(backend: Backend, random_model: Callable[..., Path], tmp_path: Path) -> None:
+    from axiom.session_file import write_session_file
+
+    with axiom.Runtime(random_model(**MODEL), backend=backend, n_seq_max=1, threads=1) as alone:
+        after_40, after_3 = fresh(alone, range(3, 43)), fresh(alone, [3, 4, 5])
+        with alone.session() as session:
+            session.append(list(range(3, 43)))
+            session.save(tmp_path / "session")
+            session.rewind(0)
+            session.append([3, 4, 5])
+            # Only the engine sees that these are bad, when it has freed the sequence for them.
+            for state in (b"", alone.engine.call(lambda engine: engine.seq_save(session._sequence().number))):
+                write_session_file(tmp_path / "bad", alone.gguf.header_digest(), [3, 4], state)
+                with pytest.raises(ValueError, match="bad: "):
+                    session.load(tmp_path / "bad")
+                assert session.tokens == (3, 4, 5)
+                assert session.generate(max_tokens=6, seed=1, ignore_eos=True).tokens == after_3
+                session.rewind(3)
+            session.load(tmp_path / "session")
+            assert session.tokens == tuple(range(3, 43))
+            assert session.generate(max_tokens=6, seed=1, ignore_eos=True).tokens == after_40
+        assert alone.engine.n_open == 0
+
+
 def test_both_bodies_save_the_same_bytes(random_model: Callable[..., Path], tmp_path: Path) -> None:
     pytest.importorskip("axiom._native", reason="the extension is not built; `make test` builds it")
     path = random_model(**MODEL)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from axiom.arguments import integer
-from axiom.engine import LogitRow
+from axiom.engine import Engine, LogitRow
 from axiom.errors import ContextLengthError
 from axiom.generation.completion import Completion
 from axiom.generation.generation import Generation
@@ -147,7 +147,8 @@ class Session:
         try:
             seq, n_computed = self._sequence(), self._n_computed()
             history = list(self._tokens)
-            if len(prompt) or not history:
+            # Where nothing is added no vocabulary is asked, which the model may lack.
+            if not isinstance(prompt, str) or prompt or not history:
                 history += self._model.prompt_tokens(prompt, after=history)
             if not history:
                 raise ValueError("the session is empty and so is the prompt; append a text first")
@@ -180,12 +181,15 @@ class Session:
             write_session_file(path, gguf.header_digest(), self._tokens, state, *gguf.paths)
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Put the session of a file in place of this one. Raises `ValueError` if it is damaged or of another model."""
+        """Put the session of a file in place of this one, in its sequence.
+
+        Raises as `from_file`; the session then has the tokens that it had.
+        """
         with self._in_use():
-            loaded = Session.from_file(self._model, path)
-            old = self._sequence()
-            self._seq, self._tokens, self._logits = loaded._seq, loaded._tokens, None
-            old.close()
+            tokens, load = _saved(self._model, path)
+            self._logits = None
+            seq = self._model.engine.open_instead(self._sequence(), load)
+            self._seq, self._tokens = seq, tokens
 
     @classmethod
     def from_file(cls, model: LoadedModel, path: str | os.PathLike[str]) -> Session:
@@ -194,24 +198,8 @@ class Session:
         Raises `ValueError` if it is damaged, or of another model or type of cache, and `ContextLengthError` if it is
         longer than the context.
         """
-        name = os.fspath(path)
-        tokens, state = read_session_file(path, model.gguf.header_digest())
-        checked_tokens(tokens, model.config.n_vocab, f"{name}: tokens")
-        if len(tokens) > model.n_ctx:
-            raise ContextLengthError(
-                f"{name}: expected a session of {model.n_ctx} tokens at most, the positions of the context, got one of "
-                f"{len(tokens)}; {model.longer_context}"
-            )
-        try:
-            seq = model.engine.open_sequence(lambda engine: engine.seq_load(state), held=True)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
-        session = cls(model, seq, tokens)
-        n_pos = session._n_pos()
-        if n_pos != len(tokens):
-            session.close()
-            raise ValueError(f"{name}: expected the state of {len(tokens)} tokens, got one of {n_pos}")
-        return session
+        tokens, load = _saved(model, path)
+        return cls(model, model.engine.open_sequence(load, held=True), tokens)
 
     def close(self) -> None:
         """End a stream that is under way, and free the sequence. Closing twice does nothing."""
@@ -236,6 +224,9 @@ class Session:
     def _sequence(self) -> HeldSequence:
         if self._seq is None:
             raise RuntimeError("the session is closed; open another with Runtime.session()")
+        if self._seq.is_closed:
+            # Given up for one that could not be loaded. The tokens are computed again when they are needed.
+            self._seq = self._model.engine.open_sequence(held=True)
         return self._seq
 
     def _in_use(self) -> _Use:
@@ -297,6 +288,31 @@ class Session:
                 self._logits = None
                 self._tokens = list(generation.history)
                 self._n_computed()
+
+
+def _saved(model: LoadedModel, path: str | os.PathLike[str]) -> tuple[list[int], Callable[[Engine], int]]:
+    """Read and check a session's file. Return its tokens, and what opens a sequence that has computed them."""
+    tokens, state = read_session_file(path, model.gguf.header_digest())
+    name = os.fspath(path)
+    checked_tokens(tokens, model.config.n_vocab, f"{name}: tokens")
+    if len(tokens) > model.n_ctx:
+        raise ContextLengthError(
+            f"{name}: expected a session of {model.n_ctx} tokens at most, the positions of the context, got one of "
+            f"{len(tokens)}; {model.longer_context}"
+        )
+
+    def load(engine: Engine) -> int:
+        try:
+            number = engine.seq_load(state)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        n_pos = engine.seq_len(number)
+        if n_pos != len(tokens):
+            engine.seq_free(number)
+            raise ValueError(f"{name}: expected the state of {len(tokens)} tokens, got one of {n_pos}")
+        return number
+
+    return tokens, load
 
 
 class _Use:

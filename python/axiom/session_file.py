@@ -39,8 +39,8 @@ def write_session_file(
 
 def read_session_file(path: str | os.PathLike[str], model: bytes) -> tuple[list[int], bytes]:
     """Return the tokens and the state. Raises `ValueError` if the file is damaged or of another model than `model`."""
-    name = os.fspath(path)
     content = checked_path(path, "session").read_bytes()
+    name = os.fspath(path)
     if len(content) < _HEAD.size + _N_CHECK:
         raise ValueError(f"{name}: expected a saved session, got a file of {len(content)} bytes")
     magic, version, n_tokens, of_model, n_state = _HEAD.unpack_from(content)

@@ -109,6 +109,15 @@ class SharedEngine:
         assert sequence is not None
         return sequence
 
+    def open_instead(self, old: HeldSequence, make: Callable[[Engine], int]) -> HeldSequence:
+        """Close a session's sequence and open another in its room, before another thread can take that.
+
+        Whatever `make` raises, `old` is closed.
+        """
+        with self._lock:
+            old.close()
+            return self.open_sequence(make, held=True)
+
     def open_sequence_unless(self, is_over: Callable[[], bool]) -> HeldSequence | None:
         """Open an empty sequence as `open_sequence`; return None when none is free and `is_over()`."""
         return self._when_free(_new_sequence, False, is_over)
