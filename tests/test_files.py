@@ -267,18 +267,15 @@ def cut(n_done, n_total):
     os.truncate({str(model)!r}, 8192)
 runtime = axiom.Runtime({str(model)!r}, backend="reference")
 cut(0, 0)
-for call in (runtime.model_sha256, runtime.gguf.header_digest):
-    try:
-        call()
-        print("nothing")
-    except axiom.ModelFormatError as error:
-        print(error)
+try:
+    runtime.model_sha256()
+except axiom.ModelFormatError as error:
+    print(error)
 """
     n_bytes = model.stat().st_size
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     expected = f"model.gguf: length: expected {n_bytes} bytes, as when it was opened, got 8192"
-    lines = done.stdout.splitlines()
-    assert (done.returncode, lines[0].startswith(expected)) == (0, True), done
+    assert (done.returncode, done.stdout.startswith(expected)) == (0, True), done
 
 
 def test_a_model_that_becomes_shorter_while_it_loads_is_an_error(model: Path) -> None:
@@ -329,10 +326,11 @@ def test_a_model_that_is_written_to_while_it_is_packed_is_an_error(
 
 def test_a_digest_is_that_of_the_model_that_was_opened(model: Path, rewrite: Callable[..., None]) -> None:
     gguf = axiom.GGUFFile(model)
+    of_header = axiom.GGUFFile(model).header_digest()
     rewrite()
-    for digest in (gguf.digest, gguf.header_digest):
-        with pytest.raises(axiom.ModelFormatError, match=REWRITTEN):
-            digest()
+    with pytest.raises(axiom.ModelFormatError, match=REWRITTEN):
+        gguf.digest()
+    assert gguf.header_digest() == of_header
     assert axiom.GGUFFile(model).digest() == hashlib.sha256(model.read_bytes()).hexdigest()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -173,6 +174,20 @@ def test_loading_needs_no_second_sequence(backend: Backend, random_model: Callab
             assert session.tokens == tuple(range(3, 43))
             assert session.generate(max_tokens=6, seed=1, ignore_eos=True).tokens == after_40
         assert alone.engine.n_open == 0
+
+
+def test_a_session_outlives_its_model_file(random_model: Callable[..., Path], tmp_path: Path) -> None:
+    model = tmp_path / "model.gguf"
+    shutil.copy(random_model(**MODEL), model)
+    with axiom.Runtime(model, backend="reference") as runtime, runtime.session() as session:
+        session.append([3, 4, 5])
+        model.write_bytes(b"another")
+        session.save(tmp_path / "session")
+    with (
+        axiom.Runtime(random_model(**MODEL), backend="reference") as again,
+        again.load_session(tmp_path / "session") as loaded,
+    ):
+        assert loaded.tokens == (3, 4, 5)
 
 
 def test_both_bodies_save_the_same_bytes(random_model: Callable[..., Path], tmp_path: Path) -> None:

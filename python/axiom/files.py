@@ -21,7 +21,7 @@ _GGUF, _IMAGE = b"GGUF", b"AXIOMIMG"
 
 
 def sha256(data: bytes = b"") -> hashlib._Hash:
-    """Begin a SHA-256 with some bytes. Its library takes longer to load than a small model, and few calls need it."""
+    """Begin a SHA-256 with some bytes. Its library takes longer to load than a small image, which needs none."""
     import hashlib
 
     return hashlib.sha256(data)

@@ -60,6 +60,7 @@ class GGUFFile:
             raise format_error(
                 self.path, None, "split.tensors.count", f"{expected} tensors in all parts", str(len(self.tensors))
             )
+        self._header_sha256 = self._read_header_digest()
 
     def __repr__(self) -> str:
         """Show the path and what is in the file."""
@@ -94,8 +95,12 @@ class GGUFFile:
     def header_digest(self) -> bytes:
         """SHA-256 over everything before the tensor data, of all parts: metadata, vocabulary and directory.
 
-        It tells models apart quickly, though not two with the same header and other weights.
+        It tells models apart quickly, though not two with the same header and other weights. It is that of the file
+        which was opened, whatever has been written to that since.
         """
+        return self._header_sha256
+
+    def _read_header_digest(self) -> bytes:
         sha = sha256()
         for part in self._parts:
             sha.update(part.file.read(0, part.n_header_bytes))
