@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -364,6 +365,14 @@ def test_a_flipped_bit_anywhere_is_found(backend: str, packed: Packed, tmp_path:
         assert result.exit_code == 1, f"byte {place}"
 
 
+def sealed(forged: bytearray, path: Path) -> Path:
+    """Writes an image whose head has been changed, under a digest of that."""
+    n_head = int.from_bytes(forged[24:32], "little")
+    forged[ROOT_OFFSET:HEADER_BYTES] = image_digest(bytes(forged[:ROOT_OFFSET] + forged[HEADER_BYTES:n_head]))
+    path.write_bytes(forged)
+    return path
+
+
 @pytest.mark.parametrize(
     ("place", "number", "message"),
     [
@@ -382,12 +391,10 @@ def test_claims_under_a_right_digest_are_checked(
     place: int | None, number: int, message: str, packed: Packed, tmp_path: Path
 ) -> None:
     forged = bytearray(packed(fmt="Q4_0", n_layer=1)[1].read_bytes())
-    n_head, table = (int.from_bytes(forged[at : at + 8], "little") for at in (24, 80))
+    table = int.from_bytes(forged[80:88], "little")
     at = table if place is None else place
     forged[at : at + 8] = number.to_bytes(8, "little")
-    forged[ROOT_OFFSET:HEADER_BYTES] = image_digest(bytes(forged[:ROOT_OFFSET] + forged[HEADER_BYTES:n_head]))
-    path = tmp_path / "forged.axiom"
-    path.write_bytes(forged)
+    path = sealed(forged, tmp_path / "forged.axiom")
     with pytest.raises(ModelFormatError, match=message):
         ImageFile(path)
 
@@ -416,12 +423,10 @@ def test_a_head_that_contradicts_itself_is_refused_by_every_body(
 ) -> None:
     (table, field), number, message = FORGED[case]
     forged = bytearray(packed(fmt="Q4_0", n_layer=1)[1].read_bytes())
-    n_head, directory, extents = (int.from_bytes(forged[at : at + 8], "little") for at in (24, 48, 80))
+    directory, extents = (int.from_bytes(forged[at : at + 8], "little") for at in (48, 80))
     at = {"config": 168, "fourth tensor": directory + 3 * 48, "extent": extents}[table] + 8 * field
     forged[at : at + 8] = number.to_bytes(8, "little")
-    forged[ROOT_OFFSET:HEADER_BYTES] = image_digest(bytes(forged[:ROOT_OFFSET] + forged[HEADER_BYTES:n_head]))
-    path = tmp_path / "forged.axiom"
-    path.write_bytes(forged)
+    path = sealed(forged, tmp_path / "forged.axiom")
     with pytest.raises(ModelFormatError, match=message):
         axiom.Runtime(path, backend=backend)
     if "native" in backend:
@@ -433,13 +438,48 @@ def test_a_head_that_contradicts_itself_is_refused_by_every_body(
                 Engine.from_image(path, n_ctx=16, n_seq_max=1)
 
 
+def test_an_image_is_verified_in_bounded_memory(packed: Packed, tmp_path: Path) -> None:
+    """Of a file with holes, anything may be claimed to be padding, or an extent."""
+    _, image = packed(fmt="Q4_0", n_layer=1)
+    whole, hole = image.read_bytes(), 256 << 20
+    n_file, (n_head, table) = len(whole), (int.from_bytes(whole[at : at + 8], "little") for at in (24, 80))
+    n_extents, last = len(ImageFile(image).extents), ImageFile(image).extents[-1]
+
+    def with_a_hole(path: Path, *numbers: tuple[int, int]) -> Path:
+        forged = bytearray(whole[:n_head])
+        for at, number in ((16, n_file + hole), *numbers):
+            forged[at : at + 8] = number.to_bytes(8, "little")
+        with sealed(forged, path).open("r+b") as file:
+            file.truncate(n_file + hole)
+            file.seek(n_head + hole)
+            file.write(whole[n_head:])
+        return path
+
+    moved = [(table + 48 * i, at.offset + hole) for i, at in enumerate(ImageFile(image).extents)]
+    gap = with_a_hole(tmp_path / "gap.axiom", *moved)
+    long = with_a_hole(tmp_path / "long.axiom", (table + 48 * (n_extents - 1) + 8, last.n_bytes + hole))
+    tracemalloc.start()
+    try:
+        opened = ImageFile(gap)
+        assert all(right for _, right in opened.verify())
+        assert opened.padding_is_zero()
+        with pytest.raises(ModelFormatError, match=rf"extent {n_extents - 1}: expected {last.n_bytes} bytes at"):
+            list(ImageFile(long).verify())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 32 << 20
+    with gap.open("r+b") as file:
+        file.seek(n_head + hole - 1)
+        file.write(b"\1")
+    assert not ImageFile(gap).padding_is_zero()
+
+
 def test_metadata_that_are_damaged_are_named_by_their_byte_in_the_file(packed: Packed, tmp_path: Path) -> None:
     forged = bytearray(packed(fmt="Q4_0", n_layer=1)[1].read_bytes())
-    n_head, metadata = (int.from_bytes(forged[at : at + 8], "little") for at in (24, 32))
+    metadata = int.from_bytes(forged[32:40], "little")
     forged[metadata + 16] = 0xFF
-    forged[ROOT_OFFSET:HEADER_BYTES] = image_digest(bytes(forged[:ROOT_OFFSET] + forged[HEADER_BYTES:n_head]))
-    path = tmp_path / "forged.axiom"
-    path.write_bytes(forged)
+    path = sealed(forged, tmp_path / "forged.axiom")
     with pytest.raises(ModelFormatError, match=f"byte {metadata + 8}: name of metadata key 0: expected UTF-8"):
         ImageFile(path)
 
