@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import os
 from collections.abc import Sequence
 from types import TracebackType
@@ -159,7 +158,7 @@ class Runtime(LoadedModel):
         sampler = self.body.sampler(self.config.n_vocab, **Sampling(seed=0).as_dict())
         rows = self.iter_logits(tokens[:-1])
         logprobs = tuple(sampler.logprobs(row, token)[0] for row, token in zip(rows, tokens[1:], strict=True))
-        return Score(tuple(tokens), logprobs, math.exp(-sum(logprobs) / len(logprobs)))
+        return Score(tuple(tokens), logprobs)
 
     # Sessions
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 from axiom.record import Record
@@ -94,8 +95,18 @@ class Score(Record):
     tokens: tuple[int, ...]
     logprobs: tuple[float, ...]
     """Natural logarithm of the probability of `tokens[1]`, `tokens[2]`, … after all tokens before each."""
-    perplexity: float
-    """exp of minus the mean of `logprobs`."""
+
+    @property
+    def perplexity(self) -> float:
+        """exp of minus the mean of `logprobs`; infinity where that is beyond every float.
+
+        >>> Score((3, 4), (-1000.0,)).perplexity
+        inf
+        """
+        try:
+            return math.exp(-self.total_logprob / len(self.logprobs))
+        except OverflowError:
+            return math.inf
 
     @property
     def total_logprob(self) -> float:
