@@ -73,6 +73,24 @@ def test_wrong_types_of_a_generation_are_named(runtime: axiom.Runtime, options: 
         runtime.generate([1], max_tokens=1, **options)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"template_variables": [1]}, r"template_variables: expected a mapping from names to values, got \[1\]"),
+        ({"template_variables": {1: 2}}, "template_variables: expected names that are strings, got 1"),
+        ({"template_variables": {"template": ""}}, "template_variables: expected no 'template', which is an argument"),
+        ({"template_variables": {"messages": []}}, "template_variables: expected no 'messages', which is an argument"),
+        ({"template_variables": {"tools": []}}, "template_variables: expected no 'tools', which is an argument"),
+        ({"template_variables": {"self": 1}}, "template_variables: expected no 'self', which is an argument"),
+        ({"tools": "look_up"}, "tools: expected a list of mappings, .* got 'look_up'"),
+        ({"tools": [print]}, "tools: expected a list of mappings"),
+    ],
+)
+def test_wrong_variables_of_a_template_are_named(runtime: axiom.Runtime, options: dict[str, Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        runtime.chat([{"role": "user", "content": "Hi"}], template="Hi", **options)
+
+
 @pytest.mark.parametrize("prompt", [b"text", bytearray(b"text"), memoryview(b"text")])
 def test_bytes_are_no_prompt(runtime: axiom.Runtime, prompt: Any) -> None:
     for call in (runtime.generate, runtime.stream, runtime.score):

@@ -14,6 +14,7 @@ import pytest
 
 import axiom
 from axiom.body import Backend
+from axiom.chat import ChatTemplate
 from axiom.generation.loop import CHUNK_TOKENS
 from axiom.hardware import MemoryBudget
 from axiom.runtime import Runtime
@@ -279,6 +280,26 @@ def test_a_template_may_be_given(runtime: Runtime) -> None:
     assert other.tokens == runtime.generate("Hello", max_tokens=3, seed=1).tokens
     with pytest.raises(axiom.TemplateError, match="has the chat templates default, and none named 'x'"):
         runtime.render(messages, template="x")
+
+
+def test_tools_reach_the_template_or_are_refused(runtime: Runtime) -> None:
+    messages, tools = [{"role": "user", "content": "Hi"}], [{"name": "look_up"}]
+    template = "{% for tool in tools or [] %}{{ tool.name }}: {% endfor %}{{ messages[0].content }}"
+    assert runtime.render(messages, template=template, tools=tools) == "look_up: Hi"
+    assert runtime.render(messages, template=template, tools=[]) == runtime.render(messages, template=template) == "Hi"
+    answer = runtime.chat(messages, template=template, tools=tools, max_tokens=3, seed=1)
+    assert answer.tokens == runtime.generate("look_up: Hi", max_tokens=3, seed=1).tokens
+    with pytest.raises(axiom.TemplateError, match="the chat template leaves tools out of the prompt"):
+        runtime.chat_stream(messages, tools=tools)
+
+
+def test_few_templates_stay_compiled(runtime: Runtime) -> None:
+    messages, mark = [{"role": "user", "content": "Hi"}], "{# one of many #}"
+    for i in range(40):
+        assert runtime.render(messages, template=f"{mark}{i}") == str(i)
+    gc.collect()
+    kept = [o for o in gc.get_objects() if isinstance(o, ChatTemplate) and o.source.startswith(mark)]
+    assert 1 <= len(kept) <= 16
 
 
 def test_a_model_without_template_says_so(random_model: Callable[..., Path]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast, overload
 
 from axiom.chat import ChatTemplate, Message, chosen_template
-from axiom.errors import MemoryBudgetError
+from axiom.errors import MemoryBudgetError, TemplateError
 from axiom.generation.completion import Completion, Score
 from axiom.generation.generation import Generation
 from axiom.generation.request import GenerateOptions, Request, checked_tokens, is_list
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 __all__ = ["Runtime"]
+
+# Templates that stay compiled, for callers that go from one to another.
+_N_TEMPLATES = 16
+# What `render` takes beside the variables of a template.
+_NO_VARIABLES = ("self", "messages", "template", "tools")
 
 
 class Runtime(LoadedModel):
@@ -86,14 +91,17 @@ class Runtime(LoadedModel):
         messages: Sequence[Message],
         *,
         template: str | None = None,
-        template_variables: dict[str, Any] | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        template_variables: Mapping[str, Any] | None = None,
         **options: Unpack[GenerateOptions],
     ) -> Completion:
         """Answer `messages`, a list of {"role": …, "content": …}, through the model's chat template.
 
-        `template` chooses a template as in `render`. Other options as in `generate`.
+        `template` and `tools` as in `render`; `template_variables` are its other variables. Options as in `generate`.
         """
-        with self.chat_stream(messages, template=template, template_variables=template_variables, **options) as stream:
+        with self.chat_stream(
+            messages, template=template, tools=tools, template_variables=template_variables, **options
+        ) as stream:
             for _ in stream:
                 pass
         return stream.result
@@ -103,33 +111,45 @@ class Runtime(LoadedModel):
         messages: Sequence[Message],
         *,
         template: str | None = None,
-        template_variables: dict[str, Any] | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        template_variables: Mapping[str, Any] | None = None,
         **options: Unpack[GenerateOptions],
     ) -> Stream:
         """Answer `messages` as `chat`, piece by piece as it comes."""
-        prompt = self.render(messages, template=template, **(template_variables or {}))
+        variables = _checked_variables(template_variables)
+        prompt = self.render(messages, template=template, tools=tools, **variables)
         return self._stream(self.chat_tokens(prompt), options)
 
-    @functools.cached_property
-    def _templates(self) -> dict[str, ChatTemplate]:
-        """Templates compiled so far, by their source."""
-        return {}
-
-    def render(self, messages: Sequence[Message], *, template: str | None = None, **variables: Any) -> str:
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        template: str | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        **variables: Any,
+    ) -> str:
         """Return the prompt that `chat` would make of `messages`.
 
-        `template` is the name of one of the model's templates or Jinja source; None is the model's default. `variables`
-        go to the template, such as `tools`, `add_generation_prompt` or `enable_thinking`. Raises `TemplateError`.
+        `template` is the name of one of the model's templates or Jinja source; None is the model's default. `tools` are
+        descriptions of functions that the model may ask for, in the form that it knows. `variables` go to the template,
+        such as `add_generation_prompt` or `enable_thinking`. Raises `TemplateError`, also where the template leaves
+        tools out of the prompt.
         """
-        source = chosen_template(self.gguf.metadata, template)
-        compiled = self._templates.get(source)
-        if compiled is None:
-            compiled = self._templates[source] = ChatTemplate(
-                source,
-                bos_token=self._token_text(self.tokenizer.bos_id),
-                eos_token=self._token_text(self.tokenizer.eos_id),
+        known = _checked_tools(tools)
+        compiled = self._template(chosen_template(self.gguf.metadata, template))
+        prompt = compiled.render(messages, tools=known, **variables)
+        if known and prompt == compiled.render(messages, **variables):
+            raise TemplateError(
+                "the chat template leaves tools out of the prompt, so that the model would not know of them; "
+                "describe them in a message, or give a template that uses them with template="
             )
-        return compiled.render(messages, **variables)
+        return prompt
+
+    @functools.cached_property
+    def _template(self) -> Callable[[str], ChatTemplate]:
+        """Compiles the source of a template, or finds it among the latest."""
+        bos, eos = (self._token_text(token) for token in (self.tokenizer.bos_id, self.tokenizer.eos_id))
+        return functools.lru_cache(_N_TEMPLATES)(functools.partial(ChatTemplate, bos_token=bos, eos_token=eos))
 
     # Probabilities
 
@@ -202,3 +222,24 @@ def _prompts(prompt: Prompt | Sequence[Prompt]) -> tuple[list[Prompt], bool]:
     if items and not any(is_list(item) for item in items):
         return [cast("Sequence[int]", items)], False
     return cast("list[Prompt]", items), True
+
+
+def _checked_variables(variables: Any) -> Mapping[str, Any]:
+    if variables is None:
+        return {}
+    if not isinstance(variables, Mapping):
+        raise TypeError(f"template_variables: expected a mapping from names to values, got {variables!r:.80}")
+    for name in variables:
+        if not isinstance(name, str):
+            raise TypeError(f"template_variables: expected names that are strings, got {name!r:.80}")
+        if name in _NO_VARIABLES:
+            raise ValueError(f"template_variables: expected no {name!r}, which is an argument of the call itself")
+    return variables
+
+
+def _checked_tools(tools: Any) -> list[Mapping[str, Any]]:
+    if tools is None:
+        return []
+    if isinstance(tools, str) or not is_list(tools) or not all(isinstance(tool, Mapping) for tool in tools):
+        raise TypeError(f"tools: expected a list of mappings, each the description of a function, got {tools!r:.80}")
+    return list(tools)
