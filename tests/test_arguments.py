@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 
 import axiom
+from axiom.body import Backend
+from tests.backends import ENGINES
 from tests.models import SMALL
 
 MODEL = SMALL | {"n_layer": 1, "n_ctx": 64}
@@ -89,6 +92,23 @@ def test_wrong_types_of_a_generation_are_named(runtime: axiom.Runtime, options: 
 def test_wrong_variables_of_a_template_are_named(runtime: axiom.Runtime, options: dict[str, Any], message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         runtime.chat([{"role": "user", "content": "Hi"}], template="Hi", **options)
+
+
+@pytest.mark.parametrize("backend", ENGINES)
+@pytest.mark.parametrize("option", ["temperature", "top_p", "top_k", "seed", "max_tokens", "timeout", "logprobs"])
+@pytest.mark.parametrize("n_digits", [400, 5000])
+def test_numbers_beyond_a_float_are_named(
+    backend: Backend, option: str, n_digits: int, random_model: Callable[..., Path]
+) -> None:
+    number = -(10**n_digits)
+    with axiom.Runtime(random_model(**MODEL), backend=backend, threads=1) as runtime:
+        message = "expected a number that a float can hold, up to 1.8e308"
+        with pytest.raises(ValueError, match=f"^{option}: {message}"):
+            runtime.generate([1], **{option: number})
+        with pytest.raises(ValueError, match=f"^logit_bias of token 4: {message}"):
+            runtime.generate([1], logit_bias={4: Fraction(number)})
+    with pytest.raises(ValueError, match=f"^n_seq_max: {message}"):
+        axiom.Runtime(n_seq_max=number)
 
 
 @pytest.mark.parametrize("prompt", [b"text", bytearray(b"text"), memoryview(b"text")])

@@ -8,24 +8,39 @@ from typing import Any
 
 __all__ = ["flag", "function", "integer", "number"]
 
+# No float holds these, and so no engine; what is computed with a number of any length may fail under no name.
+_BEYOND = 1 << 1024
+
 
 def integer(name: str, value: Any) -> int:
     """Return an integer, of Python or of numpy, as Python's."""
     if isinstance(value, bool):
         raise TypeError(f"{name}: expected an integer, got {value!r}")
     try:
-        return operator.index(value)
+        found = operator.index(value)
     except TypeError:
         raise TypeError(f"{name}: expected an integer, got {value!r}") from None
+    if not -_BEYOND < found < _BEYOND:
+        raise _beyond(name)
+    return found
 
 
 def number(name: str, value: Any) -> int | float:
     """Return a number, of Python or of numpy, as Python's."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if isinstance(value, bool) or not isinstance(value, int | float | numbers.Real):
         raise TypeError(f"{name}: expected a number, got {value!r}")
-    return float(value)
+    if isinstance(value, float):
+        return value
+    try:
+        found = float(value)
+    except OverflowError:
+        raise _beyond(name) from None
+    return value if isinstance(value, int) else found
+
+
+def _beyond(name: str) -> ValueError:
+    # Not with the number: Python refuses to write out the longest.
+    return ValueError(f"{name}: expected a number that a float can hold, up to 1.8e308, got one beyond that")
 
 
 def flag(name: str, value: Any) -> bool:
