@@ -113,11 +113,33 @@ def test_numbers_beyond_a_float_are_named(
 
 @pytest.mark.parametrize("prompt", [b"text", bytearray(b"text"), memoryview(b"text")])
 def test_bytes_are_no_prompt(runtime: axiom.Runtime, prompt: Any) -> None:
-    for call in (runtime.generate, runtime.stream, runtime.score):
-        with pytest.raises(TypeError, match="prompt: expected a string"):
+    for call, name in ((runtime.generate, "prompt"), (runtime.stream, "prompt"), (runtime.score, "text")):
+        with pytest.raises(TypeError, match=f"{name}: expected a string"):
             call(prompt)
-    with pytest.raises(TypeError, match="tokens: expected a list of tokens"):
-        runtime.logits(prompt)
+    for rows in (runtime.logits, runtime.iter_logits):
+        with pytest.raises(TypeError, match="tokens: expected a list of tokens"):
+            rows(prompt)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "error", "message"),
+    [
+        (["Hi", [1], [1] * 64], axiom.ContextLengthError, r"^prompt\[2\]: 65 tokens are needed"),
+        (["Hi", [300]], ValueError, r"^prompt\[1\]: expected tokens from 0 to 299, got 300"),
+        (["Hi", None], TypeError, r"^prompt\[1\]: expected a string or a list of tokens, got NoneType"),
+        ([[]], ValueError, r"^prompt\[0\]: expected one token or more, got none; give one"),
+        ([1] * 64, axiom.ContextLengthError, "^prompt: 65 tokens are needed"),
+    ],
+)
+def test_which_prompt_of_a_list_is_wrong_is_said(
+    runtime: axiom.Runtime, prompts: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        runtime.generate(prompts)
+    with pytest.raises(axiom.ContextLengthError, match=r"^tokens: 65 tokens are needed"):
+        runtime.iter_logits([1] * 65)
+    with pytest.raises(TypeError, match=r"^tokens: expected a list of tokens, got 'abc'"):
+        runtime.iter_logits("abc")  # type: ignore[arg-type]
 
 
 def test_numbers_of_numpy_are_numbers(runtime: axiom.Runtime) -> None:

@@ -167,18 +167,20 @@ class LoadedModel:
 
     # For sessions, receipts and the command line
 
-    def prompt_tokens(self, prompt: Prompt, *, after: Sequence[int] = (), parse_special: bool = False) -> list[int]:
+    def prompt_tokens(
+        self, prompt: Prompt, *, after: Sequence[int] = (), parse_special: bool = False, name: str = "prompt"
+    ) -> list[int]:
         """Return the tokens of a prompt that comes after tokens `after`; a list of tokens is checked and kept as it is.
 
         What comes after others has no begin-of-text token, and goes on with their text, unless they end with a special
-        token.
+        token. Errors call the prompt `name`.
         """
         if isinstance(prompt, str):
             at_start = not after or self.tokenizer.token_kind(after[-1]) in ("control", "user_defined")
             return self.tokenizer.encode(prompt, not after, parse_special, at_start)
         if isinstance(prompt, BYTES) or not is_list(prompt):
-            raise TypeError(f"prompt: expected a string or a list of tokens, got {type(prompt).__name__}")
-        return checked_tokens(prompt, self.config.n_vocab, "prompt")
+            raise TypeError(f"{name}: expected a string or a list of tokens, got {type(prompt).__name__}")
+        return checked_tokens(prompt, self.config.n_vocab, name)
 
     def checked_request(self, options: GenerateOptions) -> Request:
         """Check the options of a generation and fill in the defaults."""
@@ -249,9 +251,15 @@ class LoadedModel:
         on_progress: Callable[[int, int], None] | None = None,
     ) -> Iterator[npt.NDArray[np.float32]]:
         """Yield the rows of `logits` from `first_row` on, one at a time, holding no more than a chunk of them."""
+        checked = checked_tokens(tokens, self.config.n_vocab, "tokens")
+        self.check_room(len(checked), "tokens")
+        return self._logit_rows(checked, first_row, on_progress)
+
+    def _logit_rows(
+        self, tokens: list[int], first_row: int, on_progress: Callable[[int, int], None] | None
+    ) -> Iterator[npt.NDArray[np.float32]]:
         import numpy as np
 
-        self.check_room(len(tokens))
         rows_at_once = max(1, min(CHUNK_TOKENS, _LOGIT_ROWS_BYTES // (4 * self.config.n_vocab)))
         seq = self.engine.open_sequence()
         try:
@@ -267,12 +275,12 @@ class LoadedModel:
         finally:
             seq.close()
 
-    def check_room(self, n_tokens: int) -> None:
-        """Raise `ContextLengthError` if a sequence has no room for that many tokens."""
+    def check_room(self, n_tokens: int, name: str) -> None:
+        """Raise `ContextLengthError` if a sequence has no room for that many tokens of the argument `name`."""
         if n_tokens > self.n_ctx:
             raise ContextLengthError(
-                f"{n_tokens} tokens are needed, the prompt and what follows it, but the context has {self.n_ctx} "
-                f"positions; shorten the prompt, or {self.longer_context}"
+                f"{name}: {n_tokens} tokens are needed, with what follows, but the context has {self.n_ctx} positions; "
+                f"shorten it, or {self.longer_context}"
             )
 
     @property

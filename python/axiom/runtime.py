@@ -76,7 +76,11 @@ class Runtime(LoadedModel):
         """
         prompts, is_list = _prompts(prompt)
         request = self.checked_request(options)
-        generations = [self._start(self.prompt_tokens(p), request) for p in prompts]
+        names = [f"prompt[{i}]" for i in range(len(prompts))] if is_list else ["prompt"]
+        generations = [
+            self._start(self.prompt_tokens(prompt, name=name), request, name)
+            for prompt, name in zip(prompts, names, strict=True)
+        ]
         for _ in self.run(generations, options.get("on_progress")):
             pass
         completions = [generation.completion() for generation in generations]
@@ -172,7 +176,7 @@ class Runtime(LoadedModel):
 
     def score(self, text: Prompt) -> Score:
         """Return the log-probability of each token of `text` but the first, and the perplexity."""
-        tokens = self.prompt_tokens(text)
+        tokens = self.prompt_tokens(text, name="text")
         if len(tokens) < 2:
             raise ValueError(f"text: expected two tokens or more to score one after another, got {len(tokens)}")
         sampler = self.body.sampler(self.config.n_vocab, **Sampling(seed=0).as_dict())
@@ -198,14 +202,14 @@ class Runtime(LoadedModel):
             tokens.insert(0, bos)
         return tokens
 
-    def _start(self, tokens: Sequence[int], request: Request) -> Generation:
+    def _start(self, tokens: Sequence[int], request: Request, name: str) -> Generation:
         if not tokens:
-            raise ValueError("prompt: expected one token or more, got none, and the model has no begin-of-text token")
-        self.check_room(len(tokens) + 1)
+            raise ValueError(f"{name}: expected one token or more, got none; give one for the text to begin with")
+        self.check_room(len(tokens) + 1, name)
         return self.new_generation(request, history=tokens, pending=tokens)
 
     def _stream(self, tokens: Sequence[int], options: GenerateOptions) -> Stream:
-        generation = self._start(tokens, self.checked_request(options))
+        generation = self._start(tokens, self.checked_request(options), "prompt")
         return Stream(generation, self.run([generation], options.get("on_progress")))
 
     def _token_text(self, token: int | None) -> str:
