@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
+import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -155,6 +157,7 @@ def test_numbers_of_numpy_are_numbers(runtime: axiom.Runtime) -> None:
         stop_tokens=None,
         receipt=True,
     )
+    axiom.Runtime(runtime.gguf, backend="reference", n_ctx=np.int64(8), memory=np.int64(8 << 30)).close()
     assert (plain.receipt, plain.receipt.to_json()) == (numpy.receipt, numpy.receipt.to_json())
 
 
@@ -210,9 +213,37 @@ def test_what_takes_the_place_of_an_object_is_named(runtime: axiom.Runtime) -> N
         axiom.verify(receipt, "model.gguf")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="text: expected a string, got b'Hi'"):
         runtime.tokenizer.encode(b"Hi")  # type: ignore[arg-type]
-    for wrong in (5, "12"):
-        with pytest.raises(TypeError, match=f"ids: expected a list of tokens, got {wrong!r}"):
+    for wrong in (5, "12", b"12", bytearray(b"12")):
+        with pytest.raises(TypeError, match=re.escape(f"ids: expected a list of tokens, got {wrong!r}")):
             runtime.tokenizer.decode(wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="text: expected a string, got 5"):
+        runtime.tokenizer.token_id(5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="add_special: expected True or False, got 'no'"):
+        runtime.tokenizer.encode("Hi", add_special="no")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"gguf: expected an axiom\.GGUFFile .* got 'model\.gguf'"):
+        axiom.ModelConfig.from_gguf("model.gguf")  # type: ignore[arg-type]
+
+
+def test_what_a_pack_cannot_take_is_named(runtime: axiom.Runtime, tmp_path: Path) -> None:
+    for model in (None, 5):
+        with pytest.raises(TypeError, match=f"model: expected the path of a file, got {model}"):
+            axiom.pack(model, tmp_path / "image", backend="reference")  # type: ignore[arg-type]
+    model = runtime.gguf.path
+    with pytest.raises(TypeError, match="threads: expected an integer, got 'a'"):
+        axiom.pack(model, tmp_path / "image", backend="reference", threads="a")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="on_progress: expected a function or None, got 5"):
+        axiom.pack(model, tmp_path / "image", backend="reference", on_progress=5)  # type: ignore[arg-type]
+    with pytest.raises(IsADirectoryError):
+        axiom.pack(model, f"{tmp_path / 'folder'}{os.sep}", backend="reference")
+    assert list(tmp_path.iterdir()) == []
+    image = axiom.ImageFile(axiom.pack(model, tmp_path / "image", backend="reference"))
+    with pytest.raises(ValueError, match="image: expected a GGUF, got an image"):
+        axiom.pack(image, tmp_path / "again")  # type: ignore[arg-type]
+    for file in (runtime.gguf, image):
+        with pytest.raises(
+            ValueError, match=rf"name: expected one of the {len(file.tensors)} tensors of .*, got 'none'"
+        ):
+            file.tensor_data("none")
 
 
 def test_a_configuration_is_shown_without_its_tensors(runtime: axiom.Runtime) -> None:

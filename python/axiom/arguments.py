@@ -6,7 +6,10 @@ import numbers
 import operator
 from typing import Any
 
-__all__ = ["flag", "function", "integer", "number"]
+__all__ = ["BYTES", "flag", "function", "integer", "number"]
+
+BYTES = bytes | bytearray | memoryview
+"""What is a sequence of numbers to Python, and no list of tokens: a text that nobody has decoded."""
 
 # No float holds these, and so no engine; what is computed with a number of any length may fail under no name.
 _BEYOND = 1 << 1024

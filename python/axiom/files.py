@@ -51,7 +51,7 @@ def checked_target(
     if not _is_special(target):
         # A link stays one, and what it points to is replaced.
         target = Path(os.path.realpath(target))
-    if target.is_dir():
+    if target.is_dir() or os.fsdecode(path).endswith(os.sep):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     if not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, f"no such directory: {target.parent}", os.fspath(path))

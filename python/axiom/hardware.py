@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from axiom.arguments import integer
 from axiom.record import Record
 
 __all__ = [
@@ -118,10 +119,11 @@ def parse_memory(text: str | int) -> int:
     >>> parse_memory("2GiB"), parse_memory("1.5 GB"), parse_memory(4096)
     (2147483648, 1500000000, 4096)
     """
-    if isinstance(text, bool) or not isinstance(text, str | int):
-        raise TypeError(f"memory: expected a number of bytes or a text such as '2GiB', got {text!r}")
-    if isinstance(text, int):
-        n_bytes = text
+    if not isinstance(text, str):
+        try:
+            n_bytes = integer("memory", text)
+        except TypeError:
+            raise TypeError(f"memory: expected a number of bytes or a text such as '2GiB', got {text!r}") from None
     else:
         found = re.fullmatch(r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([KMGT]i?)?B?\s*", text, re.IGNORECASE)
         if not found:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from axiom.arguments import function, integer
 from axiom.body import Backend, host_backend, load_body
-from axiom.files import checked_target, whole_file
+from axiom.files import checked_path, checked_target, whole_file
 from axiom.model_file.gguf_file import GGUFFile
 from axiom.model_file.gguf_types import TensorFormat
 from axiom.model_file.image_file import (
@@ -26,7 +27,7 @@ from axiom.model_file.image_file import (
     image_digest,
 )
 from axiom.model_file.model_config import ModelConfig, TensorSpec
-from axiom.model_file.model_file import open_model
+from axiom.model_file.model_file import ModelFile, open_model
 from axiom.model_file.tensor_source import tensor_array, tensor_source, unchanged
 from axiom.reference.format import format_named
 from axiom.reference.image import EXTENT_ALIGN, Layout, model_layout
@@ -50,7 +51,10 @@ def pack(
     """
     backend = host_backend(backend)
     load_body(backend)
-    gguf = model if isinstance(model, GGUFFile) else open_model(model)
+    if threads is not None:
+        threads = integer("threads", threads)
+    function("on_progress", on_progress)
+    gguf = model if isinstance(model, ModelFile) else open_model(checked_path(model, "model"))
     if not isinstance(gguf, GGUFFile):
         raise ValueError(f"{gguf.path.name}: expected a GGUF, got an image, which is packed already; use it as it is")
     config = ModelConfig.from_gguf(gguf)

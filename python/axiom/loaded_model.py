@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from axiom.arguments import flag, function, integer
+from axiom.arguments import BYTES, flag, function, integer
 from axiom.body import CONTRACT, Backend, TextDecoder, load_body
 from axiom.engine import LogitRow
 from axiom.engine_options import EngineOptions
@@ -27,15 +27,12 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["BYTES", "LoadedModel", "Prompt"]
+__all__ = ["LoadedModel", "Prompt"]
 
 Prompt = str | Sequence[int]
 
 # Logit rows that are held at once where all positions are asked for.
 _LOGIT_ROWS_BYTES = 64 << 20
-
-BYTES = bytes | bytearray | memoryview
-"""What is a sequence of numbers to Python, and no list of tokens: a text that nobody has decoded."""
 
 
 class LoadedModel:

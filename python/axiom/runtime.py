@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast, overload
 
+from axiom.arguments import BYTES
 from axiom.chat import ChatTemplate, Message, chosen_template
 from axiom.errors import MemoryBudgetError, TemplateError
 from axiom.generation.completion import Completion, Score
@@ -16,7 +17,7 @@ from axiom.generation.request import GenerateOptions, Request, checked_tokens, i
 from axiom.generation.sampling import Sampling
 from axiom.generation.stream import Stream
 from axiom.hardware import memory_budget
-from axiom.loaded_model import BYTES, LoadedModel, Prompt
+from axiom.loaded_model import LoadedModel, Prompt
 from axiom.session import Session
 
 if TYPE_CHECKING:

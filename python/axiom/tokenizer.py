@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
+from axiom.arguments import BYTES, flag
 from axiom.body import Backend, TextDecoder, host_backend, require_extension
 from axiom.model_file.model_file import ModelFile, open_model
 
@@ -51,9 +52,13 @@ class Tokenizer:
 
         Raises `ValueError` for a text with lone surrogates.
         """
-        if not isinstance(text, str):
-            raise TypeError(f"text: expected a string, got {text!r:.80}")
-        return self._body.encode(text, add_special, parse_special, at_start)
+        _check_text(text)
+        return self._body.encode(
+            text,
+            flag("add_special", add_special),
+            flag("parse_special", parse_special),
+            flag("at_start", at_start),
+        )
 
     def decode(self, ids: Iterable[int], at_start: bool = True, special: bool = False) -> str:
         """Return the text of `ids`; bytes that are no text become U+FFFD.
@@ -64,16 +69,16 @@ class Tokenizer:
 
         Raises `ValueError` for an id that is not in the vocabulary.
         """
-        if isinstance(ids, str) or not isinstance(ids, Iterable):
+        if isinstance(ids, str | BYTES) or not isinstance(ids, Iterable):
             raise TypeError(f"ids: expected a list of tokens, got {ids!r:.80}")
-        return self._body.decode(ids, at_start, special)
+        return self._body.decode(ids, flag("at_start", at_start), flag("special", special))
 
     def decoder(self, at_start: bool = True, special: bool = False) -> TextDecoder:
         """Return a decoder for tokens that come one at a time; the arguments are those of `decode`.
 
         What its `push` returns for each token, and its `finish` at the end, are together what `decode` returns.
         """
-        return self._body.decoder(at_start, special)
+        return self._body.decoder(flag("at_start", at_start), flag("special", special))
 
     def token_bytes(self, id: int) -> bytes:
         """Return the bytes that token `id` stands for."""
@@ -89,6 +94,7 @@ class Tokenizer:
 
     def token_id(self, text: str) -> int | None:
         """Return the token whose text in the model file is `text`, or None."""
+        _check_text(text)
         return self._body.token_id(text)
 
     @property
@@ -160,6 +166,11 @@ class Tokenizer:
     def add_space_prefix(self) -> bool:
         """Whether a text is encoded with a space before it."""
         return self._body.add_space_prefix
+
+
+def _check_text(text: object) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"text: expected a string, got {text!r:.80}")
 
 
 def _load_body(backend: Backend) -> type[TokenizerBody]:

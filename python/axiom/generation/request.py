@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
-from axiom.arguments import flag, function, integer, number
+from axiom.arguments import BYTES, flag, function, integer, number
 from axiom.generation.sampling import Sampling
 from axiom.record import Record
 
@@ -100,7 +100,7 @@ def checked_request(
 def _stop(stop: Any) -> tuple[str, ...]:
     if stop is None:
         return ()
-    if isinstance(stop, bytes) or not isinstance(stop, Iterable):
+    if isinstance(stop, BYTES) or not isinstance(stop, Iterable):
         raise TypeError(f"stop: expected a string or a list of strings, got {stop!r}")
     texts = (stop,) if isinstance(stop, str) else tuple(stop)
     for text in texts:
@@ -129,7 +129,7 @@ def is_list(value: object) -> bool:
 
 def checked_tokens(tokens: Collection[Any], n_vocab: int, name: str) -> list[int]:
     """Return `tokens` as plain integers, all of them in the vocabulary."""
-    if isinstance(tokens, str | bytes | bytearray | memoryview) or not isinstance(tokens, Iterable):
+    if isinstance(tokens, str | BYTES) or not isinstance(tokens, Iterable):
         raise TypeError(f"{name}: expected a list of tokens, got {tokens!r}"[:200])
     checked = []
     for token in tokens:

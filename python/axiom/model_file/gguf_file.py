@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from axiom.files import checked_path, sha256
 from axiom.model_file.gguf_cursor import MetadataValue, StringArray, format_error
-from axiom.model_file.gguf_header import Part, TensorInfo, read_part
+from axiom.model_file.gguf_header import Part, TensorInfo, named_tensor, read_part
 from axiom.model_file.open_file import FileBytes
 
 if TYPE_CHECKING:
@@ -72,14 +72,14 @@ class GGUFFile:
         return sum(part.file.n_bytes for part in self._parts)
 
     def tensor_data(self, name: str) -> npt.NDArray[np.uint8]:
-        """Read the bytes of tensor `name` into a read-only uint8 array."""
+        """Read the bytes of tensor `name` into a read-only uint8 array. Raises `ValueError` if there is none."""
         import numpy as np
 
         return np.frombuffer(self.tensor_place(name).read(), np.uint8)
 
     def tensor_place(self, name: str) -> FileBytes:
-        """Return where the bytes of tensor `name` are, to read them piece by piece."""
-        info = self.tensors[name]
+        """Return where the bytes of tensor `name` are, to read them piece by piece. Raises `ValueError` if none is."""
+        info = named_tensor(self.tensors, name, self.path)
         return FileBytes(self._parts[info.part].file, info.offset, info.n_bytes)
 
     def raw_metadata(self) -> tuple[int, bytes]:

@@ -12,6 +12,7 @@ Left out: big-endian files and version 1, which are refused by name.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from axiom.model_file.gguf_cursor import DAMAGED, U32, U64, Cursor, MetadataValue, format_error
@@ -19,7 +20,7 @@ from axiom.model_file.gguf_types import TensorFormat
 from axiom.model_file.open_file import OpenFile
 from axiom.record import Record
 
-__all__ = ["Part", "TensorInfo", "read_metadata", "read_part"]
+__all__ = ["Part", "TensorInfo", "named_tensor", "read_metadata", "read_part"]
 
 # Bounds far above any real model; the rest of the file is a second bound.
 _MAX_KEYS = 1 << 16
@@ -51,6 +52,13 @@ class TensorInfo(Record):
         for dim in self.shape:
             n *= dim
         return n
+
+
+def named_tensor(tensors: Mapping[str, TensorInfo], name: str, path: Path) -> TensorInfo:
+    """Return the line of tensor `name`. Raises `ValueError` if the model at `path` has no such tensor."""
+    if name not in tensors:
+        raise ValueError(f"name: expected one of the {len(tensors)} tensors of {path.name}, got {name!r:.80}")
+    return tensors[name]
 
 
 class Part(Record):

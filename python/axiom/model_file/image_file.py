@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from axiom.errors import ModelFormatError
 from axiom.model_file.gguf_cursor import Cursor, MetadataValue, format_error
-from axiom.model_file.gguf_header import TensorInfo, read_metadata
+from axiom.model_file.gguf_header import TensorInfo, named_tensor, read_metadata
 from axiom.model_file.gguf_types import TensorFormat
 from axiom.model_file.open_file import OpenFile
 
@@ -186,7 +186,7 @@ class ImageFile:
 
         from axiom.reference.format import format_named
 
-        info = self.tensors[name]
+        info = named_tensor(self.tensors, name, self.path)
         extent, offset, n_bytes = self.places[name]
         packed = self._extent(extent)[offset : offset + n_bytes]
         if len(info.shape) == 1:

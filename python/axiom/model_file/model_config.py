@@ -105,6 +105,10 @@ class ModelConfig(Record):
         Raises `ModelFormatError` where the header contradicts itself, `UnsupportedModelError` where it is sound but
         asks for what is not computed here.
         """
+        if not isinstance(gguf, ModelFile):
+            raise TypeError(
+                f"gguf: expected an axiom.GGUFFile or an axiom.ImageFile, got {gguf!r:.80}; open the file first"
+            )
         config = _read_config(gguf)
         if isinstance(gguf, ImageFile):
             gguf.check_config(config.as_numbers())
