@@ -191,6 +191,20 @@ def test_what_holds_a_model_is_not_copied(runtime: axiom.Runtime, copied: Callab
     assert repr(session).endswith("closed)")
 
 
+def test_settings_cannot_be_changed_and_can_be_copied(runtime: axiom.Runtime) -> None:
+    bias = {4: -1.0}
+    settings = axiom.Sampling(temperature=0.5, logit_bias=bias, seed=3)
+    bias[4] = 1.0
+    for sampling in (settings, runtime.default_sampling, axiom.Sampling()):
+        with pytest.raises(TypeError, match="does not support item assignment"):
+            sampling.logit_bias[2] = -np.inf  # type: ignore[index]
+        for same in (copy.copy(sampling), copy.deepcopy(sampling), pickle.loads(pickle.dumps(sampling))):
+            assert (same, repr(same), hash(same)) == (sampling, repr(sampling), hash(sampling))
+    assert repr(settings) == "Sampling(temperature=0.5, logit_bias={4: -1.0}, seed=3)"
+    receipt = runtime.generate("Hi", max_tokens=1, sampling=settings, receipt=True).receipt
+    assert pickle.loads(pickle.dumps(receipt)) == receipt
+
+
 def test_advice_on_a_long_prompt_can_be_followed(random_model: Callable[..., Path]) -> None:
     path = random_model(**MODEL)
     small = axiom.Runtime(path, backend="reference", n_ctx=8)

@@ -85,7 +85,8 @@ class Sampling(Record):
             integer("token of logit_bias", token): number(f"logit_bias of token {token}", value)
             for token, value in self.logit_bias.items()
         }
-        self._set("logit_bias", bias)
+        # Nobody checks it again, and others may share these settings: the defaults of a runtime, and what is kept.
+        self._set("logit_bias", MappingProxyType(bias))
         if self.seed is not None:
             self._set("seed", integer("seed", self.seed))
             if not 0 <= self.seed < 1 << 64:
@@ -98,7 +99,7 @@ class Sampling(Record):
     def __repr__(self) -> str:
         """Show the temperature, and what else differs from the defaults."""
         shown = [f"temperature={self.temperature!r}"]
-        for name, value in [*self.fields().items()][1:]:
+        for name, value in [*self.as_dict().items()][1:]:
             if value != getattr(Sampling, name):
                 shown.append(f"{name}={value!r}")
         return f"Sampling({', '.join(shown)})"
@@ -106,6 +107,10 @@ class Sampling(Record):
     def __hash__(self) -> int:
         """Hash the settings but the mapping."""
         return hash(tuple(value for name, value in self.fields().items() if name != "logit_bias"))
+
+    def __reduce__(self) -> Any:
+        """Be pickled and copied by the settings, since a read-only mapping cannot be."""
+        return type(self), tuple(self.as_dict().values())
 
     def with_seed(self) -> Sampling:
         """Return it with a seed: its own, or one drawn now. Seeds stay below 2^53, so that JSON keeps them exactly."""
