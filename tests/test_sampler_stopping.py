@@ -64,9 +64,9 @@ def test_stop_tokens() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(ValueError, match="must not be empty"):
+    with pytest.raises(ValueError, match="stop: expected strings of one character or more"):
         StopMatcher(["a", ""])
-    with pytest.raises(TypeError, match="must be a str, got int"):
+    with pytest.raises(TypeError, match="stop: expected strings, got 1"):
         StopMatcher([1])  # type: ignore[list-item]
     matcher = StopMatcher("end")
     assert matcher.push("the end of it") == "the "

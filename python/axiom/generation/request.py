@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 
 from axiom.arguments import BYTES, flag, function, integer, number
 from axiom.generation.sampling import Sampling
+from axiom.generation.stopping import checked_stops
 from axiom.record import Record
 
 __all__ = ["GenerateOptions", "Request", "checked_request", "checked_tokens", "is_list"]
@@ -88,27 +89,13 @@ def checked_request(
     return Request(
         sampling=_sampling(options, defaults),
         max_tokens=max_tokens,
-        stop=_stop(options.get("stop")),
+        stop=checked_stops(options.get("stop")),
         stop_tokens=frozenset(checked_tokens(() if stop_tokens is None else stop_tokens, n_vocab, "stop_tokens")),
         eog_tokens=frozenset() if flag("ignore_eos", options.get("ignore_eos", False)) else frozenset(eog_tokens),
         n_top_logprobs=n_top,
         receipt=flag("receipt", options.get("receipt", False)),
         timeout=_seconds("timeout", options.get("timeout")),
     )
-
-
-def _stop(stop: Any) -> tuple[str, ...]:
-    if stop is None:
-        return ()
-    if isinstance(stop, BYTES) or not isinstance(stop, Iterable):
-        raise TypeError(f"stop: expected a string or a list of strings, got {stop!r}")
-    texts = (stop,) if isinstance(stop, str) else tuple(stop)
-    for text in texts:
-        if not isinstance(text, str):
-            raise TypeError(f"stop: expected strings, got {text!r}")
-        if not text:
-            raise ValueError("stop: expected strings of one character or more, got ''")
-    return texts
 
 
 def _sampling(options: GenerateOptions, defaults: Sampling) -> Sampling:

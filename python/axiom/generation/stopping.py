@@ -12,6 +12,25 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+from axiom.arguments import BYTES
+
+__all__ = ["StopMatcher", "checked_stops"]
+
+
+def checked_stops(stop: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Return stop strings, of which there may be one, several or none. Raises `TypeError` and `ValueError`."""
+    if stop is None:
+        return ()
+    if isinstance(stop, BYTES) or not isinstance(stop, Iterable):
+        raise TypeError(f"stop: expected a string or a list of strings, got {stop!r}")
+    strings = (stop,) if isinstance(stop, str) else tuple(stop)
+    for string in strings:
+        if not isinstance(string, str):
+            raise TypeError(f"stop: expected strings, got {string!r}")
+        if not string:
+            raise ValueError("stop: expected strings of one character or more, got ''")
+    return strings
+
 
 class StopMatcher:
     """Streams text pieces through and stops before the first stop string.
@@ -25,13 +44,8 @@ class StopMatcher:
 
     def __init__(self, strings: str | Iterable[str] = (), tokens: Iterable[int] = ()) -> None:
         """Stop before any of `strings` (one, or several) and at any of `tokens`."""
-        self.strings = (strings,) if isinstance(strings, str) else tuple(strings)
+        self.strings = checked_stops(strings)
         self.tokens = frozenset(tokens)
-        for string in self.strings:
-            if not isinstance(string, str):
-                raise TypeError(f"a stop string must be a str, got {type(string).__name__}")
-            if not string:
-                raise ValueError("a stop string must not be empty, got ''")
         self._build()
         self._node = 0
         self._held = ""
