@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import math
 import weakref
 from collections.abc import Callable
@@ -43,6 +44,21 @@ def test_a_completion_has_all_its_parts(runtime: Runtime) -> None:
     assert got.logprobs is not None
     assert [entry.token for entry in got.logprobs] == list(got.tokens)
     assert all(len(entry.top) == 2 for entry in got.logprobs)
+
+
+def test_a_completion_can_be_written_as_json(runtime: Runtime) -> None:
+    got = runtime.generate("Hello there", max_tokens=3, seed=7, logprobs=2, logit_bias={5: -math.inf}, receipt=True)
+    plain = json.loads(json.dumps(got.as_dict(), allow_nan=False))
+    assert (plain["text"], plain["tokens"], plain["seed"]) == (got.text, list(got.tokens), 7)
+    assert plain["finish_reason"] == got.finish_reason
+    assert plain["usage"]["total_tokens"] == got.usage.total_tokens
+    assert plain["timings"]["tokens_per_pass"] == got.timings.tokens_per_pass
+    assert got.logprobs is not None
+    assert [(e["token"], e["logprob"]) for e in plain["logprobs"]] == [(e.token, e.logprob) for e in got.logprobs]
+    assert [(e["token"], e["logprob"]) for e in plain["logprobs"][0]["top"]] == list(got.logprobs[0].top)
+    assert axiom.Receipt.from_json(json.dumps(plain["receipt"])) == got.receipt
+    bare = runtime.generate("Hello there", max_tokens=3, seed=7).as_dict()
+    assert [name for name in plain if name not in bare] == ["logprobs", "receipt"]
 
 
 def test_same_seed_same_tokens_and_another_seed_others(runtime: Runtime) -> None:

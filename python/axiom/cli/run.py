@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from axiom.runtime import Runtime
     from axiom.telemetry import TelemetryFile
 
-__all__ = ["command", "completion_json", "echo_stats"]
+__all__ = ["command", "echo_stats"]
 
 
 @click.command("run")
@@ -73,7 +73,8 @@ def command(
                 telemetry.write()
         completion = stream.result
         if as_json:
-            echo_json(completion_json(completion))
+            # The receipt has a file of its own.
+            echo_json(completion.replace(receipt=None).as_dict())
         else:
             click.echo()
         if receipt_path is not None:
@@ -89,28 +90,6 @@ def _telemetry(path: str | None, runtime: Runtime) -> contextlib.AbstractContext
     from axiom.telemetry import TelemetryFile
 
     return TelemetryFile(path, runtime)
-
-
-def completion_json(completion: Completion) -> dict[str, Any]:
-    """Return a completion as plain values."""
-    timings = completion.timings
-    return {
-        "text": completion.text,
-        "tokens": list(completion.tokens),
-        "finish_reason": completion.finish_reason,
-        "seed": completion.seed,
-        "usage": {
-            "prompt_tokens": completion.usage.prompt_tokens,
-            "completion_tokens": completion.usage.completion_tokens,
-            "total_tokens": completion.usage.total_tokens,
-        },
-        "timings": {
-            "prefill_s": timings.prefill_s,
-            "decode_s": timings.decode_s,
-            "prefill_tokens_per_s": timings.prefill_tokens_per_s,
-            "decode_tokens_per_s": timings.decode_tokens_per_s,
-        },
-    }
 
 
 def echo_stats(completion: Completion) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from axiom.record import Record
 
@@ -25,6 +25,10 @@ class Usage(Record):
     def total_tokens(self) -> int:
         """Prompt and completion together."""
         return self.prompt_tokens + self.completion_tokens
+
+    def as_dict(self) -> dict[str, int]:
+        """Return the counts by name."""
+        return {**self.fields(), "total_tokens": self.total_tokens}
 
 
 class Timings(Record):
@@ -56,6 +60,11 @@ class Timings(Record):
         """Tokens for each pass, after the first one; above 1 where guesses were right."""
         return self.decode_tokens / self.decode_passes if self.decode_passes else 0.0
 
+    def as_dict(self) -> dict[str, int | float]:
+        """Return seconds, counts and rates by name."""
+        rates = ("prefill_tokens_per_s", "decode_tokens_per_s", "tokens_per_pass")
+        return {**self.fields(), **{name: getattr(self, name) for name in rates}}
+
 
 class TokenLogprob(Record):
     """Natural logarithm of a chosen token's probability, by the model's own logits before any sampling setting."""
@@ -64,6 +73,11 @@ class TokenLogprob(Record):
     logprob: float
     top: tuple[tuple[int, float], ...]
     """The most probable tokens and their log-probabilities, in order; as many as were asked for."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return them by name."""
+        top = [{"token": token, "logprob": logprob} for token, logprob in self.top]
+        return {"token": self.token, "logprob": self.logprob, "top": top}
 
 
 class Completion(Record):
@@ -87,6 +101,17 @@ class Completion(Record):
     def __str__(self) -> str:
         """Return the text."""
         return self.text
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values, which `json.dumps` takes; "logprobs" and "receipt" where they were asked for."""
+        plain = self.fields() | {
+            "tokens": list(self.tokens),
+            "usage": self.usage.as_dict(),
+            "timings": self.timings.as_dict(),
+            "logprobs": None if self.logprobs is None else [entry.as_dict() for entry in self.logprobs],
+            "receipt": None if self.receipt is None else self.receipt.as_dict(),
+        }
+        return {name: value for name, value in plain.items() if value is not None}
 
 
 class Score(Record):

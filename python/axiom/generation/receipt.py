@@ -47,14 +47,14 @@ class Receipt:
         """The cache format that the run used."""
         return self.contract.partition(" kv=")[2]
 
-    def to_json(self) -> str:
-        """Return the receipt as JSON."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return the receipt as plain values, which `from_json` reads."""
         sampling = self.sampling.as_dict()
         # JSON has no infinity.
         bias = {
             str(token): value if math.isfinite(value) else str(value) for token, value in sampling["logit_bias"].items()
         }
-        fields = {
+        return {
             "format": FORMAT,
             "contract": self.contract,
             "model_sha256": self.model_sha256,
@@ -64,7 +64,10 @@ class Receipt:
             "output": list(self.output),
             "links": list(self.links),
         }
-        return json.dumps(fields, indent=1, ensure_ascii=False) + "\n"
+
+    def to_json(self) -> str:
+        """Return the receipt as JSON."""
+        return json.dumps(self.as_dict(), indent=1, ensure_ascii=False) + "\n"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the receipt to a file, whole or not at all, and over no model."""
