@@ -203,14 +203,14 @@ class Runtime(LoadedModel):
             tokens.insert(0, bos)
         return tokens
 
-    def _start(self, tokens: Sequence[int], request: Request, name: str) -> Generation:
+    def _start(self, tokens: Sequence[int], request: Request, name: str = "prompt") -> Generation:
         if not tokens:
             raise ValueError(f"{name}: expected one token or more, got none; give one for the text to begin with")
         self.check_room(len(tokens) + 1, name)
         return self.new_generation(request, history=tokens, pending=tokens)
 
     def _stream(self, tokens: Sequence[int], options: GenerateOptions) -> Stream:
-        generation = self._start(tokens, self.checked_request(options), "prompt")
+        generation = self._start(tokens, self.checked_request(options))
         return Stream(generation, self.run([generation], options.get("on_progress")))
 
     def _token_text(self, token: int | None) -> str:
