@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+import axiom
+from axiom.engine import FIELDS
 from axiom.errors import AxiomError
 from tests.models import CHATML
 
@@ -49,9 +51,52 @@ def test_the_table_of_options_is_complete() -> None:
         assert f"`{name}`" in table
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        axiom.Completion,
+        axiom.Usage,
+        axiom.Timings,
+        axiom.TokenLogprob,
+        axiom.Score,
+        axiom.Verification,
+        axiom.Session,
+        axiom.Tokenizer,
+    ],
+)
+def test_what_users_hold_is_documented(kind: type) -> None:
+    page = (ROOT / "docs/python.md").read_text(encoding="utf-8")
+    names = {name for name in [*vars(kind), *kind.__annotations__] if not name.startswith("_")}
+    # What every record has, and how `Runtime.load_session` opens a session.
+    names -= {"field_names", "from_file"}
+    assert not [name for name in names if not re.search(rf"[`.]{name}\b", page)]
+
+
+def test_the_columns_of_telemetry_are_documented() -> None:
+    page = (ROOT / "docs/python.md").read_text(encoding="utf-8")
+    assert not [column for column in FIELDS if f"`{column}`" not in page]
+
+
+def test_the_list_of_files_is_complete() -> None:
+    table = (ROOT / "docs/python.md").read_text(encoding="utf-8").partition("## Where things are")[2]
+    here = {path for path in (ROOT / "python/axiom").iterdir() if not path.name.startswith("__")}
+    names = {f"{path.name}/" if path.is_dir() else path.stem for path in here if path.is_dir() or path.suffix == ".py"}
+    assert not [name for name in names if f"`{name}`" not in table]
+
+
 def test_every_command_is_documented() -> None:
     from axiom.cli.group import COMMANDS
 
     page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
     for name in COMMANDS:
         assert f"axiom {name}" in page
+
+
+def test_what_commands_that_compute_take_is_documented() -> None:
+    import click
+
+    from axiom.cli.options import runtime_options
+
+    page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    options = [name for option in click.command()(runtime_options(lambda: None)).params for name in option.opts]
+    assert not [name for name in options if name.startswith("--") and f"`{name}" not in page]
