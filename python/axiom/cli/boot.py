@@ -38,12 +38,17 @@ _BYTES_BESIDES = 512 * _MIB
     type=click.Choice(["kvm", "tcg"]),
     help="Virtualization or emulation. Default: virtualization, where it works.",
 )
-@click.option("--board", type=click.Choice(["microvm", "q35"]), help="Which of QEMU's machines, for a model.")
+@click.option(
+    "--board",
+    type=click.Choice(["microvm", "q35"]),
+    help="Which of QEMU's machines. Default: microvm; q35, and no other, where firmware starts a disk image.",
+)
 @click.option(
     "--attach",
     type=click.Choice(["module", "virtio-mmio", "virtio-pci", "nvme", "sata", "usb"]),
-    help="How the machine has it. A model: a module in its memory (up to 64 MiB the default), virtio-mmio, virtio-pci "
-    "(the default above) or nvme. A disk image: sata (the default), usb, virtio-pci or nvme.",
+    help="How the machine has it. A model: a module in its memory (up to 64 MiB the default), virtio-pci (the default "
+    "above), virtio-mmio (on microvm) or nvme. A disk image: sata (the default), usb, virtio-pci or nvme; with "
+    "--firmware none as a model, but no module.",
 )
 @click.option(
     "--firmware",
