@@ -1,5 +1,7 @@
-# Every entry to the project; `make` alone lists them. Set-up happens by itself: the environment is .venv, Rust builds
-# into target/, and nothing is written anywhere else.
+# Every entry to the project; `make` alone lists them. Set-up happens by itself, in this folder, and `make clean` removes it:
+# the environments .venv and .venv-peers, what Rust builds in target/ and bootkernel/target/, the extension and the kernel in
+# python/axiom, the wheel in dist/, and caches. Rust and pip keep what they download where they always do. Run by root, set-up
+# also installs packages of the system that are missing (tools/set_up.sh).
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
