@@ -2,8 +2,8 @@
 
 One class above them all, one class for each kind of thing that a caller may want to handle apart. Two kinds have no
 class here because Python already has one: a bad argument is a `ValueError` or a `TypeError`, and a file that cannot
-be read or written is an `OSError`. Every message says what was wrong, where, what was expected, what was got, and ends
-with what to do about it.
+be read or written is an `OSError`. A message says what was wrong, where, what was expected and what was got, and most
+end with what to do about it.
 """
 
 from __future__ import annotations

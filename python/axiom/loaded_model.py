@@ -159,7 +159,7 @@ class LoadedModel:
         raise TypeError("a runtime cannot be pickled or copied; open the model again, in each process that needs it")
 
     def close(self) -> None:
-        """Free the model. Every later call raises `RuntimeError`; closing twice does nothing."""
+        """Free the model. Every later call that computes raises `RuntimeError`; closing twice does nothing."""
         self.engine.close()
 
     # For sessions, receipts and the command line
