@@ -263,13 +263,16 @@ def test_default_context_is_the_models_own(config: ModelConfig) -> None:
 
 
 def test_default_context_is_bounded_by_memory(config: ModelConfig) -> None:
-    plan = plan_capacity(config, n_ctx=None, kv="f16", usable_bytes=config.weight_bytes + WORK + 100 * 128)
-    assert (plan.n_ctx, plan.n_seq_max, plan.bounded_by) == (100, 1, "memory")
+    plan = plan_capacity(config, n_ctx=None, kv="f16", usable_bytes=config.weight_bytes + WORK + 300 * 128)
+    assert (plan.n_ctx, plan.n_seq_max, plan.bounded_by) == (300, 1, "memory")
 
 
 def test_a_context_too_small_to_be_of_use_is_an_error(config: ModelConfig) -> None:
-    with pytest.raises(MemoryBudgetError, match="use n_ctx=10 or less"):
-        plan_capacity(config, n_ctx=None, kv="f16", usable_bytes=config.weight_bytes + WORK + 10 * 128)
+    enough = config.weight_bytes + WORK + 256 * 128
+    assert plan_capacity(config, n_ctx=None, kv="f16", usable_bytes=enough).n_ctx == 256
+    with pytest.raises(MemoryBudgetError, match=r"1 x 256 positions need .* use n_ctx=255 or less"):
+        plan_capacity(config, n_ctx=None, kv="f16", usable_bytes=enough - 1)
+    assert plan_capacity(config, n_ctx=255, kv="f16", usable_bytes=enough - 1).n_ctx == 255
 
 
 def test_an_explicit_context_is_kept_or_refused_with_numbers(config: ModelConfig) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import os
 import random
+import re
 import signal
 import tracemalloc
 from collections.abc import Callable
@@ -20,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import axiom
-from axiom.capacity import ROWS_STREAMED, plan_streamed
+from axiom.capacity import ROWS_STREAMED, plan_image, plan_streamed
 from axiom.cli import inspect, pack, verify_image
 from axiom.engine import FIELDS
 from axiom.engine_options import EngineOptions
@@ -191,6 +193,53 @@ def test_a_runtime_streams_what_is_larger_than_its_memory(backend: str, packed: 
         axiom.Runtime(image, backend=backend, memory=taken + (50 << 20), n_ctx=96)
     with pytest.raises(MemoryBudgetError, match="axiom pack"):
         axiom.Runtime(gguf, backend=backend, memory=memory, n_ctx=96)
+
+
+# A cache that is large beside the weights, so that the context decides; and weights that are large beside the cache.
+LONG = {"fmt": "Q4_0", "n_layer": 8, "n_embd": 512, "n_ff": 512, "n_head": 8, "n_head_kv": 8, "n_ctx": 4096}
+DEEP = {"fmt": "F32", "n_layer": 8, "n_embd": 512, "n_ff": 1536, "n_head": 8, "n_vocab": 1000, "n_ctx": 4096}
+
+
+@pytest.mark.parametrize("backend", NATIVE)
+@pytest.mark.parametrize("shape", [LONG, DEEP], ids=["long", "deep"])
+@pytest.mark.parametrize("wish", [{}, {"n_ctx": 1000}, {"n_seq_max": 3}], ids=repr)
+def test_more_memory_never_makes_an_image_fail(
+    backend: str, shape: dict[str, Any], wish: dict[str, int], random_model: Callable[..., Path]
+) -> None:
+    config = ModelConfig.from_gguf(axiom.GGUFFile(random_model(**shape)))
+    sizes: dict[str, Any] = {"n_ctx": None, "n_seq_max": None, "kv": "f16", "threads": 2, **wish}
+    ways = []
+    for half_mib in range(700):
+        try:
+            capacity, budget, _ = plan_image(config, **sizes, usable_bytes=half_mib << 19)
+        except MemoryBudgetError:
+            ways.append("refused")
+            continue
+        ways.append("whole" if budget is None else "streamed")
+        assert capacity.n_ctx >= (sizes["n_ctx"] or 256)
+    found = [way for way, _ in itertools.groupby(ways)]
+    assert found in (["refused", "streamed", "whole"], ["refused", "whole"])
+
+
+@pytest.mark.parametrize("backend", NATIVE)
+@pytest.mark.parametrize("n_ctx", [None, 1000])
+@pytest.mark.parametrize("kind", ["gguf", "image"])
+def test_the_memory_that_an_error_asks_for_is_enough_and_not_more(
+    backend: str, kind: str, n_ctx: int | None, packed: Packed
+) -> None:
+    gguf, image = packed(**DEEP, native=True)
+    path = gguf if kind == "gguf" else image
+    gc.collect()
+    with pytest.raises(MemoryBudgetError) as refused:
+        axiom.Runtime(path, backend=backend, memory="1MiB", n_ctx=n_ctx)
+    advice = re.search(r"a memory budget of (\d+)MiB or more", str(refused.value))
+    assert advice is not None
+    with pytest.raises(MemoryBudgetError):
+        axiom.Runtime(path, backend=backend, memory=f"{int(advice[1]) - 10}MiB", n_ctx=n_ctx)
+    args = [str(path), "--memory", f"{advice[1]}MiB", "--json", *([] if n_ctx is None else ["--n-ctx", str(n_ctx)])]
+    shown = json.loads(CliRunner().invoke(inspect.command, args).output)["plan"]
+    with axiom.Runtime(path, backend=backend, memory=f"{advice[1]}MiB", n_ctx=n_ctx) as runtime:
+        assert runtime.is_streamed == shown["streams"] == (kind == "image")
 
 
 def streaming_engine(image: Path, **options: Any) -> Any:

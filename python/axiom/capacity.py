@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from axiom.errors import ContextLengthError, MemoryBudgetError
@@ -10,10 +11,8 @@ from axiom.model_file.model_config import KVFormat, ModelConfig
 from axiom.record import Record
 
 __all__ = [
-    "POSITIONS_PER_SLAB",
     "ROWS_RESIDENT",
     "ROWS_STREAMED",
-    "WORK_BYTES",
     "Capacity",
     "StreamingPlan",
     "plan_capacity",
@@ -21,13 +20,11 @@ __all__ = [
     "plan_streamed",
 ]
 
-WORK_BYTES = 64 << 20
-"""Room for activations, logits and tables beside weights and cache."""
 ROWS_RESIDENT, ROWS_STREAMED = 256, 512
 """Tokens of one reading of the weights: many where a reading is dear."""
-POSITIONS_PER_SLAB = 128
-"""By how many positions the cache of a sequence grows."""
 
+# Room for activations, logits and tables beside weights and cache.
+_WORK_BYTES = 64 << 20
 # Memory that streaming leaves alone: logits, receipts, what Python itself grows by.
 _RESERVE_BYTES = 48 << 20
 # By how much a budget that is told is rounded up, since a process is not of the same size each time.
@@ -62,20 +59,11 @@ def plan_capacity(
 ) -> Capacity:
     """Decide context length and number of sequences, in the memory that there is.
 
-    `n_ctx=None` takes the model's own length, or as much of it as fits for one sequence. An explicit `n_ctx` is kept
-    or refused: with `ContextLengthError` beyond what the model can do, with `MemoryBudgetError` beyond memory.
-    `usable_bytes=None` does not bound.
+    `n_ctx=None` takes the model's own length, or as much of it as fits for one sequence, but no less than 256
+    positions. An explicit `n_ctx` is kept or refused: with `ContextLengthError` beyond what the model can do, with
+    `MemoryBudgetError` beyond memory. `usable_bytes=None` does not bound.
     """
-    if n_ctx is not None and n_ctx < 1:
-        raise ValueError(f"n_ctx: expected a positive number of positions, got {n_ctx}")
-    if n_seq_max is not None and n_seq_max < 1:
-        raise ValueError(f"n_seq_max: expected a positive number of sequences, got {n_seq_max}")
-    if n_ctx is not None and n_ctx > config.n_ctx_max:
-        why = "was trained for" if config.sliding_window is None else "attends to alike in full and windowed attention"
-        raise ContextLengthError(
-            f"n_ctx={n_ctx}, but the model has {config.n_ctx_max} positions that it {why}; "
-            f"use n_ctx={config.n_ctx_max} or less"
-        )
+    least, n_seq = _least_sizes(config, n_ctx, n_seq_max)
     per_position = config.kv_bytes_per_position(kv)
     bounded_by: Bound = "request"
     if n_ctx is None:
@@ -84,11 +72,11 @@ def plan_capacity(
     if usable_bytes is None:
         n_seq_max = n_seq_max or _DEFAULT_SEQUENCES
     else:
-        left = usable_bytes - config.weight_bytes - WORK_BYTES
-        most = max(0, left) // (per_position * (n_seq_max or 1))
+        left = usable_bytes - config.weight_bytes - _WORK_BYTES
+        most = max(0, left) // (per_position * n_seq)
+        if most < least:
+            raise _over_budget(config, least, n_seq, _resident_least(config, least, n_seq, kv), usable_bytes, most)
         if n_ctx > most:
-            if bounded_by == "request" or most < min(64, n_ctx):
-                raise _over_budget(config, n_ctx, n_seq_max or 1, per_position, usable_bytes, most)
             n_ctx, bounded_by = most, "memory"
         # More than one sequence is a convenience: it may reserve half of what is left, and no more.
         n_seq_max = n_seq_max or max(1, min(_DEFAULT_SEQUENCES, left // 2 // (per_position * n_ctx)))
@@ -132,38 +120,27 @@ def plan_streamed(
     """Decide what of a model stays in memory, and for which context.
 
     What cache and activations do not take holds weights, and each byte of those is one less to read for every token: so
-    without a wish there is one sequence, of as many positions as an eighth of the memory holds. Raises
-    `MemoryBudgetError` where a wish leaves too little for the parts that must be in memory.
+    without a wish there is one sequence, of as many positions as an eighth of the memory holds, but no less than 256.
+    Raises `MemoryBudgetError` where a wish leaves too little for the parts that must be in memory.
     """
-    from axiom._native import Engine
-    from axiom.reference.image.layout import model_layout, packed_bytes
+    from axiom.reference.memory import POSITIONS_PER_SLAB
     from axiom.reference.model.plan import MemoryPlan
 
-    def besides_weights(n_ctx: int) -> int:
-        return Engine.bytes_besides_weights(
-            config.as_dict(), n_ctx=n_ctx, n_seq_max=n_seq, kv=kv, rows_per_pass=ROWS_STREAMED, threads=threads
+    least, n_seq = _least_sizes(config, n_ctx, n_seq_max)
+    per_position = config.kv_bytes_per_position(kv)
+    needed = _streamed_least(config, least, n_seq, kv, threads)
+    room = usable_bytes - needed
+    if room < 0:
+        raise MemoryBudgetError(
+            f"streaming the model with {n_seq} x {least} positions needs {_size(needed)} at least, but "
+            f"{_size(usable_bytes)} are usable; use a smaller n_ctx, or a memory budget of {_budget(needed)} or more"
         )
-
-    per_position, n_seq = config.kv_bytes_per_position(kv), n_seq_max or 1
-    extents = model_layout(config, config.tensors).extents
-    embedding = next(spec for spec in config.tensors if spec.name == "token_embd.weight")
-    panel_bytes = packed_bytes(embedding) // -(-embedding.rows // 16)
-    budget = usable_bytes - _RESERVE_BYTES
-    least_weights = MemoryPlan.smallest(extents, panel_bytes, config.tied_output).n_bytes
     if n_ctx is None:
-        least = min(config.n_ctx_max, _LEAST_POSITIONS)
-        room = budget - besides_weights(least) - least_weights
         # The cache grows by slabs, of which the first may be half empty: a slab less is sure to fit.
         most = least + max(0, room // (per_position * n_seq) - POSITIONS_PER_SLAB)
         n_ctx = min(config.n_ctx_max, most, max(least, usable_bytes // 8 // (per_position * n_seq)))
-    besides = besides_weights(n_ctx)
-    floor = besides + least_weights
-    if floor > budget:
-        needed = floor + _RESERVE_BYTES
-        raise MemoryBudgetError(
-            f"streaming the model with {n_seq} x {n_ctx} positions needs {_size(needed)} at least, but "
-            f"{_size(usable_bytes)} are usable; use a smaller n_ctx, or a memory budget of {_budget(needed)} or more"
-        )
+    budget, besides = usable_bytes - _RESERVE_BYTES, _besides_weights(config, n_ctx, n_seq, kv, threads)
+    extents, panel_bytes = _extents(config)
     plan = MemoryPlan.fit(extents, panel_bytes, config.tied_output, budget - besides)
     weights = sum(size for size, is_pinned in zip(extents, plan.is_pinned, strict=True) if is_pinned)
     return StreamingPlan(
@@ -190,22 +167,70 @@ def plan_image(
 ) -> tuple[Capacity, int | None, int]:
     """Decide how an image is opened: for how much, with what budget, or None if all of it fits, and rows of a pass.
 
-    Raises as `plan_capacity` and `plan_streamed`.
+    It is streamed where it does not fit whole with the context that was asked for, or with 256 positions. What fits
+    neither way is refused with the lesser of both needs. Raises as `plan_capacity` and `plan_streamed`.
     """
-    try:
+    least, n_seq = _least_sizes(config, n_ctx, n_seq_max)
+    resident = _resident_least(config, least, n_seq, kv)
+    if (
+        usable_bytes is None
+        or usable_bytes >= resident
+        or resident < _streamed_least(config, least, n_seq, kv, threads)
+    ):
         capacity = plan_capacity(config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=usable_bytes)
         return capacity, None, ROWS_RESIDENT
-    except MemoryBudgetError:
-        if usable_bytes is None or (n_ctx is None and config.weight_bytes + WORK_BYTES <= usable_bytes):
-            raise
     plan = plan_streamed(config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=usable_bytes, threads=threads)
     return plan.capacity, plan.budget_bytes, ROWS_STREAMED
 
 
+def _least_sizes(config: ModelConfig, n_ctx: int | None, n_seq_max: int | None) -> tuple[int, int]:
+    """Return the least positions and sequences that meet a wish. Raises where no memory could meet it."""
+    if n_ctx is not None and n_ctx < 1:
+        raise ValueError(f"n_ctx: expected a positive number of positions, got {n_ctx}")
+    if n_seq_max is not None and n_seq_max < 1:
+        raise ValueError(f"n_seq_max: expected a positive number of sequences, got {n_seq_max}")
+    if n_ctx is not None and n_ctx > config.n_ctx_max:
+        why = "was trained for" if config.sliding_window is None else "attends to alike in full and windowed attention"
+        raise ContextLengthError(
+            f"n_ctx={n_ctx}, but the model has {config.n_ctx_max} positions that it {why}; "
+            f"use n_ctx={config.n_ctx_max} or less"
+        )
+    return n_ctx or min(config.n_ctx_max, _LEAST_POSITIONS), n_seq_max or 1
+
+
+def _resident_least(config: ModelConfig, n_ctx: int, n_seq: int, kv: KVFormat) -> int:
+    """Return the usable bytes below which a model does not run with all of its weights in memory."""
+    return config.weight_bytes + _WORK_BYTES + n_ctx * n_seq * config.kv_bytes_per_position(kv)
+
+
+def _streamed_least(config: ModelConfig, n_ctx: int, n_seq: int, kv: KVFormat, threads: int | None) -> int:
+    """Return the usable bytes below which a model cannot be streamed."""
+    from axiom.reference.model.plan import MemoryPlan
+
+    weights = MemoryPlan.smallest(*_extents(config), config.tied_output).n_bytes
+    return _RESERVE_BYTES + _besides_weights(config, n_ctx, n_seq, kv, threads) + weights
+
+
+def _besides_weights(config: ModelConfig, n_ctx: int, n_seq: int, kv: KVFormat, threads: int | None) -> int:
+    """Return the bytes that cache and activations take where weights are streamed."""
+    from axiom._native import Engine
+
+    return Engine.bytes_besides_weights(
+        config.as_dict(), n_ctx=n_ctx, n_seq_max=n_seq, kv=kv, rows_per_pass=ROWS_STREAMED, threads=threads
+    )
+
+
+def _extents(config: ModelConfig) -> tuple[Sequence[int], int]:
+    """Return the bytes of the embedding, of each layer and of the output, and those of a panel of the embedding."""
+    from axiom.reference.image.layout import model_layout, packed_bytes
+
+    embedding = next(spec for spec in config.tensors if spec.name == "token_embd.weight")
+    return model_layout(config, config.tensors).extents, packed_bytes(embedding) // -(-embedding.rows // 16)
+
+
 def _over_budget(
-    config: ModelConfig, n_ctx: int, n_seq: int, per_position: int, usable_bytes: int, most: int
+    config: ModelConfig, n_ctx: int, n_seq: int, needed: int, usable_bytes: int, most: int
 ) -> MemoryBudgetError:
-    needed = config.weight_bytes + WORK_BYTES + n_ctx * n_seq * per_position
     remedies = [f"use n_ctx={most} or less"] if most >= 1 else ["use a smaller model or a smaller weight format"]
     if n_seq > 1:
         remedies.append(f"fewer than n_seq_max={n_seq} sequences")

@@ -13,7 +13,7 @@ keeps.
 from __future__ import annotations
 
 from axiom.body import Backend, load_body
-from axiom.capacity import WORK_BYTES, Capacity, plan_capacity, plan_image
+from axiom.capacity import Capacity, plan_capacity, plan_image
 from axiom.engine import Engine
 from axiom.engine_options import EngineOptions
 from axiom.errors import MemoryBudgetError
@@ -66,11 +66,20 @@ def _capacity(config: ModelConfig, options: EngineOptions, usable: int | None, b
     try:
         return plan_capacity(config, **options.sizes, usable_bytes=usable)
     except MemoryBudgetError as error:
-        if backend == "native" and config.weight_bytes + WORK_BYTES > (usable or 0):
+        if backend == "native" and _runs_packed(config, options, usable):
             raise MemoryBudgetError(
                 f"{error}, or pack the model with `axiom pack`: an image runs from the disk"
             ) from None
         raise
+
+
+def _runs_packed(config: ModelConfig, options: EngineOptions, usable: int | None) -> bool:
+    """Whether an image of the model would run in the memory that there is."""
+    try:
+        plan_image(config, **options.sizes, usable_bytes=usable, threads=options.threads)
+    except MemoryBudgetError:
+        return False
+    return True
 
 
 def _open_image(

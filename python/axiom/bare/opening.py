@@ -10,7 +10,7 @@ from axiom.bare.engine import Engine
 from axiom.bare.kernel import kernel_file
 from axiom.bare.qemu import find_qemu
 from axiom.body import host_backend
-from axiom.capacity import POSITIONS_PER_SLAB, Capacity, plan_image
+from axiom.capacity import Capacity, plan_image
 from axiom.engine_options import EngineOptions
 from axiom.errors import MemoryBudgetError
 from axiom.hardware import cpu_budget, memory_budget
@@ -94,6 +94,8 @@ def _usable_bytes(memory: int | None) -> int | None:
 
 def machine_mib(image: ImageFile, config: ModelConfig, capacity: Capacity, rows_per_pass: int, n_core: int) -> int:
     """Return the memory of a machine that holds a model whole. What it does not use costs nothing."""
+    from axiom.reference.memory import POSITIONS_PER_SLAB
+
     weights = sum(at.n_bytes for at in image.extents)
     positions = -(-capacity.n_ctx // POSITIONS_PER_SLAB) * POSITIONS_PER_SLAB * capacity.n_seq_max
     cache = positions * config.kv_bytes_per_position("f32")

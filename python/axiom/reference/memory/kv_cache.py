@@ -20,8 +20,9 @@ import numpy as np
 from axiom.errors import ContextLengthError, MemoryBudgetError
 from axiom.model_file.model_config import ModelConfig
 from axiom.reference.arithmetic.half import f16_to_f32, f32_to_f16
+from axiom.reference.model.attention import POSITIONS_PER_TILE
 
-POSITIONS_PER_SLAB = 128
+POSITIONS_PER_SLAB = POSITIONS_PER_TILE
 # docs/formats.md: magic, version, bytes per number, n_layer, n_head_kv, head_dim, n_pos; then numbers; then a CRC-32.
 _SAVED_HEADER = Struct("<8s6I")
 _SAVED_MAGIC, _SAVED_VERSION = b"AXIOMSEQ", 1
