@@ -341,8 +341,8 @@ def test_logits_are_the_same_in_chunks_and_at_once(runtime: Runtime, monkeypatch
 
 
 def test_logits_that_no_memory_holds_are_refused(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("axiom.runtime.memory_budget", lambda: MemoryBudget(1000, None))
-    with pytest.raises(axiom.MemoryBudgetError, match="take 4800 bytes, but 1000 are usable; use iter_logits"):
+    monkeypatch.setattr("axiom.loaded_model.memory_budget", lambda _: MemoryBudget(1000, None))
+    with pytest.raises(axiom.MemoryBudgetError, match="take 4800 bytes, but 0 are left; use iter_logits"):
         runtime.logits([5, 6, 7])
 
 

@@ -17,7 +17,7 @@ from axiom.generation.request import GenerateOptions, Request, checked_request, 
 from axiom.generation.sampling import Sampling
 from axiom.generation.shared_engine import HeldSequence, SharedEngine
 from axiom.generation.speculation import NgramDrafter
-from axiom.hardware import parse_memory
+from axiom.hardware import memory_budget, parse_memory
 from axiom.model_file.model_config import KVFormat, ModelConfig
 from axiom.model_file.model_file import ModelFile, open_model
 from axiom.opening import open_engine
@@ -31,8 +31,9 @@ __all__ = ["LoadedModel", "Prompt"]
 
 Prompt = str | Sequence[int]
 
-# Logit rows that are held at once where all positions are asked for.
-_LOGIT_ROWS_BYTES = 64 << 20
+# Logit rows that are held at once where all positions are asked for, as memory allows: with fewer, weights are read
+# more often.
+_ROWS_BYTES_LEAST, _ROWS_BYTES_MOST = 8 << 20, 64 << 20
 
 
 class LoadedModel:
@@ -102,6 +103,8 @@ class LoadedModel:
         )
         engine, self.capacity = open_engine(self.gguf, self.config, options, backend)
         self.engine = SharedEngine(engine)
+        # The memory of a bare machine is not that of this process.
+        self._ceiling = None if backend == "bare" else options.memory
         self.n_ctx = self.engine.n_ctx
         """Positions of one sequence."""
         self.contract = f"{CONTRACT} kv={kv}"
@@ -250,14 +253,22 @@ class LoadedModel:
         """Yield the rows of `logits` from `first_row` on, one at a time, holding no more than a chunk of them."""
         checked = checked_tokens(tokens, self.config.n_vocab, "tokens")
         self.check_room(len(checked), "tokens")
-        return self._logit_rows(checked, first_row, on_progress)
+        left = self._bytes_left(len(checked))
+        return self._logit_rows(checked, _ROWS_BYTES_MOST if left is None else left, first_row, on_progress)
 
     def _logit_rows(
-        self, tokens: list[int], first_row: int, on_progress: Callable[[int, int], None] | None
+        self,
+        tokens: Sequence[int],
+        bytes_left: int,
+        first_row: int = 0,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> Iterator[npt.NDArray[np.float32]]:
+        """Yield the rows of `iter_logits`, where so much memory is left for them."""
         import numpy as np
 
-        rows_at_once = max(1, min(CHUNK_TOKENS, _LOGIT_ROWS_BYTES // (4 * self.config.n_vocab)))
+        # Whoever has the last row of a chunk may hold all of it while the next one is computed.
+        room = min(_ROWS_BYTES_MOST, _ROWS_BYTES_LEAST + bytes_left // 4)
+        rows_at_once = max(1, min(CHUNK_TOKENS, room // (4 * self.config.n_vocab)))
         seq = self.engine.open_sequence()
         try:
             done = 0
@@ -269,8 +280,23 @@ class LoadedModel:
                 if on_progress is not None:
                     on_progress(done, len(tokens))
                 yield from map(np.asarray, rows)
+                del rows
         finally:
             seq.close()
+
+    def _bytes_left(self, n_tokens: int) -> int | None:
+        """Return the memory that is left where so many tokens are computed, or None if the system does not say."""
+        import numpy as np  # noqa: F401 - what it takes itself is not left
+
+        usable = memory_budget(self._ceiling).usable_bytes
+        if usable is None:
+            return None
+        besides = _ROWS_BYTES_LEAST
+        if self.backend != "bare":
+            # Cache and activations are there from the start, but taken when they are first written.
+            besides += n_tokens * self.capacity.kv_bytes_per_sequence // self.capacity.n_ctx
+            besides += self.engine.info().get("bytes_activations", 0)
+        return max(0, usable - besides)
 
     def check_room(self, n_tokens: int, name: str) -> None:
         """Raise `ContextLengthError` if a sequence has no room for that many tokens of the argument `name`."""

@@ -16,7 +16,6 @@ from axiom.generation.generation import Generation
 from axiom.generation.request import GenerateOptions, Request, checked_tokens, is_list
 from axiom.generation.sampling import Sampling
 from axiom.generation.stream import Stream
-from axiom.hardware import memory_budget
 from axiom.loaded_model import LoadedModel, Prompt
 from axiom.session import Session
 
@@ -163,15 +162,16 @@ class Runtime(LoadedModel):
         import numpy as np
 
         checked = checked_tokens(tokens, self.config.n_vocab, "tokens")
-        n_bytes, usable = 4 * len(checked) * self.config.n_vocab, memory_budget().usable_bytes
-        if usable is not None and n_bytes > usable:
+        self.check_room(len(checked), "tokens")
+        n_bytes, left = 4 * len(checked) * self.config.n_vocab, self._bytes_left(len(checked))
+        if left is not None and n_bytes > left:
             raise MemoryBudgetError(
-                f"the logits of {len(checked)} tokens take {n_bytes} bytes, but {usable} are usable; "
+                f"the logits of {len(checked)} tokens take {n_bytes} bytes, but {left} are left; "
                 "use iter_logits(), which yields one row at a time, or score()"
             )
         out = np.empty((len(checked), self.config.n_vocab), dtype=np.float32)
         if checked:
-            for i, row in enumerate(self.iter_logits(checked)):
+            for i, row in enumerate(self._logit_rows(checked, n_bytes if left is None else left - n_bytes)):
                 out[i] = row
         return out
 
