@@ -86,6 +86,7 @@ def test_the_ceiling_is_kept_at_every_moment(backend: str, random_model: Callabl
 
 ACTIONS = {
     "score": "runtime.score(tokens)",
+    "save": "session = runtime.session(); session.append(tokens); session.save(path + '.session')",
     "iter_logits": "assert sum(1 for row in runtime.iter_logits(tokens)) == len(tokens)",
 }
 
@@ -93,7 +94,7 @@ ACTIONS = {
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process's memory is read from /proc")
 @pytest.mark.parametrize("backend", BACKENDS[1:])
 @pytest.mark.parametrize("action", ACTIONS)
-def test_the_ceiling_is_kept_where_many_logits_are_computed(
+def test_the_ceiling_is_kept_by_what_asks_for_much(
     backend: str, action: str, random_model: Callable[..., Path]
 ) -> None:
     path = random_model(**LONG, fmt="F16")

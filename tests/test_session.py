@@ -261,6 +261,17 @@ def test_a_session_of_other_settings_is_refused_by_its_name(
         wide.load_session(path)
 
 
+@pytest.mark.parametrize("n_tokens", [0, 1, 5])
+def test_a_state_in_parts_is_the_state(runtime: Runtime, n_tokens: int) -> None:
+    with runtime.session() as session:
+        session.append([3, 4, 5, 6, 7][:n_tokens])
+        number = session._sequence().number
+        n_bytes, parts = runtime.engine.call(lambda engine: engine.seq_save_parts(number))
+        state = runtime.engine.call(lambda engine: engine.seq_save(number))
+        assert b"".join(parts) == state
+        assert n_bytes == len(state)
+
+
 def test_a_file_with_a_sound_checksum_and_unsound_content_is_refused(runtime: Runtime, tmp_path: Path) -> None:
     from axiom.session_file import write_session_file
 
@@ -276,7 +287,7 @@ def test_a_file_with_a_sound_checksum_and_unsound_content_is_refused(runtime: Ru
         ([3, 4, 5], b"", None),
         ([3, 4, 5], struct.pack("<Q", 2**63) * 20, None),
     ):
-        write_session_file(path, model, tokens, content)
+        write_session_file(path, model, tokens, len(content), [content])
         with pytest.raises(ValueError, match=message):
             runtime.load_session(path)
     assert runtime.engine.n_open == 0

@@ -132,6 +132,13 @@ class Engine(Protocol):
         """Return the state of a sequence, the same bytes from every body."""
         ...
 
+    def seq_save_parts(self, seq: int, /) -> tuple[int, Iterator[bytes]]:
+        """Return how many bytes `seq_save` returns, and these in parts, each made when it is asked for.
+
+        The sequence must not be closed or rewound before the last.
+        """
+        ...
+
     def seq_load(self, state: bytes, /) -> int:
         """Open a new sequence from what `seq_save` returned.
 

@@ -176,9 +176,11 @@ class Session:
         with self._in_use():
             self._compute()
             number = self._sequence().number
-            state = self._model.engine.call(lambda engine: engine.seq_save(number))
-            gguf = self._model.gguf
-            write_session_file(path, gguf.header_digest(), self._tokens, state, *gguf.paths)
+            engine, gguf = self._model.engine, self._model.gguf
+            n_state, parts = engine.call(lambda engine: engine.seq_save_parts(number))
+            # One at a time, and the engine is free for others while it is written.
+            state = iter(lambda: engine.call(lambda _: next(parts, b"")), b"")
+            write_session_file(path, gguf.header_digest(), self._tokens, n_state, state, *gguf.paths)
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Put the session of a file in place of this one, in its sequence.

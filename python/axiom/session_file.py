@@ -8,9 +8,10 @@ All little-endian. The state is what `Engine.seq_save` returned, the same bytes 
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from axiom.files import checked_path, sha256, write_whole
 
@@ -26,15 +27,23 @@ def write_session_file(
     path: str | os.PathLike[str],
     model: bytes,
     tokens: Sequence[int],
-    state: bytes,
+    n_state: int,
+    state: Iterable[bytes],
     *sources: str | os.PathLike[str],
 ) -> None:
-    """Write a session file, whole or not at all, and over none of `sources`."""
-    head = _HEAD.pack(_MAGIC, _VERSION, len(tokens), model, len(state))
+    """Write a session file, whole or not at all, and over none of `sources`. `state` has `n_state` bytes, in parts."""
+    head = _HEAD.pack(_MAGIC, _VERSION, len(tokens), model, n_state)
     body = struct.pack(f"<{len(tokens)}I", *tokens)
-    check = sha256(head + body)
-    check.update(state)
-    write_whole(path, (head, body, state, check.digest()), *sources)
+    write_whole(path, _checked(itertools.chain((head, body), state)), *sources)
+
+
+def _checked(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the parts of a file, and their checksum after them."""
+    check = sha256()
+    for part in parts:
+        check.update(part)
+        yield part
+    yield check.digest()
 
 
 def read_session_file(path: str | os.PathLike[str], model: bytes) -> tuple[list[int], bytes]:

@@ -147,6 +147,15 @@ fn forks_rewinds_and_saved_state_agree_with_a_fresh_start() {
     let parent = model.engine.sequences().open().unwrap();
     forward(&mut model, &[(parent, &tokens[..200])], LogitRows::None);
     let state = model.engine.sequences().save(parent).unwrap();
+    for bytes_part in [0, 1000, 4096, state.len()] {
+        let cache = model.engine.sequences();
+        let mut saving = cache.begin_save(parent).unwrap();
+        let parts = std::iter::from_fn(|| cache.save_part(&mut saving, bytes_part).unwrap()).collect::<Vec<_>>();
+        assert!(
+            parts.concat() == state && (parts.len() > 1) == (bytes_part < state.len()),
+            "parts of {bytes_part} bytes"
+        );
+    }
     let child = model.engine.sequences().fork(parent).unwrap();
     let other = model.engine.sequences().fork(parent).unwrap();
     // The child writes something else into the slab it shares; the others must not see it.

@@ -11,7 +11,7 @@ use crate::logits::Logits;
 use crate::signals::Interrupt;
 use crate::stop_flag::StopFlag;
 use axiom_core::error::Error;
-use axiom_core::memory::{KVFormat, ROWS_PER_WAVE};
+use axiom_core::memory::{KVFormat, ROWS_PER_WAVE, Saving};
 use axiom_core::model::TensorSource;
 use axiom_core::runtime::{self, Options, WeightSource};
 use axiom_core::telemetry::LayerRecord;
@@ -22,6 +22,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, TryLockError};
+
+/// About how much of a sequence's state is copied at a time.
+const BYTES_PART: usize = 1 << 20;
 
 /// A model loaded into the Rust engine: sequences of positions, and the forward pass that appends to them.
 ///
@@ -102,6 +105,26 @@ impl Engine {
 
     fn error(&self, py: Python<'_>, error: &Error) -> PyErr {
         to_py_about(py, self.image.as_deref(), error)
+    }
+}
+
+/// The state of a sequence, part by part: each is taken from the engine when it is asked for.
+#[pyclass(module = "axiom._native")]
+struct SavedParts {
+    engine: Py<Engine>,
+    saving: Saving,
+}
+
+#[pymethods]
+impl SavedParts {
+    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __next__<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let SavedParts { engine, saving } = self;
+        let part = engine.get().with(py, |engine| engine.sequences().save_part(saving, BYTES_PART))?;
+        Ok(part.map(|part| PyBytes::new(py, &part)))
     }
 }
 
@@ -255,6 +278,17 @@ impl Engine {
             Ok(())
         });
         copied.map_err(|_| self.error(py, &Error::OutOfMemory { what: "a saved sequence", n_bytes: state.len() }))
+    }
+
+    /// Return the bytes of the state that `seq_save` returns, and an iterator over its parts.
+    #[pyo3(signature = (seq, /))]
+    fn seq_save_parts(slf: &Bound<'_, Self>, seq: Integer) -> PyResult<(usize, SavedParts)> {
+        let (py, seq) = (slf.py(), sequence(&seq)?);
+        let (n_bytes, saving) = slf.get().with(py, |engine| {
+            let cache = engine.sequences();
+            Ok((cache.bytes_saved(seq)?, cache.begin_save(seq)?))
+        })?;
+        Ok((n_bytes, SavedParts { engine: slf.clone().unbind(), saving }))
     }
 
     /// Open a new sequence from what `seq_save` returned; `ValueError` if that is damaged or of another model.

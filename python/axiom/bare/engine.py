@@ -131,6 +131,11 @@ class Engine:
         self._length(seq)
         return self._call(Kind.SEQ_SAVE, _NUMBER.pack(seq))
 
+    def seq_save_parts(self, seq: int, /) -> tuple[int, Iterator[bytes]]:
+        """Return the bytes of the state, and the state, which the machine sends as one."""
+        state = self.seq_save(seq)
+        return len(state), iter((state,))
+
     def seq_load(self, state: bytes, /) -> int:
         """Open a new sequence from what `seq_save` returned, here or in another body."""
         seq = self._opened(Kind.SEQ_LOAD, _NUMBER.pack(len(state)) + state, 0)

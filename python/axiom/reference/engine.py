@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,10 @@ class Engine:
     def seq_save(self, seq: int, /) -> bytes:
         """Returns the state of a sequence (docs/formats.md)."""
         return self._open_cache().save(seq)
+
+    def seq_save_parts(self, seq: int, /) -> tuple[int, Iterator[bytes]]:
+        """Returns the bytes of the state, and its parts: the header, each layer, the checksum."""
+        return self._open_cache().bytes_saved(seq), self._open_cache().save_parts(seq)
 
     def seq_load(self, state: bytes, /) -> int:
         """Opens a new sequence from what `seq_save` returned."""

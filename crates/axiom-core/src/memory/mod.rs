@@ -11,4 +11,5 @@ pub use self::activation_pool::{ActivationPool, ActivationSlots};
 pub use self::activations::{ROW_GROUP, ROWS_PER_WAVE, Rows, Scratch, Work, row_group};
 pub use self::kv_cache::{KVCachePool, KVFormat};
 pub use self::region::TensorRegion;
+pub use self::saved_sequence::Saving;
 pub use self::weight_pool::{SlotState, WeightPool};

@@ -139,24 +139,35 @@ class KVCachePool:
 
     def save(self, seq: int) -> bytes:
         """The state of a sequence (docs/formats.md), the same bytes from every body."""
+        return b"".join(self.save_parts(seq))
+
+    def bytes_saved(self, seq: int) -> int:
+        """Bytes of the state of a sequence."""
+        return self._bytes_saved(self._get(seq).n_pos)
+
+    def save_parts(self, seq: int) -> Iterator[bytes]:
+        """The state of a sequence in parts: the header, each layer, the checksum."""
         sequence = self._get(seq)
         n_layer, _, n_head_kv, _, head_dim = self.slab_shape
         header = _SAVED_HEADER.pack(
             _SAVED_MAGIC, _SAVED_VERSION, self.dtype.itemsize, n_layer, n_head_kv, head_dim, sequence.n_pos
         )
-        # [n_layer, 2, n_head_kv, n_slab * 128, head_dim]
-        positions = np.concatenate(
-            [slab.kv for slab in sequence.slabs] or [np.empty((n_layer, 2, n_head_kv, 0, head_dim), self.dtype)], axis=3
-        )
-        numbers = positions[:, :, :, : sequence.n_pos].transpose(0, 1, 3, 2, 4)
-        state = header + numbers.astype(self.dtype.newbyteorder("<")).tobytes()
-        return state + _SAVED_CRC.pack(zlib.crc32(state))
+        crc = zlib.crc32(header)
+        yield header
+        for layer in range(n_layer if sequence.n_pos else 0):
+            # [2, n_head_kv, n_slab * 128, head_dim]
+            positions = np.concatenate([slab.kv[layer] for slab in sequence.slabs], axis=2)
+            numbers = positions[:, :, : sequence.n_pos].transpose(0, 2, 1, 3)
+            part = numbers.astype(self.dtype.newbyteorder("<")).tobytes()
+            crc = zlib.crc32(part, crc)
+            yield part
+        yield _SAVED_CRC.pack(crc)
 
     def load(self, state: bytes) -> int:
         """Opens a sequence from saved state; ValueError if it is damaged or of another model or cache type."""
         state = bytes(state)
         n_layer, _, n_head_kv, _, head_dim = self.slab_shape
-        least = _SAVED_HEADER.size + _SAVED_CRC.size
+        least = self._bytes_saved(0)
         if len(state) < least or state[:8] != _SAVED_MAGIC:
             raise _wrong_state("is none: bytes that begin with AXIOMSEQ", least, len(state))
         _, *numbers_of_header, n_pos = _SAVED_HEADER.unpack_from(state)
@@ -169,7 +180,7 @@ class KVCachePool:
             raise ContextLengthError(
                 f"saved sequence: it has {n_pos} positions, but n_ctx is {self.n_ctx}; use a larger n_ctx"
             )
-        n_bytes = least + 2 * n_layer * n_head_kv * head_dim * self.dtype.itemsize * n_pos
+        n_bytes = self._bytes_saved(n_pos)
         if len(state) != n_bytes:
             raise _wrong_state("length in bytes", n_bytes, len(state))
         (crc,) = _SAVED_CRC.unpack_from(state, n_bytes - _SAVED_CRC.size)
@@ -184,6 +195,11 @@ class KVCachePool:
             slab.kv[:, :, :, : part.shape[2]] = part.transpose(0, 1, 3, 2, 4)
         self.commit(seq, n_pos)
         return seq
+
+    def _bytes_saved(self, n_pos: int) -> int:
+        n_layer, _, n_head_kv, _, head_dim = self.slab_shape
+        numbers = 2 * n_layer * n_head_kv * head_dim * n_pos
+        return _SAVED_HEADER.size + numbers * self.dtype.itemsize + _SAVED_CRC.size
 
     def _get(self, seq: int) -> _Sequence:
         sequence = self.sequences.get(seq)
