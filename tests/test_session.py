@@ -164,7 +164,7 @@ def test_loading_needs_no_second_sequence(backend: Backend, random_model: Callab
             session.append([3, 4, 5])
             # Only the engine sees that these are bad, when it has freed the sequence for them.
             for state in (b"", alone.engine.call(lambda engine: engine.seq_save(session._sequence().number))):
-                write_session_file(tmp_path / "bad", alone.gguf.header_digest(), [3, 4], state)
+                write_session_file(tmp_path / "bad", alone.gguf.header_digest(), [3, 4], len(state), [state])
                 with pytest.raises(ValueError, match="bad: "):
                     session.load(tmp_path / "bad")
                 assert session.tokens == (3, 4, 5)

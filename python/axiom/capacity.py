@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from axiom.body import require_extension
 from axiom.errors import ContextLengthError, MemoryBudgetError
 from axiom.hardware import resident_bytes
 from axiom.model_file.model_config import KVFormat, ModelConfig
@@ -213,6 +214,7 @@ def _streamed_least(config: ModelConfig, n_ctx: int, n_seq: int, kv: KVFormat, t
 
 def _besides_weights(config: ModelConfig, n_ctx: int, n_seq: int, kv: KVFormat, threads: int | None) -> int:
     """Return the bytes that cache and activations take where weights are streamed."""
+    require_extension("give it the memory for all of the weights")
     from axiom._native import Engine
 
     return Engine.bytes_besides_weights(
