@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::format::BlockFormat;
 use crate::format::panel::Plain;
 use crate::format::product::{multiply, multiply_plain};
-use crate::format::{self, Format};
+use crate::format::{self, Format, with_format};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -126,13 +126,13 @@ impl Kernels {
     }
 }
 
-/// Compiles every kernel with an instruction set enabled, and gathers the results in a table.
+/// Compiles every kernel with what a table needs enabled, and gathers the results in a table.
 macro_rules! table {
-    ($module:ident, $Set:ty, $name:literal, [$($need:literal),*] $(, $features:literal)?) => {
+    ($module:ident, $Set:ty, $name:literal, [$($need:literal),*]) => {
         mod $module {
             use super::*;
 
-            table! {@functions $Set, [$(#[target_feature(enable = $features)])?];
+            table! {@functions $Set, [$(#[target_feature(enable = $need)])*];
                 fn quantize_(x: &Activations, row: usize, start: usize, end: usize) = quantize::<$Set>;
                 fn rms_norm_(x: *const f32, w: *const f32, n: usize, eps: f32, out: *mut f32) = rms_norm::<$Set>;
                 fn silu_mul_(gate: *const f32, up: *const f32, n: usize, out: *mut f32) = silu_mul::<$Set>;
@@ -147,7 +147,7 @@ macro_rules! table {
                 fn weigh_(x: *const f64, n: usize, max: f64, temperature: f64, out: *mut f64) = weigh;
             }
 
-            $(#[target_feature(enable = $features)])?
+            $(#[target_feature(enable = $need)])*
             unsafe fn codes<Q: BlockFormat>(
                 panels: *const u8, n_panel: usize, x: &Activations, start: usize, end: usize, out: *mut f32, stride: usize,
             ) {
@@ -155,7 +155,7 @@ macro_rules! table {
                 unsafe { multiply::<$Set, Q>(panels, n_panel, x, start, end, out, stride) }
             }
 
-            $(#[target_feature(enable = $features)])?
+            $(#[target_feature(enable = $need)])*
             unsafe fn plain<P: Plain>(
                 panels: *const u8, n_panel: usize, x: &Activations, start: usize, end: usize, out: *mut f32, stride: usize,
             ) {
@@ -179,22 +179,16 @@ macro_rules! table {
                 to_f16: to_f16_,
                 exp: exp_,
                 weigh: weigh_,
-                // In the order of `Format::ALL`.
-                multiply: [
-                    plain::<format::F32>,
-                    plain::<format::F16>,
-                    plain::<format::Bf16>,
-                    codes::<format::Q8_0>,
-                    codes::<format::Q4_0>,
-                    codes::<format::Q4_1>,
-                    codes::<format::Q5_0>,
-                    codes::<format::Q5_1>,
-                    codes::<format::Q2K>,
-                    codes::<format::Q3K>,
-                    codes::<format::Q4K>,
-                    codes::<format::Q5K>,
-                    codes::<format::Q6K>,
-                ],
+                multiply: {
+                    let mut functions = [plain::<format::F32> as Multiply; Format::ALL.len()];
+                    let mut i = 0;
+                    while i < functions.len() {
+                        let format = Format::ALL[i];
+                        functions[format as usize] = with_format!(format, F => codes::<F>, P => plain::<P>);
+                        i += 1;
+                    }
+                    functions
+                },
             };
         }
     };
@@ -214,29 +208,22 @@ table!(portable, crate::arithmetic::portable::Portable, "portable", []);
 #[cfg(target_arch = "x86_64")]
 table!(sse2, crate::arithmetic::sse2::Sse2, "sse2", []);
 #[cfg(target_arch = "x86_64")]
-table!(avx2, crate::arithmetic::avx2::Avx2, "avx2", ["avx2", "f16c"], "avx2,f16c");
+table!(avx2, crate::arithmetic::avx2::Avx2, "avx2", ["avx2", "f16c"]);
 #[cfg(target_arch = "x86_64")]
-table!(avxvnni, crate::arithmetic::avxvnni::AvxVnni, "avxvnni", ["avx2", "f16c", "avxvnni"], "avx2,f16c,avxvnni");
+table!(avxvnni, crate::arithmetic::avxvnni::AvxVnni, "avxvnni", ["avx2", "f16c", "avxvnni"]);
 #[cfg(all(target_arch = "x86_64", feature = "conformance"))]
-table!(
-    emulated_avxvnni,
-    crate::arithmetic::avxvnni::EmulatedAvxVnni,
-    "emulated avxvnni",
-    ["avx2", "f16c"],
-    "avx2,f16c"
-);
+table!(emulated_avxvnni, crate::arithmetic::avxvnni::EmulatedAvxVnni, "emulated avxvnni", ["avx2", "f16c"]);
 #[cfg(target_arch = "x86_64")]
 table!(
     avx512,
     crate::arithmetic::avx512::Avx512,
     "avx512",
-    ["avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni", "f16c"],
-    "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,f16c"
+    ["avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni", "f16c"]
 );
 #[cfg(target_arch = "aarch64")]
 table!(neon, crate::arithmetic::neon::Neon, "neon", []);
 #[cfg(target_arch = "aarch64")]
-table!(dotprod, crate::arithmetic::dotprod::DotProd, "dotprod", ["dotprod"], "dotprod");
+table!(dotprod, crate::arithmetic::dotprod::DotProd, "dotprod", ["dotprod"]);
 
 #[cfg(target_arch = "x86_64")]
 static TABLES: &[&Kernels] = &[&avx512::KERNELS, &avxvnni::KERNELS, &avx2::KERNELS, &sse2::KERNELS, &portable::KERNELS];
