@@ -74,7 +74,8 @@ struct Part {
     bytes: u64,
 }
 
-// SAFETY: as `Disk` promises.
+// SAFETY: as `Disk` promises. One that was waited for in vain may still write after its completions, which are faults: no slot
+// that they were for is computed from, and no read follows.
 unsafe impl BlockDevice for Part {
     fn align(&self) -> usize {
         4096
