@@ -50,6 +50,15 @@ CONFIG = ModelConfig(
 YARN = CONFIG.replace(rope_scaling="yarn", rope_factor=4.0, rope_original_ctx=1024, rope_ext_factor=1.0)
 
 
+def test_an_angle_that_is_not_a_number_bounds_no_position() -> None:
+    freqs = np.ones(CONFIG.rope_dim // 2, f32)
+    for i in (0, 1, len(freqs) - 1):
+        damaged = freqs.copy()
+        damaged[i] = np.nan
+        fastest = np.nanmax(angle_per_position(CONFIG, damaged))
+        assert RopeTable(CONFIG, damaged).n_position_max == int(float64.TRIGONOMETRIC_LIMIT / fastest) + 1
+
+
 def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
     return np.array_equal(np.asarray(a, f32).view(np.uint32), np.asarray(b, f32).view(np.uint32))
 

@@ -16,6 +16,7 @@ __all__ = [
     "ROWS_STREAMED",
     "Capacity",
     "StreamingPlan",
+    "is_streamed",
     "plan_capacity",
     "plan_image",
     "plan_streamed",
@@ -168,20 +169,33 @@ def plan_image(
 ) -> tuple[Capacity, int | None, int]:
     """Decide how an image is opened: for how much, with what budget, or None if all of it fits, and rows of a pass.
 
-    It is streamed where it does not fit whole with the context that was asked for, or with 256 positions. What fits
-    neither way is refused with the lesser of both needs. Raises as `plan_capacity` and `plan_streamed`.
+    Raises as `plan_capacity` and `plan_streamed`.
     """
-    least, n_seq = _least_sizes(config, n_ctx, n_seq_max)
-    resident = _resident_least(config, least, n_seq, kv)
-    if (
-        usable_bytes is None
-        or usable_bytes >= resident
-        or resident < _streamed_least(config, least, n_seq, kv, threads)
+    if usable_bytes is None or not is_streamed(
+        config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=usable_bytes, threads=threads
     ):
         capacity = plan_capacity(config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=usable_bytes)
         return capacity, None, ROWS_RESIDENT
     plan = plan_streamed(config, n_ctx=n_ctx, kv=kv, n_seq_max=n_seq_max, usable_bytes=usable_bytes, threads=threads)
     return plan.capacity, plan.budget_bytes, ROWS_STREAMED
+
+
+def is_streamed(
+    config: ModelConfig,
+    *,
+    n_ctx: int | None,
+    kv: KVFormat,
+    n_seq_max: int | None,
+    usable_bytes: int,
+    threads: int | None = None,
+) -> bool:
+    """Whether an image is streamed: where it does not fit whole with the context asked for, or with 256 positions.
+
+    What fits neither way counts as what needs less. Raises where no memory could meet a wish.
+    """
+    least, n_seq = _least_sizes(config, n_ctx, n_seq_max)
+    resident = _resident_least(config, least, n_seq, kv)
+    return usable_bytes < resident and resident >= _streamed_least(config, least, n_seq, kv, threads)
 
 
 def _least_sizes(config: ModelConfig, n_ctx: int | None, n_seq_max: int | None) -> tuple[int, int]:

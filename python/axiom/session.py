@@ -86,8 +86,8 @@ class Session:
         """Add text or tokens at the end and compute them; return the number of tokens now.
 
         A text at the start of a session gets the model's begin-of-text token, as in `Runtime.generate`; a later one
-        goes on with the text before it. Raises
-        `ContextLengthError`, and leaves the session as it was, if they do not fit.
+        goes on with the text before it. Raises `ContextLengthError`, and leaves the session as it was, if they do not
+        fit.
         """
         with self._in_use():
             new = self._model.prompt_tokens(prompt, after=self._tokens, parse_special=parse_special)

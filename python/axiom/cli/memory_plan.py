@@ -48,12 +48,12 @@ def _run_facts(
 ) -> dict[str, Any]:
     """Plan and measure a run in `usable` bytes. Raises `MemoryBudgetError` if there can be none."""
     from axiom._native import disk_bandwidth, read_bandwidth
-    from axiom.capacity import plan_image, plan_streamed
+    from axiom.capacity import is_streamed, plan_capacity, plan_streamed
     from axiom.model_file.gguf_file import GGUFFile
 
-    capacity, budget, _ = plan_image(config, n_ctx=n_ctx, kv=kv, n_seq_max=None, usable_bytes=usable, threads=None)
-    rate = read_bandwidth()
-    if budget is None:
+    if not is_streamed(config, n_ctx=n_ctx, kv=kv, n_seq_max=None, usable_bytes=usable):
+        capacity = plan_capacity(config, n_ctx=n_ctx, kv=kv, n_seq_max=None, usable_bytes=usable)
+        rate = read_bandwidth()
         return {
             "streams": False,
             "n_ctx": capacity.n_ctx,
@@ -62,7 +62,7 @@ def _run_facts(
             "tokens_per_second": rate / config.weight_bytes,
         }
     plan = plan_streamed(config, n_ctx=n_ctx, kv=kv, n_seq_max=None, usable_bytes=usable)
-    disk, is_direct = disk_bandwidth(model.path)
+    rate, (disk, is_direct) = read_bandwidth(), disk_bandwidth(model.path)
     shown = plan.fields()
     del shown["capacity"], shown["pinned"]
     # Reading and computing go on side by side: the slower of them decides.

@@ -63,7 +63,8 @@ impl Rope {
 
     /// Positions whose angles are within what sine and cosine take: the fastest pair turns furthest.
     pub fn n_position_max(&self) -> usize {
-        let fastest = self.angles.iter().fold(0.0, |fastest, angle| max(fastest, angle.abs()));
+        // What is not a number bounds nothing here; it shows in the logits.
+        let fastest = self.angles.iter().fold(0.0, |fastest, angle| max(angle.abs(), fastest));
         ((TRIGONOMETRIC_LIMIT / fastest) as usize).saturating_add(1)
     }
 

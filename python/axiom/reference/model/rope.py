@@ -26,7 +26,8 @@ class RopeTable:
     @property
     def n_position_max(self) -> int:
         """Positions whose angles are within what sine and cosine take: the fastest pair turns furthest."""
-        fastest = np.abs(self.angle_per_position).max(initial=0.0)
+        # What is not a number bounds nothing here; it shows in the logits.
+        fastest = np.fmax.reduce(np.abs(self.angle_per_position), initial=0.0)
         with np.errstate(divide="ignore"):
             return int(min(TRIGONOMETRIC_LIMIT / fastest, _POSITIONS_MAX)) + 1
 
