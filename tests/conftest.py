@@ -12,6 +12,7 @@ import pytest
 
 import axiom
 from axiom.runtime import Runtime
+from tests import images
 from tests.backends import ENGINES
 from tests.models import CHATML, TEXTUAL, write_random_model
 
@@ -35,6 +36,21 @@ def random_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
         if key not in written:
             written[key] = write_random_model(folder / f"model-{len(written)}.gguf", **kwargs)
         return written[key]
+
+    return get
+
+
+@pytest.fixture(scope="module")
+def packed(random_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> images.Packed:
+    """`packed(fmt=..., ...)`: a random GGUF, and its image."""
+    folder = tmp_path_factory.mktemp("images")
+    made: dict[Path, Path] = {}
+
+    def get(native: bool = False, **kwargs: Any) -> tuple[Path, Path]:
+        gguf = random_model(**{**images.SMALL, **kwargs})
+        if gguf not in made:
+            made[gguf] = axiom.pack(gguf, folder / f"{len(made)}.axiom", backend="native" if native else "reference")
+        return gguf, made[gguf]
 
     return get
 
