@@ -1,6 +1,6 @@
 //! AVX2: of products of bytes, `vpmaddubsw` sums pairs in 16 bits, and `vpmaddwd` widens what fits there.
 
-use super::avx2_tile::{SignedGroup, add_two_groups, add_two_signed, two_groups, two_signed};
+use super::avx2_tile::{SignedGroup, add_group, add_signed_group, group, signed_group};
 use super::block::Block;
 use super::simd::{ByteProducts, simd_ops, unrolled};
 use super::ymm::{Ints, Ymm, columns};
@@ -47,13 +47,17 @@ unsafe fn sums<const T: usize, const N: usize, const MAX: i32>(
     unsafe {
         let mut sums = [[_mm256_setzero_si256(); 2]; T];
         let mut words = [[_mm256_setzero_si256(); 2]; T];
-        if T == 4 && run >= N {
-            let (w, x) = (w.as_ptr(), x.cast::<u8>().add(at).cast());
-            let mut four = two_groups::<0>(w, x);
-            four = add_two_groups::<8>(four, w.add(2), x);
+        if T == 4 && N.is_multiple_of(4) && run >= N {
+            let x = x.cast::<u8>().add(at).cast();
+            let mut four = group::<0>(w[0], x);
+            four = add_group::<4>(four, w[1 % N], x);
+            four = add_group::<8>(four, w[2 % N], x);
+            four = add_group::<12>(four, w[3 % N], x);
             if N == 8 {
-                four = add_two_groups::<16>(four, w.add(4), x);
-                four = add_two_groups::<24>(four, w.add(6), x);
+                four = add_group::<16>(four, w[4 % N], x);
+                four = add_group::<20>(four, w[5 % N], x);
+                four = add_group::<24>(four, w[6 % N], x);
+                four = add_group::<28>(four, w[7 % N], x);
             }
             for t in 0..T {
                 sums[t] = unrolled!(2, |h| _mm256_madd_epi16(four[t][h], factor[h]));
@@ -137,11 +141,15 @@ unsafe impl ByteProducts for Ymm<Pairs> {
             let ones = _mm256_set1_epi16(1);
             let mut sums = [w.below; T];
             if T == 4 {
-                let groups = w.groups.as_ptr();
-                let mut four = two_signed::<0>(w.below, groups, x, ones);
-                four = add_two_signed::<8>(four, groups.add(2), x, ones);
-                four = add_two_signed::<16>(four, groups.add(4), x, ones);
-                four = add_two_signed::<24>(four, groups.add(6), x, ones);
+                let (below, w) = (w.below, &w.groups);
+                let mut four = signed_group::<0>(below, &w[0], x, ones);
+                four = add_signed_group::<4>(four, &w[1], x, ones);
+                four = add_signed_group::<8>(four, &w[2], x, ones);
+                four = add_signed_group::<12>(four, &w[3], x, ones);
+                four = add_signed_group::<16>(four, &w[4], x, ones);
+                four = add_signed_group::<20>(four, &w[5], x, ones);
+                four = add_signed_group::<24>(four, &w[6], x, ones);
+                four = add_signed_group::<28>(four, &w[7], x, ones);
                 sums.copy_from_slice(&four[..T]);
                 return sums;
             }

@@ -117,7 +117,7 @@ unsafe fn add_tile<S: Simd, Q: BlockFormat, const T: usize>(
     unsafe {
         let mut sums = *acc.cast::<[S::F; T]>();
         for i in 0..n {
-            let Unpacked { w, scales } = &*weights.add(i);
+            let Unpacked { w, scales } = &*S::opaque(weights.add(i));
             let x = blocks.add(i * T);
             for line in 0..ahead.n_take {
                 S::prefetch(ahead.first.wrapping_add(i * Q::bytes_block() + line * LINE));

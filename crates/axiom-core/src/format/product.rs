@@ -27,8 +27,10 @@ const fn ahead(bytes_block: usize, columns: usize) -> usize {
 /// `TWO_STREAMS`. Two are read faster than one: what a core reads ahead by itself ends some way ahead of each.
 const STREAMS: usize = 2;
 
-/// Rows from which a chunk's weights are unpacked into the first-level cache instead of into registers.
-const MANY_ROWS: usize = 3;
+/// Rows for which weights are unpacked into registers, for each tile anew: up to two rows, or a tile of up to four. For more, a
+/// chunk's weights are unpacked into the first-level cache, once.
+const FEW_ROWS: usize = 2;
+const FEW_OF_A_TILE: usize = 4;
 /// Rows that go through a plain panel at once.
 const PLAIN_ROWS: usize = 4;
 
@@ -70,14 +72,14 @@ pub unsafe fn multiply<S: Simd, Q: BlockFormat>(
     let bytes_panel = x.n_block * Q::bytes_block();
     // SAFETY: the caller's duty.
     unsafe {
-        in_streams!(end - start < MANY_ROWS, n_panel, |panel, apart, P| {
+        in_streams!(end - start <= FEW_ROWS, n_panel, |panel, apart, P| {
             let (panels, out) = (panels.add(panel * bytes_panel), out.add(panel * LANES));
             multiply_panels::<S, Q, P>(panels, apart, x, start, end, out, stride);
         });
     }
 }
 
-/// `P` panels, each `apart` panels on from the one before, with all rows: of more than one panel these are few.
+/// `P` panels, each `apart` panels on from the one before, with all rows: with more than one panel these are at most `FEW_ROWS`.
 #[inline(always)]
 unsafe fn multiply_panels<S: Simd, Q: BlockFormat, const P: usize>(
     panels: *const u8,
@@ -93,25 +95,27 @@ unsafe fn multiply_panels<S: Simd, Q: BlockFormat, const P: usize>(
         // SAFETY: the caller's duty; tiles end where groups of `ROWS_AT_ONCE` rows do, and each begins at `row`.
         unsafe {
             let out = out.add((row - start) * stride);
-            if P == 1 && end - row >= MANY_ROWS {
+            let (_, n) = x.tile(row);
+            if P == 1 && end - row > n.clamp(FEW_ROWS, FEW_OF_A_TILE) {
                 let next = (row - row % ROWS_AT_ONCE + ROWS_AT_ONCE).min(end);
                 multiply_rows::<S, Q>(panels, x, row, next, out, stride);
                 row = next;
                 continue;
             }
-            let (_, n) = x.tile(row);
             let blocks = x.blocks.add(row * x.n_block);
-            if n == 2 {
-                multiply_tile::<S, Q, P, 2>(panels, apart, x.n_block, blocks, out, stride);
-            } else {
-                multiply_tile::<S, Q, P, 1>(panels, apart, x.n_block, blocks, out, stride);
+            match n {
+                4 if P == 1 && S::TILE >= 4 => {
+                    multiply_tile::<S, Q, P, 4>(panels, apart, x.n_block, blocks, out, stride)
+                }
+                2 => multiply_tile::<S, Q, P, 2>(panels, apart, x.n_block, blocks, out, stride),
+                _ => multiply_tile::<S, Q, P, 1>(panels, apart, x.n_block, blocks, out, stride),
             }
             row += n;
         }
     }
 }
 
-/// A tile of `T` rows, one or two: each block of weights is read from memory once and multiplied with all of them.
+/// A tile of `T` rows, one, two or four: each block of weights is read from memory once and multiplied with all of them.
 #[inline(always)]
 unsafe fn multiply_tile<S: Simd, Q: BlockFormat, const P: usize, const T: usize>(
     panels: *const u8,
