@@ -90,6 +90,7 @@ unsafe impl ByteProducts for Ymm<Pairs> {
 
     // Of 16 registers eight hold sums; the weights of the block stay in the first-level cache.
     const BY_GROUP: bool = true;
+    const FEW_SIGNED: usize = 7;
 
     simd_ops! {
         fn dots<const T: usize, const N: usize, const MAX: i32>(

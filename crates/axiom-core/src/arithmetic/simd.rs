@@ -27,6 +27,8 @@ pub unsafe trait ByteProducts: Copy + 'static {
     /// Whether the tokens of a tile go through a block side by side, group by group: the weights come from the first-level
     /// cache, the sums stay in registers. Otherwise one after the other, the block's weights staying in registers.
     const BY_GROUP: bool;
+    /// Rows up to which signed weights are multiplied as they come: making them ready takes longer than it saves.
+    const FEW_SIGNED: usize = 2;
 
     /// For each of `T` tokens, `Σ w[g][row][i] × x[at + 4g + i]` in each row, over `N` groups of four columns; weights are
     /// unsigned and at most `MAX`, a token's `x` are the values of its block, in −127 … 127.

@@ -7,6 +7,8 @@ use crate::arithmetic::simd::{Simd, unrolled};
 pub trait Groups<S: Simd>: Copy {
     /// Whether the codes are signed numbers, with their zero taken off already.
     const IS_SIGNED: bool;
+    /// Rows up to which a product takes them as they come from memory, tile by tile, and makes nothing ready.
+    const FEW_ROWS: usize = 2;
     /// The same, made ready for many tokens.
     type Ready: Groups<S>;
 
@@ -75,6 +77,7 @@ pub struct Flipped<S: Simd>(pub [S::B; 8]);
 
 impl<S: Simd> Groups<S> for Flipped<S> {
     const IS_SIGNED: bool = true;
+    const FEW_ROWS: usize = S::FEW_SIGNED;
     type Ready = Signed<S>;
 
     #[inline(always)]

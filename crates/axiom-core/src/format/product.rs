@@ -2,6 +2,7 @@
 
 use super::BlockFormat;
 use super::codes::Codes;
+use super::groups::Groups;
 use super::many_rows::{ROWS_AT_ONCE, multiply_rows};
 use super::panel::{CHUNK_BLOCKS, LINE, Plain, Quantized};
 use super::scales::Scales;
@@ -27,10 +28,11 @@ const fn ahead(bytes_block: usize, columns: usize) -> usize {
 /// `TWO_STREAMS`. Two are read faster than one: what a core reads ahead by itself ends some way ahead of each.
 const STREAMS: usize = 2;
 
-/// Rows for which weights are unpacked into registers, for each tile anew: up to two rows, or a tile of up to four. For more, a
-/// chunk's weights are unpacked into the first-level cache, once.
-const FEW_ROWS: usize = 2;
-const FEW_OF_A_TILE: usize = 4;
+/// Rows of which each tile takes its weights from two places.
+const ROWS_OF_STREAMS: usize = 2;
+/// Rows that take their weights from memory into registers if they are one tile. Where there are more, and more than are few for
+/// their codes, a chunk's weights are unpacked into the first-level cache first, once for all tiles.
+const ROWS_OF_ONE_TILE: usize = 4;
 /// Rows that go through a plain panel at once.
 const PLAIN_ROWS: usize = 4;
 
@@ -72,14 +74,14 @@ pub unsafe fn multiply<S: Simd, Q: BlockFormat>(
     let bytes_panel = x.n_block * Q::bytes_block();
     // SAFETY: the caller's duty.
     unsafe {
-        in_streams!(end - start <= FEW_ROWS, n_panel, |panel, apart, P| {
+        in_streams!(end - start <= ROWS_OF_STREAMS, n_panel, |panel, apart, P| {
             let (panels, out) = (panels.add(panel * bytes_panel), out.add(panel * LANES));
             multiply_panels::<S, Q, P>(panels, apart, x, start, end, out, stride);
         });
     }
 }
 
-/// `P` panels, each `apart` panels on from the one before, with all rows: with more than one panel these are at most `FEW_ROWS`.
+/// `P` panels, each `apart` panels on from the one before, with all rows: with more than one panel these are at most `ROWS_OF_STREAMS`.
 #[inline(always)]
 unsafe fn multiply_panels<S: Simd, Q: BlockFormat, const P: usize>(
     panels: *const u8,
@@ -96,7 +98,7 @@ unsafe fn multiply_panels<S: Simd, Q: BlockFormat, const P: usize>(
         unsafe {
             let out = out.add((row - start) * stride);
             let (_, n) = x.tile(row);
-            if P == 1 && end - row > n.clamp(FEW_ROWS, FEW_OF_A_TILE) {
+            if P == 1 && end - row > n.min(ROWS_OF_ONE_TILE).max(Few::<S, Q>::FEW_ROWS) {
                 let next = (row - row % ROWS_AT_ONCE + ROWS_AT_ONCE).min(end);
                 multiply_rows::<S, Q>(panels, x, row, next, out, stride);
                 row = next;
